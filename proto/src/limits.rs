@@ -1,0 +1,93 @@
+//! Every limit of the protocol, each with its reason.
+//!
+//! Both sides hold each other to these. What happens at a limit is said here,
+//! counted where it happens, and tested at the limit and one above it.
+
+use std::time::Duration;
+
+/// Largest payload of a HEAD or TRAILERS frame, in bytes. Larger: reset with
+/// [`Code::HeadTooLarge`](crate::code::Code::HeadTooLarge), which callers see
+/// as 431. Twice what nginx and hyper's HTTP/2 allow by default.
+pub const HEAD_MAX: usize = 64 * 1024;
+
+/// Most header lines in a head or in trailers. Larger: as [`HEAD_MAX`]. The
+/// number hyper's HTTP/1 parser stops at.
+pub const HEADERS_MAX: usize = 100;
+
+/// Largest payload of a MSG frame, in bytes: a full service list fits.
+pub const MESSAGE_MAX: usize = 64 * 1024;
+
+/// Largest payload of an OPEN frame, in bytes: two names fit many times.
+pub const OPEN_MAX: usize = 1024;
+
+/// Largest payload of a frame of an unknown, skippable type, in bytes. It is
+/// never buffered; the limit only stops a peer from hiding a stall.
+pub const SKIP_MAX: u64 = 1024 * 1024;
+
+/// Largest DATA frame we send, in bytes. A receiver accepts any length, since
+/// DATA is never buffered whole.
+pub const DATA_TARGET: usize = 64 * 1024;
+
+/// Most services one device may register.
+pub const SERVICES_MAX: usize = 256;
+
+/// Most optional capabilities in Hello and Welcome.
+pub const CAPABILITIES_MAX: usize = 64;
+
+/// Longest text meant for people in a message (version, reason), in bytes.
+pub const TEXT_MAX: usize = 256;
+
+/// Longest certificate request, in bytes (an Ed25519 one has about 150).
+pub const CERTIFICATE_REQUEST_MAX: usize = 4096;
+
+/// How long each side waits for the other's first control message. A device
+/// on a slow path needs two round trips.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a stream's opener may take to send OPEN and HEAD.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// QUIC keep-alive (RFC 9000 §10.1.2): three go out before the idle time-out.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(3);
+
+/// QUIC idle time-out. It restarts at the first packet sent after the last
+/// one received, so a dead peer shows within `KEEP_ALIVE + IDLE_TIMEOUT`.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a device sends a heartbeat datagram, unless the relay's Welcome
+/// says otherwise.
+pub const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Shortest and longest heartbeat a device accepts from a Welcome.
+pub const HEARTBEAT_RANGE: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(300));
+
+/// Streams a peer may have open at first. quinn allocates for each allowed
+/// stream, so this decides the memory of an idle link.
+pub const STREAMS_INITIAL: u32 = 64;
+
+/// Streams a peer may have open after raising on demand. 1,000 slow requests
+/// leave room for as many quick ones.
+pub const STREAMS_MAX: u32 = 4096;
+
+/// Flow-control window of one stream, in bytes: a full 1 Gbit/s at 16 ms
+/// round trip or 100 Mbit/s at 160 ms. The most that one stalled reader holds.
+pub const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+
+/// Flow-control window of a link, in bytes, with few streams open.
+pub const LINK_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// Flow-control window of a link, in bytes, at most. It grows with the
+/// streams open, so that stalled readers cannot starve the others; this is
+/// the most memory a hostile peer can make us hold for a link.
+pub const LINK_WINDOW_MAX: u32 = 256 * 1024 * 1024;
+
+/// Bytes a link may have sent and not yet seen acknowledged.
+pub const SEND_WINDOW: u64 = 16 * 1024 * 1024;
+
+/// A stream that has sent this many bytes becomes bulk, so that small
+/// answers overtake it.
+pub const BULK_AFTER: u64 = 1024 * 1024;
+
+/// Largest datagram payload we read, in bytes. Longer ones are ignored.
+pub const DATAGRAM_MAX: usize = 64;

@@ -1,0 +1,12 @@
+//! The generated protobuf messages. Private: the rest of the crate turns them
+//! into types that cannot be invalid.
+
+#![allow(
+    missing_docs,
+    unnameable_types,
+    unreachable_pub,
+    clippy::wildcard_enum_match_arm,
+    reason = "generated from schema/ginnel.proto; tests/schema.rs keeps it in step"
+)]
+
+include!("wire/ginnel.v1.rs");
