@@ -69,6 +69,16 @@ pub struct RelayCertificate {
     pub not_after: SystemTime,
 }
 
+/// SHA-256 of the public key that a request (PKCS#10, RFC 2986) carries, by
+/// which a device that repeats its request is known again.
+///
+/// # Errors
+/// [`Error::Request`] if the request is refused, as in
+/// [`Authority::issue_device`].
+pub fn request_key_hash(csr_der: &[u8]) -> Result<[u8; 32], Error> {
+    request::key_hash(csr_der)
+}
+
 impl Authority {
     /// Makes a new authority, in memory only.
     ///

@@ -44,6 +44,7 @@
 //! | [`private_file`] | files that only their owner may read |
 //! | [`provider`] | the cryptography in use |
 //! | [`server`] | the relay's TLS settings |
+//! | [`web`] | TLS with the web's certificates: callers, upstreams, local HTTPS |
 //!
 //! Deliberately absent: revocation (the relay asks its registry on every
 //! connection), opening sockets, and reading the clock: `now` is an argument.
@@ -61,6 +62,7 @@ pub mod pin;
 pub mod private_file;
 pub mod provider;
 pub mod server;
+pub mod web;
 
 mod key;
 mod pem;

@@ -142,10 +142,10 @@ codes! {
 
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unknown(number) => write!(f, "unknown code {number:#x}"),
-            known => f.write_str(known.name()),
+        if let Self::Unknown(number) = self {
+            return write!(f, "unknown code {number:#x}");
         }
+        f.write_str(self.name())
     }
 }
 

@@ -79,8 +79,8 @@ impl Datagram {
     /// Reads a datagram; `None` if it is not one this version knows.
     #[must_use]
     pub fn decode(mut from: &[u8]) -> Option<Self> {
-        match from.first()? {
-            &PING if from.len() >= PING_SIZE => {
+        match *from.first()? {
+            PING if from.len() >= PING_SIZE => {
                 from.advance(1);
                 Some(Self::Ping(Ping {
                     sequence: from.get_u32(),
@@ -89,7 +89,7 @@ impl Datagram {
                     queue: from.get_u32(),
                 }))
             }
-            &PONG if from.len() >= PONG_SIZE => {
+            PONG if from.len() >= PONG_SIZE => {
                 from.advance(1);
                 Some(Self::Pong(Pong {
                     sequence: from.get_u32(),

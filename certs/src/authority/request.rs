@@ -3,14 +3,24 @@
 //!
 //! Names, extensions and attributes in a request are not even looked at.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
-use rcgen::SubjectPublicKeyInfo;
+use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::oid_registry::OID_SIG_ED25519;
 use x509_parser::prelude::FromDer;
 
 use super::REQUEST_MAX;
 use crate::error::Error;
+
+/// SHA-256 of the key that [`public_key`] returns, as its DER structure.
+pub(super) fn key_hash(csr_der: &[u8]) -> Result<[u8; 32], Error> {
+    let key = public_key(csr_der)?;
+    let digest = digest(&SHA256, &key.subject_public_key_info());
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest.as_ref());
+    Ok(hash)
+}
 
 /// The public key of a request that proves possession of the private one.
 pub(super) fn public_key(csr_der: &[u8]) -> Result<SubjectPublicKeyInfo, Error> {

@@ -1,0 +1,294 @@
+//! Where links come from: the relay listens, a device dials.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::{hkdf, hmac};
+use ginnel_proto::code::Code;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, EndpointConfig, ServerConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use rustls::pki_types::CertificateDer;
+
+use crate::error::LinkError;
+use crate::link::Link;
+use crate::network::Network;
+use crate::transport::{self, TransportSettings};
+
+/// Handshakes that may wait for [`Listener::accept`]. Beyond, quinn drops the
+/// packet and the device tries again.
+const INCOMING_MAX: usize = 1024;
+
+/// Bytes that one waiting handshake may buffer: its ClientHello with the
+/// post-quantum key share takes two packets.
+const INCOMING_BUFFER: u64 = 16 * 1024;
+
+/// Bytes that all waiting handshakes may buffer together.
+const INCOMING_BUFFER_TOTAL: u64 = 8 * 1024 * 1024;
+
+/// What a relay keeps across restarts, so that devices learn at once that
+/// their links are gone: with the same keys, the restarted relay answers a
+/// packet of an old link with a stateless reset (RFC 9000 §10.3).
+#[derive(Clone)]
+pub struct EndpointKeys {
+    reset: [u8; 64],
+    tokens: [u8; 32],
+    connection_ids: u64,
+}
+
+impl EndpointKeys {
+    /// Bytes to keep.
+    pub const SIZE: usize = 32;
+
+    /// Derives the keys from `SIZE` random bytes, which are kept secret.
+    #[must_use]
+    pub fn derive(secret: &[u8; Self::SIZE]) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA512, secret);
+        let part = |label: &[u8]| hmac::sign(&key, label);
+        Self {
+            reset: first(part(b"stateless reset").as_ref()),
+            tokens: first(part(b"address validation").as_ref()),
+            connection_ids: u64::from_be_bytes(first(part(b"connection ids").as_ref())),
+        }
+    }
+}
+
+impl std::fmt::Debug for EndpointKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EndpointKeys(***)")
+    }
+}
+
+/// The first `N` bytes of a longer digest.
+fn first<const N: usize>(digest: &[u8]) -> [u8; N] {
+    let mut part = [0; N];
+    for (to, from) in part.iter_mut().zip(digest) {
+        *to = *from;
+    }
+    part
+}
+
+/// A relay's end: takes links.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    endpoint: quinn::Endpoint,
+}
+
+impl Listener {
+    /// Starts to listen.
+    ///
+    /// # Errors
+    /// The TLS settings cannot be used for QUIC, or the socket fails.
+    pub fn new(
+        network: Network,
+        tls: Arc<rustls::ServerConfig>,
+        keys: &EndpointKeys,
+        settings: &TransportSettings,
+    ) -> io::Result<Self> {
+        let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+        let tokens = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&keys.tokens);
+        let mut server = ServerConfig::new(Arc::new(crypto), Arc::new(tokens));
+        server
+            .transport_config(transport::config(settings))
+            .max_incoming(INCOMING_MAX)
+            .incoming_buffer_size(INCOMING_BUFFER)
+            .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
+
+        let reset = hmac::Key::new(hmac::HMAC_SHA256, &keys.reset);
+        let mut config = EndpointConfig::new(Arc::new(reset));
+        let connection_ids = keys.connection_ids;
+        config
+            .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_ids)));
+        let endpoint = quinn::Endpoint::new_with_abstract_socket(
+            config,
+            Some(server),
+            network.socket,
+            network.runtime,
+        )?;
+        Ok(Self { endpoint })
+    }
+
+    /// The next handshake; `None` once closed.
+    pub async fn accept(&self) -> Option<Knock> {
+        let incoming = self.endpoint.accept().await?;
+        Some(Knock { incoming })
+    }
+
+    /// The address it listens at.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Takes no more links; those there are stay.
+    pub fn refuse_new(&self) {
+        self.endpoint.set_server_config(None);
+    }
+
+    /// Closes every link.
+    pub fn close(&self, code: Code, reason: &str) {
+        self.endpoint.close(varint(code), reason.as_bytes());
+    }
+
+    /// Waits until every closed link has told its device so.
+    pub async fn wait_idle(&self) {
+        self.endpoint.wait_idle().await;
+    }
+}
+
+/// A device at the door: the first packet of a handshake.
+#[derive(Debug)]
+pub struct Knock {
+    incoming: quinn::Incoming,
+}
+
+impl Knock {
+    /// Where it says it is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.incoming.remote_address()
+    }
+
+    /// Whether it has proved that it can receive there.
+    #[must_use]
+    pub fn is_validated(&self) -> bool {
+        self.incoming.remote_address_validated()
+    }
+
+    /// Makes it prove its address before any work is done for it (RFC 9000
+    /// §8.1.2); it comes back with [`Knock::is_validated`].
+    pub fn retry(self) {
+        // Fails only for a validated address, whose handshake is then dropped.
+        let _ = self.incoming.retry();
+    }
+
+    /// Says no.
+    pub fn refuse(self) {
+        self.incoming.refuse();
+    }
+
+    /// Runs the handshake. The caller sets the time limit.
+    ///
+    /// # Errors
+    /// The handshake failed.
+    pub async fn handshake(self) -> Result<Arrival, LinkError> {
+        let connection = self.incoming.accept()?.await?;
+        let alpn = connection
+            .handshake_data()
+            .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
+            .and_then(|data| data.protocol)
+            .unwrap_or_default();
+        let certificates = connection
+            .peer_identity()
+            .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+            .map(|certificates| *certificates);
+        Ok(Arrival {
+            link: Link::new(connection),
+            alpn,
+            certificates,
+        })
+    }
+}
+
+/// A finished handshake, not yet judged.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The link, on which only one stream may be opened so far.
+    pub link: Link,
+    /// The protocol agreed on.
+    pub alpn: Vec<u8>,
+    /// The device's certificates, verified up to the authority; `None` if it
+    /// presented none.
+    pub certificates: Option<Vec<CertificateDer<'static>>>,
+}
+
+/// A device's end: makes links.
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    endpoint: quinn::Endpoint,
+    settings: TransportSettings,
+}
+
+impl Dialer {
+    /// Ready to dial over `network`.
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub fn new(network: Network, settings: TransportSettings) -> io::Result<Self> {
+        let endpoint = quinn::Endpoint::new_with_abstract_socket(
+            EndpointConfig::default(),
+            None,
+            network.socket,
+            network.runtime,
+        )?;
+        Ok(Self { endpoint, settings })
+    }
+
+    /// Connects to the relay at `address`, which must prove to be
+    /// `server_name`. The handshake ends for a device before the relay has
+    /// judged its certificate: being connected takes a Welcome.
+    ///
+    /// # Errors
+    /// The relay cannot be reached or is not who it should be.
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        server_name: &str,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Result<Link, LinkError> {
+        let crypto = QuicClientConfig::try_from(tls)
+            .map_err(|error| LinkError::Transport(error.to_string()))?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(transport::config(&self.settings));
+        let connecting = self
+            .endpoint
+            .connect_with(config, address, server_name)
+            .map_err(|error| LinkError::Transport(error.to_string()))?;
+        Ok(Link::new(connecting.await?))
+    }
+
+    /// Moves every link to another socket, for when the machine's address has
+    /// changed. The links live on (RFC 9000 §9).
+    ///
+    /// # Errors
+    /// The socket fails.
+    pub fn rebind(&self, network: Network) -> io::Result<()> {
+        self.endpoint.rebind_abstract(network.socket)
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Waits until every closed link has told its relay so.
+    pub async fn wait_idle(&self) {
+        self.endpoint.wait_idle().await;
+    }
+}
+
+pub(crate) fn varint(code: Code) -> VarInt {
+    VarInt::from_u64(code.number()).unwrap_or(VarInt::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_depend_on_the_secret_and_differ_from_each_other() {
+        let one = EndpointKeys::derive(&[1; 32]);
+        let again = EndpointKeys::derive(&[1; 32]);
+        let two = EndpointKeys::derive(&[2; 32]);
+        assert_eq!(one.reset, again.reset);
+        assert_ne!(one.reset, two.reset);
+        assert_ne!(one.reset[..32], one.tokens);
+        assert_eq!(format!("{one:?}"), "EndpointKeys(***)");
+    }
+}

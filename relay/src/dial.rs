@@ -1,0 +1,136 @@
+//! Raw bytes from one device to a service of another device of its user, and
+//! from a port of the relay to a public service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ginnel_link::link::Priority;
+use ginnel_link::splice::{bridge, splice};
+use ginnel_link::stream::Stream;
+use ginnel_proto::code::Code;
+use ginnel_proto::control::{Access, Service, ServiceKind};
+use ginnel_proto::frame::FrameType;
+use ginnel_proto::id::{DeviceName, ServiceName};
+use ginnel_proto::open::Open;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::edge::answer::Refusal;
+use crate::links::Connected;
+use crate::relay::Relay;
+
+/// How long a connection may wait for a free stream to the device.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait after the system refused a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connects a stream that `from` opened with a service of another device.
+pub async fn serve(
+    relay: &Relay,
+    from: &Connected,
+    device: &DeviceName,
+    service: &ServiceName,
+    mut stream: Stream,
+) {
+    let found = relay.links.find(Some(device), service);
+    let target = match found {
+        Ok((target, service)) if target.id.user == from.id.user => {
+            open_tcp(&target, &service).await
+        }
+        // Another user's device looks like one that is not there.
+        Ok(_) => Err(Refusal::new(Code::DeviceOffline, "of another user")),
+        Err(refusal) => Err(refusal),
+    };
+    match target {
+        Ok(target) => {
+            if let Err(error) = bridge(stream, target).await {
+                debug!(%error, from = %from.id, to = %device, "connection ended");
+            }
+        }
+        Err(refusal) => {
+            debug!(from = %from.id, to = %device, %service, code = %refusal.code, "dial refused");
+            stream.send.reset(refusal.code);
+            stream.recv.stop(refusal.code);
+        }
+    }
+}
+
+/// Listens on a port of the relay for a public TCP service, until `stop`.
+pub async fn listen(
+    relay: Arc<Relay>,
+    listener: TcpListener,
+    device: DeviceName,
+    service: ServiceName,
+    stop: CancellationToken,
+) {
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((connection, _)) => {
+                let opened = Arc::clone(&relay);
+                let (device, service) = (device.clone(), service.clone());
+                relay.tasks.spawn(async move {
+                    connect(&opened, connection, &device, &service).await;
+                });
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a TCP connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connect(relay: &Relay, connection: TcpStream, device: &DeviceName, service: &ServiceName) {
+    let _active = relay.metrics.connection();
+    let _ = connection.set_nodelay(true);
+    let stream = match relay.links.find(Some(device), service) {
+        // Raw TCP carries no API key, so only what is public is reached.
+        Ok((_, service)) if service.access == Access::Private => Err(Refusal::new(
+            Code::Denied,
+            format!("the service is private, service={}", service.name),
+        )),
+        Ok((target, service)) => open_tcp(&target, &service).await,
+        Err(refusal) => Err(refusal),
+    };
+    match stream {
+        Ok(stream) => {
+            let (reader, writer) = connection.into_split();
+            if let Err(error) = splice(reader, writer, stream).await {
+                debug!(%error, %device, %service, "TCP connection ended");
+            }
+        }
+        Err(refusal) => debug!(%device, %service, message = refusal.message, "TCP refused"),
+    }
+}
+
+async fn open_tcp(target: &Connected, service: &Service) -> Result<Stream, Refusal> {
+    if service.kind != ServiceKind::Tcp {
+        return Err(Refusal::new(
+            Code::WrongKind,
+            format!("this service speaks HTTP, service={}", service.name),
+        ));
+    }
+    let busy = || Refusal::new(Code::Overloaded, "the device takes no more streams now");
+    let lost = |error: String| Refusal::new(Code::LinkLost, error);
+    let opened = timeout(OPEN_TIMEOUT, target.link.open(Priority::Interactive)).await;
+    let mut stream = opened
+        .map_err(|_| busy())?
+        .map_err(|error| lost(error.to_string()))?;
+    let open = Open::Tcp {
+        service: service.name.clone(),
+    };
+    stream
+        .send
+        .send_frame(FrameType::Open, &open.encode())
+        .await
+        .map_err(|error| lost(error.to_string()))?;
+    Ok(stream)
+}

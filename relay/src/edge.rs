@@ -1,0 +1,13 @@
+//! The public side: callers' HTTP in, devices' answers out.
+//!
+//! [`listen`] takes connections, [`guard`] and [`scanner`] refuse bad
+//! framing, [`route`] finds the device and service, [`access`] decides who
+//! may, and [`proxy::forward`] is the one function to read.
+
+pub mod access;
+pub mod answer;
+pub mod guard;
+pub mod listen;
+pub mod proxy;
+pub mod route;
+pub mod scanner;

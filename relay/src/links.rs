@@ -1,0 +1,221 @@
+//! Who is connected: the live links by device, and what each shares.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use ginnel_link::link::Link;
+use ginnel_proto::code::Code;
+use ginnel_proto::control::{Drain, Service};
+use ginnel_proto::id::{DeviceId, DeviceName, ServiceName};
+use ginnel_proto::link::heartbeat::Pulse;
+use tokio::sync::watch;
+
+use crate::edge::answer::Refusal;
+use crate::registry::serial::Serial;
+
+/// The live links. At most one for each device.
+#[derive(Debug, Default)]
+pub struct Links {
+    by_device: RwLock<BTreeMap<DeviceName, Arc<Connected>>>,
+    last_id: AtomicU64,
+}
+
+/// A connected device.
+#[derive(Debug)]
+pub struct Connected {
+    /// Whose link it is.
+    pub id: DeviceId,
+    /// Names the link in both logs.
+    pub link_id: u64,
+    /// The link.
+    pub link: Link,
+    /// The agent's version.
+    pub agent: String,
+    /// The serial of the certificate that was presented.
+    pub serial: Serial,
+    /// When Welcome was sent, milliseconds since 1970.
+    pub since_unix_ms: u64,
+    services: ArcSwap<BTreeMap<ServiceName, Service>>,
+    pulse: Mutex<Pulse>,
+    drain: watch::Sender<Option<Drain>>,
+}
+
+impl Connected {
+    /// A device that is about to be welcomed.
+    #[must_use]
+    pub fn new(
+        id: DeviceId,
+        link_id: u64,
+        link: Link,
+        agent: String,
+        serial: Serial,
+        since_unix_ms: u64,
+    ) -> Self {
+        Self {
+            id,
+            link_id,
+            link,
+            agent,
+            serial,
+            since_unix_ms,
+            services: ArcSwap::default(),
+            pulse: Mutex::default(),
+            drain: watch::Sender::new(None),
+        }
+    }
+
+    /// The service of that name, if the device shares it.
+    #[must_use]
+    pub fn service(&self, name: &ServiceName) -> Option<Service> {
+        self.services.load().get(name).cloned()
+    }
+
+    /// Everything the device shares.
+    #[must_use]
+    pub fn services(&self) -> Vec<Service> {
+        self.services.load().values().cloned().collect()
+    }
+
+    /// Replaces what the device shares.
+    pub fn set_services(&self, services: Vec<Service>) {
+        let by_name = services
+            .into_iter()
+            .map(|service| (service.name.clone(), service))
+            .collect();
+        self.services.store(Arc::new(by_name));
+    }
+
+    /// What the device's heartbeats tell.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        *self.lock_pulse()
+    }
+
+    /// Notes a heartbeat.
+    pub fn set_pulse(&self, pulse: Pulse) {
+        *self.lock_pulse() = pulse;
+    }
+
+    /// Asks the link's task to tell the device that this relay stops.
+    pub fn drain(&self, drain: Drain) {
+        self.drain.send_replace(Some(drain));
+    }
+
+    /// Where [`Connected::drain`] arrives.
+    #[must_use]
+    pub fn drains(&self) -> watch::Receiver<Option<Drain>> {
+        self.drain.subscribe()
+    }
+
+    fn lock_pulse(&self) -> MutexGuard<'_, Pulse> {
+        self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Links {
+    /// A number for the next link.
+    pub fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Makes the device reachable. An older link of the same device is told
+    /// why and closed: the newest wins.
+    pub fn insert(&self, device: Arc<Connected>) {
+        let name = device.id.device.clone();
+        let older = self.write().insert(name, device);
+        if let Some(older) = older {
+            older.link.close(
+                Code::Superseded,
+                "a newer link of the same device took over",
+            );
+        }
+    }
+
+    /// Forgets the link, unless a newer one has taken its place.
+    pub fn remove(&self, device: &Connected) {
+        let mut links = self.write();
+        if let Some(current) = links.get(&device.id.device)
+            && current.link_id == device.link_id
+        {
+            links.remove(&device.id.device);
+        }
+    }
+
+    /// The live link of a device.
+    #[must_use]
+    pub fn get(&self, device: &DeviceName) -> Option<Arc<Connected>> {
+        self.read().get(device).cloned()
+    }
+
+    /// Every live link, by device name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Connected>> {
+        self.read().values().cloned().collect()
+    }
+
+    /// The device and service for a request. Without a device, the service
+    /// must be shared by exactly one.
+    ///
+    /// # Errors
+    /// [`Code::DeviceOffline`], [`Code::UnknownService`] or, when several
+    /// devices share it, [`Code::NoRoute`].
+    pub fn find(
+        &self,
+        device: Option<&DeviceName>,
+        service: &ServiceName,
+    ) -> Result<(Arc<Connected>, Service), Refusal> {
+        let Some(device) = device else {
+            return self.find_anywhere(service);
+        };
+        let Some(connected) = self.get(device) else {
+            return Err(Refusal::new(
+                Code::DeviceOffline,
+                format!("the device is not connected, device={device}"),
+            ));
+        };
+        let Some(service) = connected.service(service) else {
+            return Err(unknown_service(service));
+        };
+        Ok((connected, service))
+    }
+
+    fn find_anywhere(&self, name: &ServiceName) -> Result<(Arc<Connected>, Service), Refusal> {
+        let links = self.read();
+        let mut sharing = links
+            .values()
+            .filter_map(|device| Some((Arc::clone(device), device.service(name)?)));
+        match (sharing.next(), sharing.next()) {
+            (Some(found), None) => Ok(found),
+            (None, _) => Err(unknown_service(name)),
+            (Some((one, _)), Some((other, _))) => Err(Refusal::new(
+                Code::NoRoute,
+                format!(
+                    "several devices share this service, service={name}\n\
+                     hint: name one: {name}.{} or {name}.{}",
+                    one.id.device, other.id.device
+                ),
+            )),
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<DeviceName, Arc<Connected>>> {
+        self.by_device
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<DeviceName, Arc<Connected>>> {
+        self.by_device
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unknown_service(service: &ServiceName) -> Refusal {
+    Refusal::new(
+        Code::UnknownService,
+        format!("no connected device shares this service, service={service}"),
+    )
+}

@@ -1,0 +1,237 @@
+//! What all parts of a running relay share.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use ginnel_certs::authority::Authority;
+use ginnel_link::driver::WallClock;
+use ginnel_proto::id::{DeviceId, DeviceName, Domain, Environment, ServiceName};
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::links::Links;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::registry::key_ring::KeyRing;
+use crate::registry::usage::UsageEvent;
+use crate::upstream::Upstreams;
+
+/// How long a device's certificate lives, until renewal is automatic.
+pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Key uses kept until they are written; later ones are not noted.
+const USES_MAX: usize = 1000;
+
+/// Requests whose usage is kept until it is written: a second's worth, many
+/// times over.
+const USAGE_MAX: usize = 100_000;
+
+/// A running relay.
+pub struct Relay {
+    /// Its name, and the trust domain of its devices.
+    pub domain: Domain,
+    /// The stage it belongs to; devices of another are refused.
+    pub environment: Environment,
+    /// Signs devices' certificates.
+    pub authority: Authority,
+    /// Who may use it.
+    pub registry: Registry,
+    /// The API keys, as of the registry's last change.
+    pub keys: ArcSwap<KeyRing>,
+    /// Who is connected.
+    pub links: Links,
+    /// The cloud APIs that devices may reach.
+    pub upstreams: Upstreams,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// How callers see it.
+    pub public_url: PublicUrl,
+    /// Milliseconds since 1970.
+    pub wall_clock: WallClock,
+    /// Requests and streams under way.
+    pub tasks: TaskTracker,
+    /// Told when a device has joined.
+    pub joined: Notify,
+    /// When keys were last used, not yet written.
+    uses: Mutex<Vec<(String, i64)>>,
+    /// What was used, not yet written.
+    usage: Mutex<Vec<UsageEvent>>,
+    draining: AtomicBool,
+}
+
+/// What a [`Relay`] is made of.
+pub struct Parts {
+    /// See [`Relay::domain`].
+    pub domain: Domain,
+    /// See [`Relay::environment`].
+    pub environment: Environment,
+    /// See [`Relay::authority`].
+    pub authority: Authority,
+    /// See [`Relay::registry`].
+    pub registry: Registry,
+    /// See [`Relay::upstreams`].
+    pub upstreams: Upstreams,
+    /// See [`Relay::public_url`].
+    pub public_url: PublicUrl,
+    /// See [`Relay::wall_clock`].
+    pub wall_clock: WallClock,
+}
+
+impl Relay {
+    /// Puts the parts together and reads the API keys.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub async fn new(parts: Parts) -> Result<Self, crate::registry::error::Error> {
+        let keys = parts.registry.key_ring().await?;
+        Ok(Self {
+            domain: parts.domain,
+            environment: parts.environment,
+            authority: parts.authority,
+            registry: parts.registry,
+            keys: ArcSwap::from_pointee(keys),
+            links: Links::default(),
+            upstreams: parts.upstreams,
+            metrics: Arc::new(Metrics::default()),
+            public_url: parts.public_url,
+            wall_clock: parts.wall_clock,
+            tasks: TaskTracker::new(),
+            joined: Notify::new(),
+            uses: Mutex::default(),
+            usage: Mutex::default(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// The wall clock as the registry wants it.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        i64::try_from((self.wall_clock)()).unwrap_or(i64::MAX)
+    }
+
+    /// The wall clock as certificates want it.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis((self.wall_clock)())
+    }
+
+    /// Notes that a device is or was connected just now.
+    pub fn seen(&self, device: &DeviceId) {
+        let registry = self.registry.clone();
+        let (name, now_ms) = (device.device.clone(), self.now_ms());
+        self.tasks.spawn(async move {
+            if let Err(error) = registry.seen(&name, now_ms).await {
+                warn!(%error, device = %name, "cannot note when the device was seen");
+            }
+        });
+    }
+
+    /// Notes that an API key was used; written by [`Relay::write_down`].
+    pub fn key_used(&self, id: &str, now_ms: i64) {
+        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, at)) = uses.iter_mut().find(|(known, _)| known == id) {
+            *at = now_ms;
+        } else if uses.len() < USES_MAX {
+            uses.push((id.to_owned(), now_ms));
+        }
+    }
+
+    /// Notes what a request used; written by [`Relay::write_down`].
+    pub fn used(&self, event: UsageEvent) {
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        if usage.len() < USAGE_MAX {
+            usage.push(event);
+        } else {
+            warn!("usage is not being written, so it is no longer noted");
+        }
+    }
+
+    /// Writes what was noted in memory: once a second, and at the end.
+    pub async fn write_down(&self) {
+        let uses = take(&self.uses);
+        if !uses.is_empty()
+            && let Err(error) = self.registry.touch_keys(uses).await
+        {
+            warn!(%error, "cannot note when API keys were used");
+        }
+        let mut usage = take(&self.usage);
+        while !usage.is_empty() {
+            let batch = usage.drain(..usage.len().min(USES_MAX)).collect();
+            if let Err(error) = self.registry.record_usage(batch).await {
+                warn!(%error, "cannot record usage");
+            }
+        }
+    }
+
+    /// From now on no device is let in, and `/ready` says no.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the relay is about to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay")
+            .field("domain", &self.domain)
+            .field("environment", &self.environment)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
+fn take<T: Default>(from: &Mutex<T>) -> T {
+    std::mem::take(&mut *from.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// How callers see the relay: the parts of a service's URL that do not depend
+/// on the service.
+#[derive(Debug, Clone)]
+pub struct PublicUrl {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The relay's domain.
+    pub domain: Domain,
+    /// The port, unless it is the scheme's own.
+    pub port: Option<u16>,
+}
+
+impl PublicUrl {
+    /// The URL of a device's service.
+    #[must_use]
+    pub fn of(&self, service: &ServiceName, device: &DeviceName) -> String {
+        let Self { scheme, domain, .. } = self;
+        let port = self
+            .port
+            .map_or_else(String::new, |port| format!(":{port}"));
+        format!("{scheme}://{service}.{device}.{domain}{port}")
+    }
+}
+
+/// Milliseconds since 1970, as the registry wants them; 0 before.
+#[must_use]
+pub fn unix_ms(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The system's wall clock.
+#[must_use]
+pub fn system_clock() -> WallClock {
+    Arc::new(|| u64::try_from(unix_ms(SystemTime::now())).unwrap_or_default())
+}

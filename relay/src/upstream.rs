@@ -1,0 +1,237 @@
+//! A device's request to a cloud API: allow list → credential → call → meter.
+//!
+//! The device names an upstream, never a host, and never sees the credential.
+
+pub mod meter;
+pub mod tokens;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ginnel_link::body::send_body;
+use ginnel_link::error::StreamError;
+use ginnel_link::stream::{SendHalf, Stream};
+use ginnel_proto::code::Code;
+use ginnel_proto::http::{RequestHead, ResponseHead, strip_hop_by_hop};
+use ginnel_proto::id::UpstreamName;
+use ginnel_proto::limits::HEAD_TIMEOUT;
+use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::timeout;
+use tracing::debug;
+
+use self::meter::{Meter, Uploaded};
+use crate::links::Connected;
+use crate::relay::Relay;
+
+/// The cloud APIs that devices may reach, and the client that reaches them.
+#[derive(Debug)]
+pub struct Upstreams {
+    by_name: BTreeMap<UpstreamName, Upstream>,
+    client: Client<HttpsConnector<HttpConnector>, Uploaded>,
+}
+
+/// One cloud API.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Where it is: scheme, host and path prefix.
+    pub base: Uri,
+    /// The field that carries the credential, and its value; marked
+    /// sensitive, so that it is never printed.
+    pub credential: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Upstreams {
+    /// The upstreams of that configuration. `roots` are the authorities that
+    /// an upstream's certificate may come from.
+    #[must_use]
+    pub fn new(by_name: BTreeMap<UpstreamName, Upstream>, roots: rustls::RootCertStore) -> Self {
+        let tls = ginnel_certs::web::client_config(roots);
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Self { by_name, client }
+    }
+
+    /// No upstreams.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(BTreeMap::new(), rustls::RootCertStore::empty())
+    }
+}
+
+/// Serves a stream that a device opened for an upstream.
+pub async fn serve(
+    relay: &Arc<Relay>,
+    device: &Connected,
+    name: &UpstreamName,
+    mut stream: Stream,
+) {
+    let Some(upstream) = relay.upstreams.by_name.get(name) else {
+        stream.send.reset(Code::UnknownUpstream);
+        stream.recv.stop(Code::UnknownUpstream);
+        return;
+    };
+    let meter = Meter::new(relay, device.id.clone(), name.clone());
+    let Stream { mut send, recv } = stream;
+    if let Err((code, error)) = exchange(relay, upstream, meter, &mut send, recv).await {
+        debug!(%error, %code, device = %device.id, upstream = %name, "upstream request ended early");
+        send.reset(code);
+    }
+}
+
+type Ended = (Code, String);
+
+async fn exchange(
+    relay: &Relay,
+    upstream: &Upstream,
+    mut meter: Meter,
+    send: &mut SendHalf,
+    mut recv: ginnel_link::stream::RecvHalf,
+) -> Result<(), Ended> {
+    let head = match timeout(HEAD_TIMEOUT, recv.request()).await {
+        Ok(head) => head.map_err(ended)?,
+        Err(_) => return Err((Code::HeadTimeout, "no HEAD in time".into())),
+    };
+    let request = request(upstream, head, meter.watch_request(recv.into_body()))?;
+    let answered = tokio::select! {
+        biased;
+        answered = relay.upstreams.client.request(request) => answered,
+        error = send.stopped() => return Err(ended(error)),
+    };
+    let response = answered.map_err(|error| (Code::UpstreamUnreachable, chain(&error)))?;
+    answer(response, &mut meter, send).await
+}
+
+/// The request as the upstream sees it.
+fn request(
+    upstream: &Upstream,
+    mut head: RequestHead,
+    body: Uploaded,
+) -> Result<Request<Uploaded>, Ended> {
+    strip_hop_by_hop(&mut head.headers);
+    strip_origin(&mut head.headers);
+    // Usage can only be counted in what can be read.
+    let identity = HeaderValue::from_static("identity");
+    head.headers.insert(ACCEPT_ENCODING, identity);
+    if let Some((name, value)) = &upstream.credential {
+        head.headers.insert(name.clone(), value.clone());
+    }
+    let uri = join(&upstream.base, head.path.as_str())
+        .map_err(|error| (Code::BadRequest, error.to_string()))?;
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = head.headers;
+    Ok(request)
+}
+
+/// Fields that speak of the device's own network, not of the request.
+fn strip_origin(headers: &mut HeaderMap) {
+    headers.remove(HOST);
+    headers.remove(http::header::FORWARDED);
+    headers.remove(http::header::ORIGIN);
+    headers.remove(http::header::REFERER);
+    let forwarded: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-forwarded-"))
+        .cloned()
+        .collect();
+    for name in forwarded {
+        headers.remove(name);
+    }
+}
+
+/// `https://api.example.com/v1` and `/chat?x` make
+/// `https://api.example.com/v1/chat?x`.
+fn join(base: &Uri, path: &str) -> Result<Uri, http::Error> {
+    let prefix = base.path().trim_end_matches('/');
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(format!("{prefix}{path}").try_into()?);
+    Ok(Uri::from_parts(parts)?)
+}
+
+/// Streams the upstream's answer back, counting as it goes.
+async fn answer(
+    response: Response<Incoming>,
+    meter: &mut Meter,
+    send: &mut SendHalf,
+) -> Result<(), Ended> {
+    let (mut parts, body) = response.into_parts();
+    strip_hop_by_hop(&mut parts.headers);
+    meter.begin(parts.status, &parts.headers);
+    let head = ResponseHead {
+        status: parts.status,
+        headers: parts.headers,
+        upgrade: None,
+    };
+    send.send_response(&head).await.map_err(ended)?;
+    let body = meter.watch(body);
+    match send_body(send, body).await {
+        Ok(_) => Ok(()),
+        Err(StreamError::Source(reason)) => Err((Code::UpstreamFailed, reason)),
+        Err(error) => Err(ended(error)),
+    }
+}
+
+fn ended(error: StreamError) -> Ended {
+    (error.code(), error.to_string())
+}
+
+/// An error with its causes, which hyper hides in `source`.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_to_the_base() {
+        for (base, path, joined) in [
+            (
+                "https://a.example/v1",
+                "/chat?x=1",
+                "https://a.example/v1/chat?x=1",
+            ),
+            ("https://a.example/v1/", "/", "https://a.example/v1/"),
+            ("http://127.0.0.1:80", "/x", "http://127.0.0.1:80/x"),
+        ] {
+            let base: Uri = base.parse().expect("valid");
+            assert_eq!(join(&base, path).expect("joins"), joined);
+        }
+    }
+
+    #[test]
+    fn the_devices_network_stays_private() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "host",
+            "forwarded",
+            "x-forwarded-for",
+            "origin",
+            "referer",
+            "accept",
+        ] {
+            headers.insert(name, HeaderValue::from_static("x"));
+        }
+        strip_origin(&mut headers);
+        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["accept"]);
+    }
+}
