@@ -32,6 +32,8 @@ pub struct RequestHead {
     pub headers: HeaderMap,
     /// The protocol to switch to (RFC 9110 §7.8), such as `websocket`.
     pub upgrade: Option<HeaderValue>,
+    /// Neither body nor trailers follow.
+    pub end: bool,
 }
 
 /// The head of a response; status 1xx are informational and another follows,
@@ -44,6 +46,8 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
     /// With status 101: the protocol switched to.
     pub upgrade: Option<HeaderValue>,
+    /// Neither body nor trailers follow.
+    pub end: bool,
 }
 
 impl RequestHead {
@@ -68,12 +72,14 @@ impl RequestHead {
             .iter()
             .map(|(_, value)| field_size(value))
             .sum::<usize>()
+            + flag_size(self.end)
             + headers_size(&self.headers)?;
         let mut to = bounded_buffer(size)?;
         for (tag, value) in fields {
             put_field(tag, value, &mut to);
         }
         put_headers(5, &self.headers, &mut to);
+        put_flag(7, self.end, &mut to);
         Ok(to.freeze())
     }
 
@@ -108,6 +114,7 @@ impl RequestHead {
             path,
             headers: read_headers("RequestHead.headers", head.headers)?,
             upgrade: read_upgrade("RequestHead.upgrade", head.upgrade)?,
+            end: head.end,
         })
     }
 }
@@ -120,6 +127,7 @@ impl ResponseHead {
             status: StatusCode::CONTINUE,
             headers: HeaderMap::new(),
             upgrade: None,
+            end: false,
         }
     }
 
@@ -140,6 +148,7 @@ impl ResponseHead {
         encode_varint(status, &mut to);
         put_headers(2, &self.headers, &mut to);
         put_field(3, upgrade, &mut to);
+        put_flag(4, self.end, &mut to);
         Ok(to.freeze())
     }
 
@@ -158,6 +167,7 @@ impl ResponseHead {
             status,
             headers: read_headers("ResponseHead.headers", head.headers)?,
             upgrade: read_upgrade("ResponseHead.upgrade", head.upgrade)?,
+            end: head.end,
         })
     }
 
@@ -360,7 +370,7 @@ fn headers_size(headers: &HeaderMap) -> Result<usize, PayloadError> {
 }
 
 fn line_size(name: &HeaderName, value: &HeaderValue) -> usize {
-    let sensitive = if value.is_sensitive() { 2 } else { 0 };
+    let sensitive = flag_size(value.is_sensitive());
     field_size(name.as_str().as_bytes()) + field_size(value.as_bytes()) + sensitive
 }
 
@@ -370,10 +380,7 @@ fn put_headers(tag: u32, headers: &HeaderMap, to: &mut BytesMut) {
         encode_varint(line_size(name, value) as u64, to);
         put_field(1, name.as_str().as_bytes(), to);
         put_field(2, value.as_bytes(), to);
-        if value.is_sensitive() {
-            encode_key(3, WireType::Varint, to);
-            encode_varint(1, to);
-        }
+        put_flag(3, value.is_sensitive(), to);
     }
 }
 
@@ -382,6 +389,18 @@ fn field_size(value: &[u8]) -> usize {
     match value.len() {
         0 => 0,
         length => 1 + encoded_len_varint(length as u64) + length,
+    }
+}
+
+/// A false flag is not written (proto3).
+fn flag_size(flag: bool) -> usize {
+    if flag { 2 } else { 0 }
+}
+
+fn put_flag(tag: u32, flag: bool, to: &mut BytesMut) {
+    if flag {
+        encode_key(tag, WireType::Varint, to);
+        encode_varint(1, to);
     }
 }
 
@@ -407,6 +426,7 @@ mod tests {
             path: PathAndQuery::from_static(path),
             headers: HeaderMap::new(),
             upgrade: None,
+            end: false,
         }
     }
 
@@ -418,19 +438,21 @@ mod tests {
         secret.set_sensitive(true);
         head.headers.append("x-b", secret);
         head.upgrade = Some(HeaderValue::from_static("websocket"));
+        head.end = true;
         let bytes = head.encode().expect("small");
 
         let read = wire::RequestHead::decode(bytes.clone()).expect("protobuf");
         assert_eq!(&read.method[..], b"GET");
         assert_eq!(&read.path[..], b"/a?b=c");
         assert_eq!(read.headers.len(), 2);
-        assert!(read.headers[1].sensitive);
+        assert!(read.headers[1].sensitive && read.end);
         assert_eq!(read.encoded_len(), bytes.len());
 
         let response = ResponseHead {
             status: StatusCode::IM_A_TEAPOT,
             headers: head.headers.clone(),
             upgrade: None,
+            end: true,
         };
         let bytes = response.encode().expect("small");
         let read = wire::ResponseHead::decode(bytes.clone()).expect("protobuf");
@@ -485,6 +507,7 @@ mod tests {
             status: 200,
             headers: vec![line; HEADERS_MAX + 1],
             upgrade: Bytes::new(),
+            end: false,
         };
         let error = ResponseHead::decode(head.encode_to_vec().into()).expect_err("too many");
         assert_eq!(error.code(), crate::code::Code::HeadTooLarge);
@@ -653,7 +676,7 @@ mod tests {
             prop_assert_eq!(read.authority, request.authority);
 
             let status = StatusCode::from_u16(status).expect("in range");
-            let response = ResponseHead { status, headers: headers.clone(), upgrade: None };
+            let response = ResponseHead { status, headers: headers.clone(), upgrade: None, end: true };
             let read = ResponseHead::decode(response.encode().expect("small")).expect("valid");
             prop_assert_eq!(read.headers, headers);
             prop_assert_eq!(read.status, status);

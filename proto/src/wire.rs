@@ -6,7 +6,7 @@
     unnameable_types,
     unreachable_pub,
     clippy::wildcard_enum_match_arm,
-    reason = "generated from schema/ginnel.proto; tests/schema.rs keeps it in step"
+    reason = "generated from schema/ginnel.proto; the test in schema/ keeps it in step"
 )]
 
 include!("wire/ginnel.v1.rs");

@@ -17,6 +17,7 @@ use ginnel_proto::id::UpstreamName;
 use ginnel_proto::limits::HEAD_TIMEOUT;
 use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response, Uri};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -172,6 +173,7 @@ async fn answer(
         status: parts.status,
         headers: parts.headers,
         upgrade: None,
+        end: body.is_end_stream(),
     };
     send.send_response(&head).await.map_err(ended)?;
     let body = meter.watch(body);

@@ -185,6 +185,9 @@ pub struct RequestHead {
     /// The protocol to switch to (RFC 9110 section 7.8), or empty.
     #[prost(bytes = "bytes", tag = "6")]
     pub upgrade: ::prost::bytes::Bytes,
+    /// Neither body nor trailers follow.
+    #[prost(bool, tag = "7")]
+    pub end: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ResponseHead {
@@ -194,6 +197,9 @@ pub struct ResponseHead {
     pub headers: ::prost::alloc::vec::Vec<Header>,
     #[prost(bytes = "bytes", tag = "3")]
     pub upgrade: ::prost::bytes::Bytes,
+    /// Neither body nor trailers follow.
+    #[prost(bool, tag = "4")]
+    pub end: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Trailers {

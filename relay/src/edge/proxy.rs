@@ -118,6 +118,7 @@ where
         path: route.path,
         headers: parts.headers,
         upgrade,
+        end: body.is_end_stream(),
     };
     rewrite(&mut head, caller, route.prefix.as_deref());
     let waits_for_100 = expects_100(&head.headers);
@@ -288,7 +289,10 @@ where
         let reason = "the service switched protocols without being asked";
         return Err(Refusal::new(Code::ServiceFailed, reason));
     }
-    let body = AnswerBody::streamed(recv.into_body(), Arc::clone(&relay.metrics), upload);
+    let body = match head.end {
+        true => AnswerBody::Own(None),
+        false => AnswerBody::streamed(recv.into_body(), Arc::clone(&relay.metrics), upload),
+    };
     Ok(response(head, body))
 }
 
