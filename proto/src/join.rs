@@ -27,8 +27,10 @@ pub struct JoinRequest {
     pub secret: Bytes,
     /// PKCS#10 (RFC 2986), DER. At most [`CERTIFICATE_REQUEST_MAX`] bytes.
     pub certificate_request: Bytes,
-    /// The name the device would like; the one in the invitation otherwise.
+    /// The name the device insists on; the one in the invitation otherwise.
     pub device: Option<DeviceName>,
+    /// The name to take if neither says one.
+    pub fallback: Option<DeviceName>,
 }
 
 impl std::fmt::Debug for JoinRequest {
@@ -67,11 +69,8 @@ impl JoinRequest {
             code_id: self.code_id.clone(),
             secret: self.secret.clone(),
             certificate_request: self.certificate_request.clone(),
-            device: self
-                .device
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            device: text(self.device.as_ref()),
+            fallback: text(self.fallback.as_ref()),
         };
         request.encode_to_vec().into()
     }
@@ -99,20 +98,28 @@ impl JoinRequest {
             request.certificate_request.len(),
             CERTIFICATE_REQUEST_MAX,
         )?;
-        let device = match request.device.as_str() {
-            "" => None,
-            name => Some(
-                DeviceName::parse(name)
-                    .map_err(|error| PayloadError::invalid("JoinRequest.device", error))?,
-            ),
-        };
         Ok(Self {
+            device: name("JoinRequest.device", &request.device)?,
+            fallback: name("JoinRequest.fallback", &request.fallback)?,
             code_id: request.code_id,
             secret: request.secret,
             certificate_request: request.certificate_request,
-            device,
         })
     }
+}
+
+/// A name that may be missing: empty on the wire.
+fn text(name: Option<&DeviceName>) -> String {
+    name.map(ToString::to_string).unwrap_or_default()
+}
+
+fn name(field: &'static str, text: &str) -> Result<Option<DeviceName>, PayloadError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    DeviceName::parse(text)
+        .map(Some)
+        .map_err(|error| PayloadError::invalid(field, error))
 }
 
 impl JoinAnswer {
@@ -184,6 +191,7 @@ mod tests {
             secret: Bytes::from_static(b"do not show"),
             certificate_request: Bytes::from_static(&[0x30, 0x00]),
             device: None,
+            fallback: None,
         }
     }
 
@@ -191,6 +199,7 @@ mod tests {
     fn requests_and_answers_round_trip() {
         let named = JoinRequest {
             device: Some(DeviceName::parse("laptop").expect("valid")),
+            fallback: Some(DeviceName::parse("host").expect("valid")),
             ..request()
         };
         for request in [request(), named] {

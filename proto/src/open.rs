@@ -16,8 +16,9 @@ pub enum Open {
         /// The service asked for.
         service: ServiceName,
     },
-    /// Relay to device: raw bytes to and from a service. The device answers
-    /// with REST once the service is connected, or resets.
+    /// Raw bytes to and from a service: of this device when the relay asks,
+    /// of whichever device of the same user shares it when a device asks.
+    /// Answered with REST once the service is connected, or reset.
     Tcp {
         /// The service asked for.
         service: ServiceName,

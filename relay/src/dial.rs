@@ -31,27 +31,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(
     relay: &Relay,
     from: &Connected,
-    device: &DeviceName,
+    device: Option<&DeviceName>,
     service: &ServiceName,
     mut stream: Stream,
 ) {
-    let found = relay.links.find(Some(device), service);
+    let found = relay.links.find_of_user(&from.id.user, device, service);
     let target = match found {
-        Ok((target, service)) if target.id.user == from.id.user => {
-            open_tcp(&target, &service).await
-        }
-        // Another user's device looks like one that is not there.
-        Ok(_) => Err(Refusal::new(Code::DeviceOffline, "of another user")),
+        Ok((target, service)) => open_tcp(&target, &service).await,
         Err(refusal) => Err(refusal),
     };
     match target {
         Ok(target) => {
             if let Err(error) = bridge(stream, target).await {
-                debug!(%error, from = %from.id, to = %device, "connection ended");
+                debug!(%error, from = %from.id, %service, "connection ended");
             }
         }
         Err(refusal) => {
-            debug!(from = %from.id, to = %device, %service, code = %refusal.code, "dial refused");
+            debug!(from = %from.id, %service, code = %refusal.code, "dial refused");
             stream.send.reset(refusal.code);
             stream.recv.stop(refusal.code);
         }
@@ -101,9 +97,10 @@ async fn connect(relay: &Relay, connection: TcpStream, device: &DeviceName, serv
         Err(refusal) => Err(refusal),
     };
     match stream {
-        Ok(stream) => {
+        Ok(mut stream) => {
             let (reader, writer) = connection.into_split();
-            if let Err(error) = splice(reader, writer, stream).await {
+            let spliced = splice(reader, writer, &mut stream.send, stream.recv);
+            if let Err(error) = spliced.await {
                 debug!(%error, %device, %service, "TCP connection ended");
             }
         }

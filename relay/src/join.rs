@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::registry::redeem::{Claim, IssuedCertificate};
+use crate::registry::redeem::{Claim, IssuedCertificate, RedeemError, Redeemed};
 use crate::registry::serial::InvalidSerial;
 use crate::relay::{CERTIFICATE_LIFETIME, Relay, unix_ms};
 
@@ -71,15 +71,15 @@ async fn enrol(relay: &Arc<Relay>, request: JoinRequest) -> Result<JoinAnswer, S
         device: request.device,
         public_key_hash,
     };
-    let issuer = Arc::clone(relay);
     let csr = request.certificate_request;
-    let redeemed = relay
-        .registry
-        .redeem(claim, relay.now_ms(), move |user, device| {
-            issue(&issuer, &csr, user, device)
-        })
-        .await
-        .map_err(|error| error.to_string())?;
+    let redeemed = match redeem(relay, claim.clone(), csr.clone()).await {
+        Err(RedeemError::NameMissing) if request.fallback.is_some() => {
+            let device = request.fallback;
+            redeem(relay, Claim { device, ..claim }, csr).await
+        }
+        redeemed => redeemed,
+    };
+    let redeemed = redeemed.map_err(|error| error.to_string())?;
     info!(device = %redeemed.device, "device joined");
     relay.joined.notify_one();
     Ok(JoinAnswer::Joined {
@@ -87,6 +87,12 @@ async fn enrol(relay: &Arc<Relay>, request: JoinRequest) -> Result<JoinAnswer, S
         authority: relay.authority.certificate().to_vec().into(),
         domain: relay.domain.clone(),
     })
+}
+
+async fn redeem(relay: &Arc<Relay>, claim: Claim, csr: Bytes) -> Result<Redeemed, RedeemError> {
+    let issuer = Arc::clone(relay);
+    let issue = move |user: &UserName, device: &DeviceName| issue(&issuer, &csr, user, device);
+    relay.registry.redeem(claim, relay.now_ms(), issue).await
 }
 
 /// Signs the certificate. Runs inside the registry's transaction.

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod config;
+pub mod daemon;
 pub mod dial;
 pub mod edge;
 pub mod join;

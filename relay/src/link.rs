@@ -202,7 +202,9 @@ async fn judge(
     }
 }
 
-fn refusal_code(refusal: &Refusal) -> Code {
+/// What a refused device is told.
+#[must_use]
+pub fn refusal_code(refusal: &Refusal) -> Code {
     match refusal {
         Refusal::Unknown(_) | Refusal::WrongUser(_) => Code::UnknownDevice,
         Refusal::Revoked(_) => Code::Revoked,
@@ -320,7 +322,10 @@ async fn serve_stream(relay: Arc<Relay>, device: Arc<Connected>, mut stream: Str
         Ok(Ok(Open::Dial {
             device: target,
             service,
-        })) => return dial::serve(&relay, &device, &target, &service, stream).await,
+        })) => return dial::serve(&relay, &device, Some(&target), &service, stream).await,
+        Ok(Ok(Open::Tcp { service })) => {
+            return dial::serve(&relay, &device, None, &service, stream).await;
+        }
         Ok(Ok(open)) => {
             debug!(?open, "a device may not open this");
             Code::Denied

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use ginnel_link::link::Link;
 use ginnel_proto::code::Code;
 use ginnel_proto::control::{Drain, Service};
-use ginnel_proto::id::{DeviceId, DeviceName, ServiceName};
+use ginnel_proto::id::{DeviceId, DeviceName, ServiceName, UserName};
 use ginnel_proto::link::heartbeat::Pulse;
 use tokio::sync::watch;
 
@@ -167,13 +167,10 @@ impl Links {
         service: &ServiceName,
     ) -> Result<(Arc<Connected>, Service), Refusal> {
         let Some(device) = device else {
-            return self.find_anywhere(service);
+            return self.find_anywhere(service, |_| true);
         };
         let Some(connected) = self.get(device) else {
-            return Err(Refusal::new(
-                Code::DeviceOffline,
-                format!("the device is not connected, device={device}"),
-            ));
+            return Err(offline(device));
         };
         let Some(service) = connected.service(service) else {
             return Err(unknown_service(service));
@@ -181,10 +178,35 @@ impl Links {
         Ok((connected, service))
     }
 
-    fn find_anywhere(&self, name: &ServiceName) -> Result<(Arc<Connected>, Service), Refusal> {
+    /// As [`Links::find`], among the devices of one user. Another user's
+    /// device looks like one that is not there.
+    ///
+    /// # Errors
+    /// As [`Links::find`].
+    pub fn find_of_user(
+        &self,
+        user: &UserName,
+        device: Option<&DeviceName>,
+        service: &ServiceName,
+    ) -> Result<(Arc<Connected>, Service), Refusal> {
+        let Some(device) = device else {
+            return self.find_anywhere(service, |id| id.user == *user);
+        };
+        match self.get(device) {
+            Some(connected) if connected.id.user == *user => self.find(Some(device), service),
+            Some(_) | None => Err(offline(device)),
+        }
+    }
+
+    fn find_anywhere(
+        &self,
+        name: &ServiceName,
+        whose: impl Fn(&DeviceId) -> bool,
+    ) -> Result<(Arc<Connected>, Service), Refusal> {
         let links = self.read();
         let mut sharing = links
             .values()
+            .filter(|device| whose(&device.id))
             .filter_map(|device| Some((Arc::clone(device), device.service(name)?)));
         match (sharing.next(), sharing.next()) {
             (Some(found), None) => Ok(found),
@@ -211,6 +233,13 @@ impl Links {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn offline(device: &DeviceName) -> Refusal {
+    Refusal::new(
+        Code::DeviceOffline,
+        format!("the device is not connected, device={device}"),
+    )
 }
 
 fn unknown_service(service: &ServiceName) -> Refusal {

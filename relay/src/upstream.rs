@@ -6,6 +6,7 @@ pub mod meter;
 pub mod tokens;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use ginnel_link::body::send_body;
@@ -30,42 +31,46 @@ use self::meter::{Meter, Uploaded};
 use crate::links::Connected;
 use crate::relay::Relay;
 
-/// The cloud APIs that devices may reach, and the client that reaches them.
+/// The cloud APIs that devices may reach.
+pub type Upstreams = BTreeMap<UpstreamName, Upstream>;
+
+/// One cloud API, and the client that reaches it.
 #[derive(Debug)]
-pub struct Upstreams {
-    by_name: BTreeMap<UpstreamName, Upstream>,
+pub struct Upstream {
+    /// Scheme, host and path prefix.
+    base: Uri,
+    /// The field that carries the credential, and its value.
+    credential: Option<(HeaderName, HeaderValue)>,
     client: Client<HttpsConnector<HttpConnector>, Uploaded>,
 }
 
-/// One cloud API.
-#[derive(Debug, Clone)]
-pub struct Upstream {
-    /// Where it is: scheme, host and path prefix.
-    pub base: Uri,
-    /// The field that carries the credential, and its value; marked
-    /// sensitive, so that it is never printed.
-    pub credential: Option<(HeaderName, HeaderValue)>,
-}
-
-impl Upstreams {
-    /// The upstreams of that configuration. `roots` are the authorities that
-    /// an upstream's certificate may come from.
-    #[must_use]
-    pub fn new(by_name: BTreeMap<UpstreamName, Upstream>, roots: rustls::RootCertStore) -> Self {
-        let tls = ginnel_certs::web::client_config(roots);
+impl Upstream {
+    /// The API at `base`, whose certificate comes from the web's authorities
+    /// or those in `ca_file`. `credential` is added to each request; its value
+    /// should be marked sensitive, so that it is never printed.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn new(
+        base: Uri,
+        credential: Option<(HeaderName, HeaderValue)>,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, ginnel_certs::error::Error> {
+        let mut roots = rustls::RootCertStore::empty();
+        match ca_file {
+            Some(file) => ginnel_certs::web::add_roots(&mut roots, file)?,
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        }
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
+            .with_tls_config(ginnel_certs::web::client_config(roots))
             .https_or_http()
             .enable_all_versions()
             .build();
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Self { by_name, client }
-    }
-
-    /// No upstreams.
-    #[must_use]
-    pub fn none() -> Self {
-        Self::new(BTreeMap::new(), rustls::RootCertStore::empty())
+        Ok(Self {
+            base,
+            credential,
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        })
     }
 }
 
@@ -76,14 +81,14 @@ pub async fn serve(
     name: &UpstreamName,
     mut stream: Stream,
 ) {
-    let Some(upstream) = relay.upstreams.by_name.get(name) else {
+    let Some(upstream) = relay.upstreams.get(name) else {
         stream.send.reset(Code::UnknownUpstream);
         stream.recv.stop(Code::UnknownUpstream);
         return;
     };
     let meter = Meter::new(relay, device.id.clone(), name.clone());
     let Stream { mut send, recv } = stream;
-    if let Err((code, error)) = exchange(relay, upstream, meter, &mut send, recv).await {
+    if let Err((code, error)) = exchange(upstream, meter, &mut send, recv).await {
         debug!(%error, %code, device = %device.id, upstream = %name, "upstream request ended early");
         send.reset(code);
     }
@@ -92,7 +97,6 @@ pub async fn serve(
 type Ended = (Code, String);
 
 async fn exchange(
-    relay: &Relay,
     upstream: &Upstream,
     mut meter: Meter,
     send: &mut SendHalf,
@@ -105,7 +109,7 @@ async fn exchange(
     let request = request(upstream, head, meter.watch_request(recv.into_body()))?;
     let answered = tokio::select! {
         biased;
-        answered = relay.upstreams.client.request(request) => answered,
+        answered = upstream.client.request(request) => answered,
         error = send.stopped() => return Err(ended(error)),
     };
     let response = answered.map_err(|error| (Code::UpstreamUnreachable, chain(&error)))?;

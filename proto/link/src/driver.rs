@@ -84,12 +84,14 @@ impl DeviceDriver {
             .unwrap_or_default()
     }
 
-    /// The next thing that happens; cancel-safe.
+    /// The next thing that happens; `None` after a heartbeat was answered or
+    /// lost, so that the caller can look at [`DeviceDriver::heartbeat`].
+    /// Cancel-safe.
     ///
     /// # Errors
     /// The link is down, or the relay broke the protocol (and the link is
     /// closed).
-    pub async fn next(&mut self) -> Result<DeviceEvent, LinkError> {
+    pub async fn next(&mut self) -> Result<Option<DeviceEvent>, LinkError> {
         loop {
             while let Some(message) = self.session.poll_transmit() {
                 self.control.queue(&message);
@@ -98,16 +100,18 @@ impl DeviceDriver {
                 if let DeviceEvent::Connected(welcome) = &event {
                     self.heartbeat = Some(Heartbeat::new(now(), welcome.heartbeat));
                 }
-                return Ok(event);
+                return Ok(Some(event));
             }
             let heartbeat = self.heartbeat.as_ref().map(Heartbeat::poll_timeout);
             let deadline = earliest(self.session.poll_timeout(), heartbeat);
             let input = select(&self.link, &mut self.control, deadline).await;
-            self.apply(input)?;
+            if self.apply(input)? == Applied::Heartbeat {
+                return Ok(None);
+            }
         }
     }
 
-    fn apply(&mut self, input: Input) -> Result<(), LinkError> {
+    fn apply(&mut self, input: Input) -> Result<Applied, LinkError> {
         match input {
             Input::Nothing => {}
             Input::Message(message) => {
@@ -119,6 +123,7 @@ impl DeviceDriver {
                     (Datagram::decode(&bytes), &mut self.heartbeat)
                 {
                     heartbeat.handle_pong(now(), (self.wall_clock.0)(), pong);
+                    return Ok(Applied::Heartbeat);
                 }
             }
             Input::Timeout => {
@@ -129,10 +134,11 @@ impl DeviceDriver {
                 {
                     self.link.send_datagram(&Datagram::Ping(ping));
                 }
+                return Ok(Applied::Heartbeat);
             }
             Input::Failed(error) => return Err(violate(&self.link, error)),
         }
-        Ok(())
+        Ok(Applied::Quietly)
     }
 }
 

@@ -73,6 +73,8 @@ fn first<const N: usize>(digest: &[u8]) -> [u8; N] {
 #[derive(Debug, Clone)]
 pub struct Listener {
     endpoint: quinn::Endpoint,
+    keys: EndpointKeys,
+    settings: TransportSettings,
 }
 
 impl Listener {
@@ -86,15 +88,7 @@ impl Listener {
         keys: &EndpointKeys,
         settings: &TransportSettings,
     ) -> io::Result<Self> {
-        let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
-        let tokens = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&keys.tokens);
-        let mut server = ServerConfig::new(Arc::new(crypto), Arc::new(tokens));
-        server
-            .transport_config(transport::config(settings))
-            .max_incoming(INCOMING_MAX)
-            .incoming_buffer_size(INCOMING_BUFFER)
-            .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
-
+        let server = server_config(tls, keys, settings)?;
         let reset = hmac::Key::new(hmac::HMAC_SHA256, &keys.reset);
         let mut config = EndpointConfig::new(Arc::new(reset));
         let connection_ids = keys.connection_ids;
@@ -106,7 +100,21 @@ impl Listener {
             network.socket,
             network.runtime,
         )?;
-        Ok(Self { endpoint })
+        Ok(Self {
+            endpoint,
+            keys: keys.clone(),
+            settings: *settings,
+        })
+    }
+
+    /// Uses these TLS settings for links to come; those there are stay.
+    ///
+    /// # Errors
+    /// The TLS settings cannot be used for QUIC.
+    pub fn set_tls(&self, tls: Arc<rustls::ServerConfig>) -> io::Result<()> {
+        let server = server_config(tls, &self.keys, &self.settings)?;
+        self.endpoint.set_server_config(Some(server));
+        Ok(())
     }
 
     /// The next handshake; `None` once closed.
@@ -123,11 +131,6 @@ impl Listener {
         self.endpoint.local_addr()
     }
 
-    /// Takes no more links; those there are stay.
-    pub fn refuse_new(&self) {
-        self.endpoint.set_server_config(None);
-    }
-
     /// Closes every link.
     pub fn close(&self, code: Code, reason: &str) {
         self.endpoint.close(varint(code), reason.as_bytes());
@@ -137,6 +140,22 @@ impl Listener {
     pub async fn wait_idle(&self) {
         self.endpoint.wait_idle().await;
     }
+}
+
+fn server_config(
+    tls: Arc<rustls::ServerConfig>,
+    keys: &EndpointKeys,
+    settings: &TransportSettings,
+) -> io::Result<ServerConfig> {
+    let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let tokens = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&keys.tokens);
+    let mut server = ServerConfig::new(Arc::new(crypto), Arc::new(tokens));
+    server
+        .transport_config(transport::config(settings))
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BUFFER)
+        .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
+    Ok(server)
 }
 
 /// A device at the door: the first packet of a handshake.

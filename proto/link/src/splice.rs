@@ -31,12 +31,12 @@ pub struct Spliced {
 pub async fn splice(
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
-    stream: Stream,
+    send: &mut SendHalf,
+    mut recv: RecvHalf,
 ) -> Result<Spliced, StreamError> {
-    let Stream { mut send, mut recv } = stream;
     let up = async {
         send.send(&mut [frame::REST]).await?;
-        pump_in(reader, &mut send).await
+        pump_in(reader, send).await
     };
     let down = async {
         recv.rest_begins().await?;

@@ -249,11 +249,15 @@ impl RecvHalf {
         Ok(ResponseHead::decode(payload)?)
     }
 
-    /// Waits for REST: from here on, all is raw bytes.
+    /// Waits for REST: from here on, all is raw bytes. Returns at once if it
+    /// has begun.
     ///
     /// # Errors
     /// As [`RecvHalf::next`], or another piece came.
     pub async fn rest_begins(&mut self) -> Result<(), StreamError> {
+        if self.decoder.in_rest() {
+            return Ok(());
+        }
         match self.next().await? {
             Some(Piece::RestBegins) => Ok(()),
             Some(_) => Err(StreamError::OutOfPlace("REST")),

@@ -225,9 +225,12 @@ pub struct JoinRequest {
     /// PKCS#10, DER.
     #[prost(bytes = "bytes", tag = "3")]
     pub certificate_request: ::prost::bytes::Bytes,
-    /// The name the device would like, or empty for the one in the invitation.
+    /// The name the device insists on, or empty for the one in the invitation.
     #[prost(string, tag = "4")]
     pub device: ::prost::alloc::string::String,
+    /// The name to take if neither says one.
+    #[prost(string, tag = "5")]
+    pub fallback: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JoinAnswer {

@@ -342,7 +342,8 @@ async fn exchange_upgrade(
             return;
         };
         let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-        if let Err(error) = splice(reader, writer, stream).await {
+        let spliced = splice(reader, writer, &mut stream.send, stream.recv);
+        if let Err(error) = spliced.await {
             debug!(%error, "upgraded connection ended");
         }
     });

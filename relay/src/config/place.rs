@@ -1,0 +1,50 @@
+//! What commands need that work beside a running relay.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ginnel_proto::id::Domain;
+
+use super::mistakes::Mistakes;
+use super::places::Places;
+use super::{Config, Environment, Flags, Mode, Purpose};
+
+/// Where a relay is, for commands that are not the relay itself.
+///
+/// The same settings as the relay's own, checked the same way, except for what
+/// only the running relay needs: whoever invites a device need not have the
+/// credentials of upstreams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayPlace {
+    /// The folder of everything the relay keeps.
+    pub state: PathBuf,
+    /// The relay's name.
+    pub domain: Domain,
+    /// What join codes say: `HOST:PORT`.
+    pub advertise: String,
+    /// Where a running relay's admin listener is.
+    pub admin: SocketAddr,
+}
+
+impl RelayPlace {
+    /// Finds the relay. Without a domain it can only be one in development.
+    ///
+    /// # Errors
+    /// All mistakes in all places.
+    pub fn find(flags: &Flags, environment: Environment<'_>) -> Result<Self, Mistakes> {
+        let places = Places::open(flags, environment)?;
+        let mode = if places.is_set("domain") {
+            Mode::Serve
+        } else {
+            Mode::Dev
+        };
+        let config = Config::read(mode, places, flags, Purpose::Find)?;
+        Ok(Self {
+            advertise: config.advertise(config.link.listen),
+            admin: super::reachable(config.admin),
+            state: config.state,
+            domain: config.domain,
+        })
+    }
+}
