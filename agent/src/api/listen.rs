@@ -1,0 +1,132 @@
+//! Accepts local connections and owns the tasks that serve them.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, debug, debug_span, warn};
+
+use super::answer::{ApiBody, BrokenOff};
+use super::{ApiContext, handle};
+
+/// Most local connections at once: many times what the apps of one person
+/// open. Further ones wait in the system's queue.
+const CONNECTIONS_MAX: usize = 256;
+
+/// How long a client may take to send a request's head, and how long an idle
+/// connection is kept.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long requests may go on after the daemon was told to stop.
+const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// The wait after the system refused a connection, such as when all its file
+/// descriptors are in use.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+fn name_error(body: ApiBody) -> UnsyncBoxBody<Bytes, BrokenOff> {
+    body.map_err(BrokenOff).boxed_unsync()
+}
+
+/// Serves the local API until `shutdown`, then lets requests finish for a
+/// while. Returns when no connection is left.
+pub async fn serve(listener: TcpListener, context: Arc<ApiContext>, shutdown: CancellationToken) {
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let now = CancellationToken::new();
+    let accept_all = async {
+        // The semaphore is never closed, so there is always a place in time.
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            let stream = accept(&listener).await;
+            let connection = serve_connection(stream, Arc::clone(&context), shutdown.clone());
+            let now = now.clone();
+            let connection = async move {
+                let _place = place;
+                now.run_until_cancelled(connection).await;
+            };
+            connections.spawn(connection.instrument(debug_span!("local")));
+        }
+    };
+    shutdown.run_until_cancelled(accept_all).await;
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(STOP_GRACE, connections.wait())
+        .await
+        .is_err()
+    {
+        warn!(left = connections.len(), "local requests cut off");
+        now.cancel();
+        connections.wait().await;
+    }
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                warn!(%error, "cannot accept local connections");
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+/// Errors that say only that this one client has left again.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    [
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::ConnectionRefused,
+    ]
+    .contains(&error.kind())
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    context: Arc<ApiContext>,
+    shutdown: CancellationToken,
+) {
+    // Answers are small and someone waits for each.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "no TCP_NODELAY");
+    }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let context = Arc::clone(&context);
+        async move {
+            let response = handle(&context, request).await;
+            Ok::<_, Infallible>(response.map(name_error))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let served = match shutdown.run_until_cancelled(connection.as_mut()).await {
+        Some(served) => served,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        debug!(%error, "local connection ended");
+    }
+}

@@ -1,0 +1,292 @@
+//! The command line: what people type, and what they read back.
+//!
+//! Commands about the running daemon ask it over its local API; those about
+//! what to share work without it too. Text follows three rules: plain short
+//! English, no full stop after a single sentence, and nothing that only colour
+//! says.
+
+pub mod argument;
+pub mod report;
+
+mod down;
+mod services;
+mod share;
+mod status;
+mod table;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use ginnel_proto::id::{DeviceName, ServiceName};
+
+use crate::config::{self, Config, Environment, Flags};
+use crate::services::spec::ServiceSpec;
+use argument::{JoinText, RemoteService};
+use report::Style;
+
+/// Joins this device to a relay: its services can be called from anywhere, and
+/// its apps call cloud APIs without keeping their keys.
+#[derive(Debug, Parser)]
+#[command(name = "ginnel", version, max_term_width = 100)]
+pub struct Cli {
+    /// Keep everything in this folder
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub state: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Connect to the relay and stay connected
+    Up(Up),
+    /// Stop the running ginnel
+    Down,
+    /// Show how the link to the relay is doing
+    Status(Status),
+    /// Make this device known to a relay
+    Join(Join),
+    /// Let callers reach a local service
+    Share(Share),
+    /// Stop sharing a service
+    Unshare {
+        /// The service's name
+        name: ServiceName,
+    },
+    /// List what this device shares
+    Services {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Share a small built-in service to try things out
+    Demo {
+        /// Let callers in without an API key
+        #[arg(long)]
+        public: bool,
+    },
+    /// Reach a TCP service of another device
+    Tcp(Tcp),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write all of them to a folder
+    Man {
+        /// The folder
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `ginnel up`.
+#[derive(Debug, Default, Args)]
+pub struct Up {
+    /// Join a relay first, if this device has not joined one
+    #[arg(long, value_name = "CODE")]
+    pub join: Option<JoinText>,
+    /// Where apps of this machine reach ginnel [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDRESS")]
+    pub local: Option<String>,
+    /// What to log, such as debug or ginnel_agent=trace [default: info]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// What log lines look like, text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// How sending adapts to the network, cubic or bbr [default: cubic]
+    #[arg(long, value_name = "NAME")]
+    pub congestion: Option<String>,
+    /// Most requests worked on at once [default: 4096]
+    #[arg(long, value_name = "COUNT")]
+    pub max_requests: Option<String>,
+}
+
+/// `ginnel status`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Status {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again every second until interrupted
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `ginnel join`.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The code that the relay printed
+    pub code: JoinText,
+    /// What to call this device
+    #[arg(long, value_name = "DEVICE")]
+    pub name: Option<DeviceName>,
+}
+
+/// `ginnel share`.
+#[derive(Debug, Args)]
+pub struct Share {
+    /// The service's name, part of its address
+    pub name: ServiceName,
+    /// Where it is: a port, http://HOST:PORT, https://HOST:PORT,
+    /// tcp://HOST:PORT, unix:/PATH, tcp+unix:/PATH or demo
+    pub target: String,
+    /// Let callers in without an API key
+    #[arg(long)]
+    pub public: bool,
+    /// Allow a target on another machine
+    #[arg(long)]
+    pub allow_remote: bool,
+    /// Trust an https target whose certificate this authority signed
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_ca: Option<PathBuf>,
+    /// Trust an https target whatever its certificate
+    #[arg(long, conflicts_with = "tls_ca")]
+    pub insecure: bool,
+}
+
+/// `ginnel tcp`.
+#[derive(Debug, Args)]
+pub struct Tcp {
+    /// The service, of this user's device if one is named
+    #[arg(value_name = "[DEVICE/]NAME")]
+    pub service: RemoteService,
+    /// Where local programs connect to
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+}
+
+/// Why a command line that was read well cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The command is not part of this build.
+    #[error("this build has no such command, command={0}")]
+    NotBuilt(&'static str),
+}
+
+/// Does what the command line says and tells how it went.
+pub async fn run(cli: Cli) -> ExitCode {
+    let environment = |name: &str| std::env::var_os(name);
+    let done = execute(cli, &environment, &mut io::stdout()).await;
+    match done {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = report::render(&error, Style::of_stderr(&environment));
+            // Nobody is left to tell if this fails.
+            let _ = io::stderr().write_all(text.as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn execute(
+    cli: Cli,
+    environment: Environment<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let state = || config::state_dir(cli.state.as_deref(), environment);
+    match cli.command {
+        Command::Up(up) => {
+            let (flags, _join) = up.split(cli.state);
+            let _config = Config::load(&flags, environment)?;
+            return Err(CliError::NotBuilt("up").into());
+        }
+        Command::Join(_) => return Err(CliError::NotBuilt("join").into()),
+        Command::Tcp(_) => return Err(CliError::NotBuilt("tcp").into()),
+        Command::Down => down::down(&state()?, out).await?,
+        Command::Status(status) => return status::status(&state()?, status, out).await,
+        Command::Share(share) => {
+            let spec = share.spec()?;
+            share::share(&state()?, share.name, &spec, out).await?;
+        }
+        Command::Demo { public } => {
+            let spec = ServiceSpec {
+                public,
+                ..ServiceSpec::new("demo")
+            };
+            share::share(&state()?, ServiceName::parse("demo")?, &spec, out).await?;
+        }
+        Command::Unshare { name } => share::unshare(&state()?, &name, out).await?,
+        Command::Services { json } => services::services(&state()?, json, out).await?,
+        Command::Completions { shell } => completions(shell, out)?,
+        Command::Man { dir } => man(dir.as_deref(), out)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Up {
+    /// The settings as given, and the code to join with.
+    #[must_use]
+    pub fn split(self, state: Option<PathBuf>) -> (Flags, Option<JoinText>) {
+        let flags = Flags {
+            state,
+            local: self.local,
+            log: self.log,
+            log_format: self.log_format,
+            congestion: self.congestion,
+            max_requests: self.max_requests,
+        };
+        (flags, self.join)
+    }
+}
+
+impl Share {
+    /// The service as text. A file is made absolute: the daemon may run in
+    /// another folder.
+    fn spec(&self) -> anyhow::Result<ServiceSpec> {
+        let tls_ca = match &self.tls_ca {
+            Some(file) => {
+                let file = std::path::absolute(file)?;
+                let text = file
+                    .to_str()
+                    .ok_or_else(|| anyhow::anyhow!("path is not UTF-8, path={}", file.display()))?;
+                Some(text.to_owned())
+            }
+            None => None,
+        };
+        Ok(ServiceSpec {
+            target: self.target.clone(),
+            public: self.public,
+            allow_remote: self.allow_remote,
+            tls_ca,
+            tls_insecure: self.insecure,
+        })
+    }
+}
+
+fn completions(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
+    // Gathered first: the generator panics where a pipe is closed early.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ginnel", &mut script);
+    out.write_all(&script)
+}
+
+fn man(dir: Option<&Path>, out: &mut dyn Write) -> io::Result<()> {
+    match dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir)?;
+            clap_mangen::generate_to(Cli::command(), dir)
+        }
+        None => clap_mangen::Man::new(Cli::command()).render(out),
+    }
+}
+
+/// Whether the reader of our output went away, which is no error of ours.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+#[path = "cli/tests.rs"]
+mod tests;

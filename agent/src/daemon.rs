@@ -1,0 +1,287 @@
+//! The agent's process: starts its parts, owns their end.
+//!
+//! ```text
+//! run ─ join if asked ─ Daemon::start ─┬─ link keeper ── serves streams
+//!                                      └─ local API ──── gateway
+//! ```
+//!
+//! Stop order: the local API takes no more → streams finish → Goodbye → exit.
+//! A second signal means now.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use ginnel_certs::device::Credentials;
+use ginnel_link::driver::WallClock;
+use ginnel_link::network::Network;
+use ginnel_link::transport::TransportSettings;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use crate::api::{self, ApiContext};
+use crate::clock::{self, Changes};
+use crate::config::Config;
+use crate::daemon_file::{DaemonFile, DaemonLock};
+use crate::gateway::Gateway;
+use crate::join::{self, RelayPlace, resolve, unspecified};
+use crate::link::{CurrentLink, Keeper};
+use crate::link_report::Report;
+use crate::local_token::LocalToken;
+use crate::serve::Server;
+use crate::services::Services;
+use crate::status::{LinkStatus, ServiceStatus, Status};
+
+/// How long streams of replaced links may go on at the end.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Runs the daemon until it is told to stop. Joins first if `code` is given,
+/// or if the device has no identity yet and a development relay of the same
+/// person offers one.
+///
+/// # Errors
+/// The daemon cannot start, or a part of it failed.
+pub async fn run(config: Config, code: Option<String>) -> anyhow::Result<()> {
+    let lock = DaemonLock::take(&config.state).await?;
+    if let Some(code) = code.or_else(|| dev_invitation(&config.state)) {
+        let device = join::join(&config.state, &code, None)
+            .await
+            .context("cannot join the relay")?;
+        info!(device, "joined");
+    }
+    let daemon = Daemon::start(&config).await?;
+    lock.announce(&DaemonFile {
+        pid: std::process::id(),
+        local: daemon.local,
+    })?;
+    let stop = daemon.stop.clone();
+    let stopping = async {
+        signal().await;
+        info!("stopping; once more to stop at once");
+        stop.cancel();
+        signal().await;
+    };
+    tokio::select! {
+        result = daemon.wait() => result,
+        () = stopping => bail!("stopped at once"),
+    }
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    /// Where the local API listens.
+    pub local: SocketAddr,
+    /// What this device shares.
+    pub services: Services,
+    /// How the link is.
+    pub report: Report,
+    /// Ends the daemon when cancelled.
+    pub stop: CancellationToken,
+    parts: JoinSet<(&'static str, anyhow::Result<()>)>,
+    tasks: TaskTracker,
+}
+
+impl Daemon {
+    /// Starts every part. The device must have joined.
+    ///
+    /// # Errors
+    /// The identity is missing or damaged, the address is taken, or the
+    /// services cannot be read.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let credentials = Credentials::load(&config.state)?;
+        let place = RelayPlace::load(&config.state)?;
+        let services = Services::load(&config.state)?;
+        let token = LocalToken::open(&config.state)?;
+        let listener = TcpListener::bind(config.local)
+            .await
+            .with_context(|| format!("cannot listen, address={}", config.local))?;
+        let local = listener.local_addr()?;
+
+        let wall_clock: WallClock = Arc::new(clock::unix_ms);
+        let report = Report::new(Arc::clone(&wall_clock));
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let current: CurrentLink = watch::Sender::new(None);
+        let gateway = Gateway::new(current.subscribe(), tasks.clone());
+        let describe = Describe {
+            began: Instant::now(),
+            device: credentials.leaf().identity.device.to_string(),
+            relay: place.address.clone(),
+            certificate_ends_unix_ms: unix_ms(credentials.leaf().not_after),
+            services: services.clone(),
+            report: report.clone(),
+        };
+        let context = ApiContext {
+            services: services.clone(),
+            status: Arc::new(move || describe.status()),
+            stop: stop.clone(),
+            token,
+            local,
+            forward: Arc::new(move |to, request| gateway.forward(to, request)),
+        };
+        let keeper = Keeper {
+            networks: networks(&place.address).await,
+            resolve: {
+                let address: Arc<str> = place.address.into();
+                Arc::new(move || {
+                    let address = Arc::clone(&address);
+                    Box::pin(async move { resolve(&address).await })
+                })
+            },
+            domain: credentials.domain().clone(),
+            tls: Arc::new(ginnel_certs::client::link_config(&credentials)?),
+            settings: TransportSettings {
+                congestion: config.congestion,
+                ..TransportSettings::default()
+            },
+            server: Arc::new(Server::new(
+                services.clone(),
+                config.max_requests,
+                tasks.clone(),
+            )),
+            services: services.clone(),
+            changes: Changes::watch(),
+            wall_clock,
+            report: report.clone(),
+            random: fastrand::Rng::new(),
+            tasks: tasks.clone(),
+        };
+
+        let mut parts = JoinSet::new();
+        let ended = stop.clone();
+        parts.spawn(async move {
+            let result = keeper.run(current, ended).await;
+            ("link", result.context("cannot open a UDP socket"))
+        });
+        let ended = stop.clone();
+        parts.spawn(async move {
+            api::serve(listener, Arc::new(context), ended).await;
+            ("local API", Ok(()))
+        });
+        info!(%local, "the local API listens");
+        Ok(Self {
+            local,
+            services,
+            report,
+            stop,
+            parts,
+            tasks,
+        })
+    }
+
+    /// Waits for the end: of all parts, once one of them has ended.
+    ///
+    /// # Errors
+    /// What the first part failed with.
+    pub async fn wait(mut self) -> anyhow::Result<()> {
+        let mut result = Ok(());
+        while let Some(ended) = self.parts.join_next().await {
+            let (part, ended) = ended.context("a part of the daemon panicked")?;
+            if let Err(error) = ended {
+                error!(part, "{error:#}");
+                result = result.and(Err(error));
+            }
+            self.stop.cancel();
+        }
+        // What still runs belongs to links that are being replaced.
+        self.tasks.close();
+        let _ = tokio::time::timeout(STOP_GRACE, self.tasks.wait()).await;
+        result
+    }
+}
+
+/// Describes the daemon, for `ginnel status`.
+struct Describe {
+    began: Instant,
+    device: String,
+    relay: String,
+    certificate_ends_unix_ms: u64,
+    services: Services,
+    report: Report,
+}
+
+impl Describe {
+    fn status(&self) -> Status {
+        let link: LinkStatus = self.report.status();
+        let services = self.services.list();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.began.elapsed().as_secs(),
+            device: Some(self.device.clone()),
+            relay: Some(self.relay.clone()),
+            certificate_ends_unix_ms: Some(self.certificate_ends_unix_ms),
+            link,
+            services: services
+                .iter()
+                .map(|service| ServiceStatus {
+                    name: service.name.to_string(),
+                    target: service.target.to_string(),
+                    public: service.access == ginnel_proto::control::Access::Public,
+                    url: self.report.url(&service.name),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Sockets of the relay's address family; of both where that is not known
+/// yet.
+async fn networks(relay: &str) -> crate::link::Networks {
+    let local = match resolve(relay).await {
+        Ok(address) => unspecified(address),
+        Err(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    Arc::new(move || Network::udp(local))
+}
+
+/// The join code that a development relay of the same person left, if this
+/// device has no identity yet.
+fn dev_invitation(state: &Path) -> Option<String> {
+    if Credentials::load(state).is_ok() {
+        return None;
+    }
+    let file = relay_state(state)?.join("dev.join");
+    let code = ginnel_certs::private_file::read(&file, 1024).ok()?;
+    info!(file = %file.display(), "found a development relay");
+    let code = std::str::from_utf8(&code).ok()?;
+    Some(code.trim().to_owned())
+}
+
+/// Where a relay of the same person keeps its state: beside the agent's.
+fn relay_state(state: &Path) -> Option<PathBuf> {
+    match std::env::var_os("GINNEL_RELAY_STATE") {
+        Some(folder) => Some(folder.into()),
+        None => Some(state.parent()?.join("ginnel-relay")),
+    }
+}
+
+fn unix_ms(time: std::time::SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Ctrl-C, or on Unix a SIGTERM.
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}

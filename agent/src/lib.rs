@@ -1,0 +1,39 @@
+//! The Ginnel agent: the end of the tunnel that runs on a desktop.
+//!
+//! `ginnel up` is [`daemon::run`]. The parts, outermost first:
+//!
+//! * [`link`] keeps one live link to the relay, and [`link_report`] tells how
+//!   it goes; [`clock`] and [`platform`] notice sleep and moves.
+//! * [`serve`] serves what the relay asks for, through [`local`], from the
+//!   allow list in [`services`]. [`demo`] is a service of our own.
+//! * [`api`] is what local programs ask, guarded by [`local_token`];
+//!   [`gateway`] is their way out.
+//! * [`join`] gives the device its identity.
+//! * [`cli`] is the command line; [`local_client`] is how it asks the daemon
+//!   that [`daemon_file`] finds; [`tcp`] is one of its commands.
+//!
+//! Deliberately absent: anything that lets the relay name a host, a path or a
+//! program of this machine. It names services on the allow list.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod daemon_file;
+pub mod demo;
+pub mod gateway;
+pub mod join;
+pub mod link;
+pub mod link_report;
+pub mod local;
+pub mod local_client;
+pub mod local_token;
+pub mod mistakes;
+pub mod platform;
+pub mod serve;
+pub mod services;
+pub mod status;
+pub mod tcp;
