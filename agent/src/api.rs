@@ -10,7 +10,7 @@
 //! DELETE /v1/services/NAME            unshare
 //! POST   /v1/stop                     stop the daemon
 //! any    /upstream/NAME/…             through the link, see gateway
-//! GET    /v1/tcp/DEVICE/SERVICE       the same, Upgrade: ginnel-tcp
+//! GET    /v1/tcp/[DEVICE/]SERVICE     the same, Upgrade: ginnel-tcp
 //! ```
 //!
 //! HTTP/1.1 on a loopback address only. Every request is checked for its

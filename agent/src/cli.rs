@@ -9,6 +9,7 @@ pub mod argument;
 pub mod report;
 
 mod down;
+mod log;
 mod services;
 mod share;
 mod status;
@@ -22,16 +23,19 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use ginnel_proto::id::{DeviceName, ServiceName};
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, Environment, Flags};
+use crate::config::{self, Config, Environment, Flags, LogFormat};
+use crate::daemon_file::is_running;
 use crate::services::spec::ServiceSpec;
+use crate::{daemon, join, tcp};
 use argument::{JoinText, RemoteService};
 use report::Style;
 
 /// Joins this device to a relay: its services can be called from anywhere, and
 /// its apps call cloud APIs without keeping their keys.
 #[derive(Debug, Parser)]
-#[command(name = "ginnel", version, max_term_width = 100)]
+#[command(name = "ginnel", bin_name = "ginnel", version, max_term_width = 100)]
 pub struct Cli {
     /// Keep everything in this folder
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -90,7 +94,7 @@ pub enum Command {
 /// `ginnel up`.
 #[derive(Debug, Default, Args)]
 pub struct Up {
-    /// Join a relay first, if this device has not joined one
+    /// Join a relay first; - reads the code from the standard input
     #[arg(long, value_name = "CODE")]
     pub join: Option<JoinText>,
     /// Where apps of this machine reach ginnel [default: 127.0.0.1:7411]
@@ -124,7 +128,7 @@ pub struct Status {
 /// `ginnel join`.
 #[derive(Debug, Args)]
 pub struct Join {
-    /// The code that the relay printed
+    /// The code that the relay printed; - reads it from the standard input
     pub code: JoinText,
     /// What to call this device
     #[arg(long, value_name = "DEVICE")]
@@ -164,15 +168,6 @@ pub struct Tcp {
     pub listen: SocketAddr,
 }
 
-/// Why a command line that was read well cannot be done.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CliError {
-    /// The command is not part of this build.
-    #[error("this build has no such command, command={0}")]
-    NotBuilt(&'static str),
-}
-
 /// Does what the command line says and tells how it went.
 pub async fn run(cli: Cli) -> ExitCode {
     let environment = |name: &str| std::env::var_os(name);
@@ -197,12 +192,33 @@ async fn execute(
     let state = || config::state_dir(cli.state.as_deref(), environment);
     match cli.command {
         Command::Up(up) => {
-            let (flags, _join) = up.split(cli.state);
-            let _config = Config::load(&flags, environment)?;
-            return Err(CliError::NotBuilt("up").into());
+            let (flags, join) = up.split(cli.state);
+            let config = Config::load(&flags, environment)?;
+            log::start(&config.log, config.log_format, environment);
+            let code = join.map(|code| code.as_str().to_owned());
+            Box::pin(daemon::run(config, code)).await?;
         }
-        Command::Join(_) => return Err(CliError::NotBuilt("join").into()),
-        Command::Tcp(_) => return Err(CliError::NotBuilt("tcp").into()),
+        Command::Join(Join { code, name }) => {
+            let state = state()?;
+            let device = Box::pin(join::join(&state, code.as_str(), name)).await?;
+            writeln!(out, "Joined as {device}")?;
+            if is_running(&state)? {
+                writeln!(out, "hint: run ginnel down, then ginnel up, to use it")?;
+            } else {
+                writeln!(out, "hint: ginnel up")?;
+            }
+        }
+        Command::Tcp(Tcp { service, listen }) => {
+            log::start("warn", LogFormat::Text, environment);
+            let stop = CancellationToken::new();
+            let state = state()?;
+            let told = |address: SocketAddr| {
+                // Whether someone reads it or not, the port is open.
+                let _ = writeln!(out, "Listening on {address} for {service}");
+            };
+            let RemoteService { device, service } = service.clone();
+            tcp::listen(&state, device, service, listen, stop, told).await?;
+        }
         Command::Down => down::down(&state()?, out).await?,
         Command::Status(status) => return status::status(&state()?, status, out).await,
         Command::Share(share) => {
@@ -217,7 +233,14 @@ async fn execute(
             share::share(&state()?, ServiceName::parse("demo")?, &spec, out).await?;
         }
         Command::Unshare { name } => share::unshare(&state()?, &name, out).await?,
-        Command::Services { json } => services::services(&state()?, json, out).await?,
+        Command::Services { json } => {
+            let list = services::list(&state()?).await?;
+            if json {
+                services::write_json(list, out)?;
+            } else {
+                services::write_text(&list, out)?;
+            }
+        }
         Command::Completions { shell } => completions(shell, out)?,
         Command::Man { dir } => man(dir.as_deref(), out)?,
     }

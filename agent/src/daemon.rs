@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::api::{self, ApiContext};
 use crate::clock::{self, Changes};
@@ -50,10 +50,14 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 pub async fn run(config: Config, code: Option<String>) -> anyhow::Result<()> {
     let lock = DaemonLock::take(&config.state).await?;
     if let Some(code) = code.or_else(|| dev_invitation(&config.state)) {
-        let device = join::join(&config.state, &code, None)
-            .await
-            .context("cannot join the relay")?;
-        info!(device, "joined");
+        match join::join(&config.state, &code, None).await {
+            Ok(device) => info!(device, "joined"),
+            // A service manager starts us with the same used code each time.
+            Err(error) if Credentials::load(&config.state).is_ok() => {
+                warn!("cannot join again, so the identity stays as it is: {error:#}");
+            }
+            Err(error) => return Err(error.context("cannot join the relay")),
+        }
     }
     let daemon = Daemon::start(&config).await?;
     lock.announce(&DaemonFile {

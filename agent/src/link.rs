@@ -44,8 +44,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// packet sent while it was not is only repeated after a while.
 const HURRIED_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long attempts stay hurried after a Drain or a restart.
+/// How long attempts stay hurried once the relay should be there again, and
+/// how long before that at most.
 const HURRY: Duration = Duration::from_secs(20);
+const HURRY_MAX: Duration = Duration::from_secs(300);
 
 /// How long the relay may take to answer when the path has changed before
 /// the link is given up.
@@ -127,8 +129,8 @@ impl Keeper {
                     match end {
                         End::Stopped => return Ok(()),
                         // The old link lives on while the next one is made.
-                        End::Replace { wait } => {
-                            hurry.begin();
+                        End::Replace { wait, within } => {
+                            hurry.begin(within);
                             backoff.reset();
                             if !self.pause(wait, &stop).await {
                                 return Ok(());
@@ -138,7 +140,7 @@ impl Keeper {
                         End::Lost(error) => {
                             current.send_replace(None);
                             if restarted(&error) {
-                                hurry.begin();
+                                hurry.begin(Duration::ZERO);
                             }
                             error
                         }
@@ -226,7 +228,10 @@ impl Keeper {
                     Ok(Some(DeviceEvent::Draining(Drain { reconnect_in, try_for }))) => {
                         info!(?reconnect_in, ?try_for, "the relay is about to stop");
                         self.finish(session);
-                        return End::Replace { wait: reconnect_in };
+                        return End::Replace {
+                            wait: reconnect_in,
+                            within: try_for,
+                        };
                     }
                     Ok(Some(DeviceEvent::Goodbye(goodbye))) => {
                         debug!(reason = goodbye.reason, "the relay says goodbye");
@@ -244,7 +249,7 @@ impl Keeper {
                     Change::Woke { slept } => {
                         info!(?slept, "the machine woke");
                         self.finish(session);
-                        return End::Replace { wait: Duration::ZERO };
+                        return End::NOW;
                     }
                     Change::AddressChanged => {
                         info!("the machine's address changed");
@@ -261,7 +266,7 @@ impl Keeper {
                 () = probe_fails(probe) => {
                     info!("the relay does not answer at the new address");
                     self.finish(session);
-                    return End::Replace { wait: Duration::ZERO };
+                    return End::NOW;
                 }
                 stream = session.link.accept() => match stream {
                     Ok(stream) => {
@@ -361,11 +366,20 @@ struct Session {
 /// Why a live link is no longer held.
 enum End {
     Stopped,
-    /// It still works; make the next one after `wait`.
+    /// It still works; make the next one after `wait`. The relay may only be
+    /// there again `within` some time.
     Replace {
         wait: Duration,
+        within: Duration,
     },
     Lost(LinkError),
+}
+
+impl End {
+    const NOW: Self = Self::Replace {
+        wait: Duration::ZERO,
+        within: Duration::ZERO,
+    };
 }
 
 /// Attempts follow each other quickly while a relay restarts.
@@ -375,8 +389,8 @@ struct Hurry {
 }
 
 impl Hurry {
-    fn begin(&mut self) {
-        self.until = Some(Instant::now() + HURRY);
+    fn begin(&mut self, within: Duration) {
+        self.until = Some(Instant::now() + within.min(HURRY_MAX) + HURRY);
     }
 
     fn is_on(&self) -> bool {

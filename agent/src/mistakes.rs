@@ -1,6 +1,6 @@
 //! Everything wrong with a person's settings, said at once.
 //!
-//! [`Mistakes`] collects lines while settings are read; [`TomlFile`] is a
+//! [`Mistakes`] collects lines while settings are read; `TomlFile` is a
 //! settings file whose keys can be named by line. Used by [`crate::config`]
 //! and [`crate::services`].
 

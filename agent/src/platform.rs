@@ -2,7 +2,7 @@
 //! addresses changed.
 //!
 //! Linux tells both without polling. Elsewhere, and where Linux does not allow
-//! it, [`portable`] looks every few seconds.
+//! it, `portable` looks every few seconds.
 
 #[cfg(target_os = "linux")]
 mod linux;

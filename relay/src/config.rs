@@ -14,7 +14,7 @@ pub mod parse;
 pub mod place;
 pub mod upstream;
 
-mod places;
+pub(crate) mod places;
 #[cfg(test)]
 mod tests;
 

@@ -135,13 +135,9 @@ impl Daemon {
         let edge = Edge::bind(public.listen, public_tls(public)?, public.connections_max)
             .await
             .with_context(|| format!("cannot listen for callers, address={}", public.listen))?;
-        let admin = Admin::bind(config.admin, state.admin_token.clone())
-            .await
-            .with_context(|| format!("cannot listen, address={}", config.admin))?;
         let link_address = listener.local_address()?;
         let public_address = edge.local_address()?;
-        let admin_address = admin.local_address()?;
-
+        let admin_token = state.admin_token.clone();
         let dev_join_file = (config.mode == Mode::Dev).then(|| state.dev_join_file());
         let relay = Relay::new(Parts {
             public_url: config.public_url(public_address),
@@ -155,6 +151,14 @@ impl Daemon {
         .await?;
         let relay = Arc::new(relay);
         let advertise = config.advertise(link_address);
+        if let Some(file) = &dev_join_file {
+            dev_invitation(&relay, &advertise, file).await?;
+        }
+        // Last: who reaches the admin listener finds everything else there.
+        let admin = Admin::bind(config.admin, admin_token)
+            .await
+            .with_context(|| format!("cannot listen, address={}", config.admin))?;
+        let admin_address = admin.local_address()?;
 
         let mut daemon = Self {
             relay,
@@ -250,12 +254,7 @@ impl Daemon {
         }
         self.stops.edge.cancel();
         self.relay.tasks.close();
-        let finished = async {
-            while !self.relay.tasks.is_empty() {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if timeout(grace, finished).await.is_err() {
+        if timeout(grace, self.relay.tasks.wait()).await.is_err() {
             warn!(left = self.relay.tasks.len(), "requests cut off");
         }
         // Drain goes out before the close that would overtake it.
@@ -364,10 +363,11 @@ async fn reread(relay: &Relay) {
 /// Keeps a fresh join code in a file that agents of the same person find.
 async fn dev_invitations(relay: &Relay, advertise: &str, file: &Path) {
     loop {
+        // The first code was left at the start.
+        let _ = timeout(DEV_CODE_EVERY, relay.joined.notified()).await;
         if let Err(error) = dev_invitation(relay, advertise, file).await {
             warn!("cannot leave a join code for local agents: {error:#}");
         }
-        let _ = timeout(DEV_CODE_EVERY, relay.joined.notified()).await;
     }
 }
 

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! `ginnel-relay`: the relay's command line and daemon.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ginnel_relay::cli::main()
+}

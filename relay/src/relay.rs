@@ -1,5 +1,6 @@
 //! What all parts of a running relay share.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -51,12 +52,12 @@ pub struct Relay {
     pub public_url: PublicUrl,
     /// Milliseconds since 1970.
     pub wall_clock: WallClock,
-    /// Requests and streams under way.
+    /// Callers' connections, requests and streams under way.
     pub tasks: TaskTracker,
     /// Told when a device has joined.
     pub joined: Notify,
     /// When keys were last used, not yet written.
-    uses: Mutex<Vec<(String, i64)>>,
+    uses: Mutex<BTreeMap<String, i64>>,
     /// What was used, not yet written.
     usage: Mutex<Vec<UsageEvent>>,
     draining: AtomicBool,
@@ -132,10 +133,10 @@ impl Relay {
     /// Notes that an API key was used; written by [`Relay::write_down`].
     pub fn key_used(&self, id: &str, now_ms: i64) {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, at)) = uses.iter_mut().find(|(known, _)| known == id) {
+        if let Some(at) = uses.get_mut(id) {
             *at = now_ms;
         } else if uses.len() < USES_MAX {
-            uses.push((id.to_owned(), now_ms));
+            uses.insert(id.to_owned(), now_ms);
         }
     }
 
@@ -153,7 +154,7 @@ impl Relay {
     pub async fn write_down(&self) {
         let uses = take(&self.uses);
         if !uses.is_empty()
-            && let Err(error) = self.registry.touch_keys(uses).await
+            && let Err(error) = self.registry.touch_keys(uses.into_iter().collect()).await
         {
             warn!(%error, "cannot note when API keys were used");
         }

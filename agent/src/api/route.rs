@@ -144,7 +144,8 @@ mod tests {
             (Method::PUT, "/v1/services/web", Route::Share(web.clone())),
             (Method::DELETE, "/v1/services/web", Route::Unshare(web)),
             (Method::POST, "/v1/stop", Route::Stop),
-            (Method::GET, "/v1/tcp/box/db", tcp("box", "db")),
+            (Method::GET, "/v1/tcp/box/db", tcp(Some("box"), "db")),
+            (Method::GET, "/v1/tcp/db", tcp(None, "db")),
             (
                 Method::POST,
                 "/upstream/ai/v1/chat//x%2F",
@@ -167,7 +168,7 @@ mod tests {
             "/v1/",
             "/health/",
             "//health",
-            "/v1/tcp/a",
+            "/v1/tcp",
             "/v1/tcp/a/b/c",
             "/v1/services/a/b",
             "/upstream",
@@ -206,9 +207,9 @@ mod tests {
         }
     }
 
-    fn tcp(device: &str, service: &str) -> Route {
+    fn tcp(device: Option<&str>, service: &str) -> Route {
         Route::Forward(Forward::Tcp {
-            device: Some(device.parse().expect("valid")),
+            device: device.map(|device| device.parse().expect("valid")),
             service: service.parse().expect("valid"),
         })
     }

@@ -20,7 +20,18 @@ impl JoinText {
 
 impl FromStr for JoinText {
     type Err = ginnel_certs::error::Error;
+
+    /// `-` reads the code from the standard input, which keeps it out of the
+    /// list of processes.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut line = String::new();
+        let text = if text == "-" {
+            // A code that could not be read is not a code.
+            let _ = std::io::stdin().read_line(&mut line);
+            line.trim()
+        } else {
+            text
+        };
         JoinCode::from_str(text)?;
         Ok(Self(text.to_owned()))
     }

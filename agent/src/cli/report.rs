@@ -77,7 +77,7 @@ pub fn render(error: &anyhow::Error, style: Style) -> String {
 }
 
 /// The message without its hints, which go to the list, each once.
-fn take_hints(message: &str, hints: &mut Vec<String>) -> String {
+pub(super) fn take_hints(message: &str, hints: &mut Vec<String>) -> String {
     let lines = message.lines().map(|line| {
         let Some((line, hint)) = line.split_once("; hint: ") else {
             return line;

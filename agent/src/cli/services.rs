@@ -8,33 +8,40 @@ use crate::api::{ServiceView, ServicesView};
 use crate::local_client::{ClientError, LocalClient};
 use crate::services::Services;
 
-/// Lists what the daemon shares, or would share if it ran.
-pub(super) async fn services(state: &Path, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
-    let services = match LocalClient::find(state).await {
-        Ok(client) => client.services().await?,
-        Err(ClientError::NotRunning(_)) => stored(state)?,
-        Err(error) => return Err(error.into()),
-    };
-    if json {
-        serde_json::to_writer_pretty(&mut *out, &ServicesView { services })?;
-        writeln!(out)?;
-    } else if services.is_empty() {
+/// What the daemon shares, or would share if it ran.
+pub(super) async fn list(state: &Path) -> anyhow::Result<Vec<ServiceView>> {
+    match LocalClient::find(state).await {
+        Ok(client) => Ok(client.services().await?),
+        Err(ClientError::NotRunning(_)) => stored(state),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) fn write_json(services: Vec<ServiceView>, out: &mut dyn Write) -> anyhow::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &ServicesView { services })?;
+    Ok(writeln!(out)?)
+}
+
+pub(super) fn write_text(services: &[ServiceView], out: &mut dyn Write) -> anyhow::Result<()> {
+    if services.is_empty() {
         writeln!(out, "Nothing is shared")?;
         writeln!(out, "hint: ginnel share NAME PORT")?;
-    } else {
-        table::write(out, &services.iter().map(row).collect::<Vec<_>>())?;
+        return Ok(());
     }
-    Ok(())
+    Ok(table::write(
+        out,
+        &services.iter().map(row).collect::<Vec<_>>(),
+    )?)
 }
 
 fn stored(state: &Path) -> anyhow::Result<Vec<ServiceView>> {
-    let services = Services::load(state)?.list();
-    let view = |service: &std::sync::Arc<crate::services::spec::SharedService>| ServiceView {
+    let services = Services::load(state)?.list().into_iter();
+    let views = services.map(|service| ServiceView {
         name: service.name.to_string(),
         spec: service.spec(),
         url: None,
-    };
-    Ok(services.iter().map(view).collect())
+    });
+    Ok(views.collect())
 }
 
 fn row(service: &ServiceView) -> [String; 4] {

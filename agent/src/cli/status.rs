@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::report;
 use super::services::access;
 use super::table;
 use crate::clock;
@@ -78,9 +79,10 @@ fn write_screen(status: &Status, now_ms: u64, out: &mut dyn Write) -> io::Result
         ["relay", &status.relay.clone().unwrap_or_else(none)].map(String::from),
         ["link", &link_text(link, now_ms)].map(String::from),
     ];
+    let mut hints = Vec::new();
     let mut row = |name: &str, text: String| rows.push([name.to_owned(), text]);
     if let Some(problem) = &link.problem {
-        row("problem", problem.replace("; hint: ", ", hint: "));
+        row("problem", report::take_hints(problem, &mut hints));
     }
     if let Some(text) = round_trip(link) {
         row("round trip", text);
@@ -108,8 +110,11 @@ fn write_screen(status: &Status, now_ms: u64, out: &mut dyn Write) -> io::Result
             &status.services.iter().map(service).collect::<Vec<_>>(),
         )?;
     }
-    if link.state == LinkState::NotJoined {
-        writeln!(out, "hint: ginnel join CODE")?;
+    if link.state == LinkState::NotJoined && hints.is_empty() {
+        hints.push("ginnel join CODE".to_owned());
+    }
+    for hint in hints {
+        writeln!(out, "hint: {hint}")?;
     }
     Ok(())
 }
@@ -254,6 +259,12 @@ mod tests {
             link: LinkStatus::default(),
             services: vec![],
         };
+        let mut refused = status.clone();
+        refused.link.state = LinkState::Refused;
+        refused.link.problem = Some("certificate expired; hint: join again".into());
+        let text = screen(&refused);
+        assert!(text.contains("problem  certificate expired\n"), "{text}");
+        assert!(text.ends_with("\nhint: join again\n"), "{text}");
         let text = screen(&status);
         assert!(text.contains("link    not joined to a relay\n"), "{text}");
         assert!(

@@ -145,7 +145,7 @@ async fn a_running_daemon_shares_at_once_and_tells_the_address() {
     );
     assert!(daemon.asked.load(Ordering::Relaxed) >= 3);
     let said = say(&daemon.state, "status").await;
-    assert!(said.contains("link    connected for"), "{said}");
+    assert!(said.contains("link      connected for"), "{said}");
     say(&daemon.state, "unshare web").await;
     assert!(daemon.services.list().is_empty());
 }
@@ -169,7 +169,7 @@ async fn a_daemon_that_is_not_connected_shares_later() {
 async fn down_waits_until_the_daemon_is_gone() {
     let daemon = Daemon::start(LinkState::Connected).await;
     assert_eq!(say(&daemon.state, "down").await, "Stopped ginnel\n");
-    assert!(!crate::daemon_file::is_running(daemon.state.path()).expect("told"));
+    assert!(!is_running(daemon.state.path()).expect("told"));
     assert_eq!(say(&daemon.state, "down").await, "ginnel is not running\n");
 }
 

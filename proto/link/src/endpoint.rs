@@ -91,6 +91,7 @@ impl Listener {
         let server = server_config(tls, keys, settings)?;
         let reset = hmac::Key::new(hmac::HMAC_SHA256, &keys.reset);
         let mut config = EndpointConfig::new(Arc::new(reset));
+        config.rng_seed(settings.seed);
         let connection_ids = keys.connection_ids;
         config
             .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_ids)));
@@ -237,8 +238,10 @@ impl Dialer {
     /// # Errors
     /// The socket fails.
     pub fn new(network: Network, settings: TransportSettings) -> io::Result<Self> {
+        let mut config = EndpointConfig::default();
+        config.rng_seed(settings.seed);
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
-            EndpointConfig::default(),
+            config,
             None,
             network.socket,
             network.runtime,

@@ -31,6 +31,9 @@ pub struct TransportSettings {
     /// Streams the other side may have open before it is welcome. One is
     /// enough for the control or join stream.
     pub streams_before_welcome: u32,
+    /// Where QUIC's random numbers start from, for simulation; otherwise the
+    /// system gives them.
+    pub seed: Option<[u8; 32]>,
 }
 
 impl Default for TransportSettings {
@@ -39,6 +42,7 @@ impl Default for TransportSettings {
             congestion: Congestion::default(),
             mtu_max: 1452,
             streams_before_welcome: 1,
+            seed: None,
         }
     }
 }

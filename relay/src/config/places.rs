@@ -274,7 +274,7 @@ impl fmt::Debug for Places<'_> {
 ///
 /// # Errors
 /// The platform's place is not known: there is no home folder.
-pub(super) fn state_dir(flags: &Flags, environment: Environment<'_>) -> Result<PathBuf, Mistakes> {
+pub(crate) fn state_dir(flags: &Flags, environment: Environment<'_>) -> Result<PathBuf, Mistakes> {
     let chosen = flags
         .state
         .clone()

@@ -9,6 +9,7 @@ use http::uri::Scheme;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -39,6 +40,11 @@ const H2_STREAMS: u32 = 256;
 /// Flow-control windows of an HTTP/2 connection and stream, in bytes.
 const H2_WINDOW: u32 = 4 * 1024 * 1024;
 const H2_STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// When to ask a silent caller whether it is still there.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15));
 
 /// How long to wait after the system refused a connection, as when out of
 /// file descriptors: those in use come back.
@@ -79,10 +85,9 @@ impl Edge {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop`; then takes no more, and returns when the requests
-    /// under way are answered. The caller sets the time limit.
+    /// Takes connections until `stop`. Those there are then finish the
+    /// requests under way; they belong to the relay's tasks.
     pub async fn serve(self, relay: Arc<Relay>, stop: CancellationToken) {
-        let connections = TaskTracker::new();
         loop {
             // At the limit the system's backlog holds callers back.
             let permit = tokio::select! {
@@ -104,7 +109,7 @@ impl Edge {
                         address,
                         stop: stop.clone(),
                     };
-                    connections.spawn(async move {
+                    relay.tasks.spawn(async move {
                         connection.serve(stream).await;
                         drop(permit);
                     });
@@ -115,9 +120,6 @@ impl Edge {
                 }
             }
         }
-        drop(self.listener);
-        connections.close();
-        connections.wait().await;
     }
 }
 
@@ -132,8 +134,10 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream) {
         let _active = self.relay.metrics.connection();
-        // Small answers must not wait for the next one (Nagle).
+        // Small answers must not wait for the next one (Nagle), and a caller
+        // that vanished must not keep its streams.
         let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
         let Some(tls) = &self.tls else {
             return self.serve_http(stream, Scheme::HTTP).await;
         };

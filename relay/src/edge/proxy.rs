@@ -170,6 +170,9 @@ fn upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
         .flat_map(|value| value.split(','))
         .any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
     let protocol = request.headers().get(UPGRADE)?;
+    // A caller that wants HTTP/2 has other ways (RFC 9113 §3.1); what it
+    // needs for this one does not survive a proxy.
+    let wanted = wanted && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c");
     // A body would have to come first (RFC 9110 §7.8); nobody does that.
     let bodiless = !request
         .headers()
