@@ -103,8 +103,13 @@ impl Gateway {
                 }
             })))
         };
-        let head = recv.response().await;
-        let head = head.map_err(|error| failed(&error, &upstream))?;
+        let head = loop {
+            let head = recv.response().await;
+            let head = head.map_err(|error| failed(&error, &upstream))?;
+            if !head.is_interim() {
+                break head;
+            }
+        };
         let mut response = Response::new(stream_body(recv.into_body(), upload));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;

@@ -454,12 +454,7 @@ mod tests {
         for code in [Code::Revoked, Code::UnknownDevice, Code::Superseded] {
             assert!(is_refusal(&closed(code)), "{code}");
         }
-        for code in [
-            Code::Draining,
-            Code::Busy,
-            Code::HelloTimeout,
-            Code::Goodbye,
-        ] {
+        for code in [Code::Draining, Code::HelloTimeout, Code::Goodbye] {
             assert!(!is_refusal(&closed(code)), "{code}");
         }
         assert!(!is_refusal(&LinkError::TimedOut));

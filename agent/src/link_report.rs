@@ -169,7 +169,7 @@ impl std::fmt::Debug for Report {
 
 /// What went wrong, and what to do.
 fn explain(failure: &LinkError) -> String {
-    const HINTS: [(Code, &str); 6] = [
+    const HINTS: [(Code, &str); 5] = [
         (
             Code::Revoked,
             "this device was revoked at the relay; ask for a new invitation under another name",
@@ -190,7 +190,6 @@ fn explain(failure: &LinkError) -> String {
             Code::Superseded,
             "another agent runs with this device's identity; stop one of them",
         ),
-        (Code::Busy, "the relay has no room now"),
     ];
     let hint = failure
         .code()

@@ -87,8 +87,6 @@ codes! {
     Violation = 0x108, "protocol_violation", BAD_GATEWAY;
     /// The first message did not come in time.
     HelloTimeout = 0x109, "hello_timeout", GATEWAY_TIMEOUT;
-    /// The relay has no room for another link now.
-    Busy = 0x10a, "busy", SERVICE_UNAVAILABLE;
     /// A join request was refused.
     JoinRefused = 0x10b, "join_refused", FORBIDDEN;
 

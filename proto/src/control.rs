@@ -377,6 +377,21 @@ mod tests {
     }
 
     #[test]
+    fn the_addresses_of_a_full_list_fit_into_a_message() {
+        let name = |n: usize| format!("{n:0>63}");
+        let domain = "d".repeat(crate::id::DOMAIN_MAX);
+        let address = |n: usize| Address {
+            service: ServiceName::parse(&name(n)).expect("valid"),
+            url: format!("https://{}.{}.{domain}:65535", name(n), name(n)),
+        };
+        let registered = Control::Registered(Registered {
+            generation: u64::MAX,
+            addresses: (0..SERVICES_MAX).map(address).collect(),
+        });
+        assert!(registered.encode().len() <= crate::limits::MESSAGE_MAX);
+    }
+
+    #[test]
     fn a_service_named_twice_is_refused() {
         let service = Service {
             name: ServiceName::parse("web").expect("valid"),

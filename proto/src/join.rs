@@ -6,7 +6,7 @@ use prost::Message as _;
 
 use crate::PayloadError;
 use crate::id::{DeviceName, Domain};
-use crate::limits::{CERTIFICATE_REQUEST_MAX, TEXT_MAX};
+use crate::limits::CERTIFICATE_REQUEST_MAX;
 use crate::wire;
 
 /// Longest code id, in bytes.
@@ -17,6 +17,9 @@ const SECRET_MAX: usize = 64;
 
 /// Longest certificate in an answer, in bytes.
 const CERTIFICATE_MAX: usize = 16 * 1024;
+
+/// Longest reason in an answer, in bytes; cut when written.
+const REASON_MAX: usize = 1024;
 
 /// What a device asks.
 #[derive(Clone, PartialEq, Eq)]
@@ -137,9 +140,11 @@ impl JoinAnswer {
                 authority: authority.clone(),
                 domain: domain.to_string(),
             }),
-            Self::Refused { reason } => Kind::Refused(wire::Refused {
-                reason: reason.clone(),
-            }),
+            Self::Refused { reason } => {
+                let end = reason.floor_char_boundary(REASON_MAX);
+                let reason = reason.get(..end).unwrap_or_default().to_owned();
+                Kind::Refused(wire::Refused { reason })
+            }
         };
         let result = Some(result);
         wire::JoinAnswer { result }.encode_to_vec().into()
@@ -166,7 +171,7 @@ impl JoinAnswer {
                 })
             }
             Some(Kind::Refused(refused)) => {
-                if refused.reason.len() > 4 * TEXT_MAX {
+                if refused.reason.len() > REASON_MAX {
                     return Err(PayloadError::invalid("Refused.reason", "too long"));
                 }
                 Ok(Self::Refused {

@@ -11,11 +11,12 @@ use std::time::Duration;
 pub const HEAD_MAX: usize = 64 * 1024;
 
 /// Most header lines in a head or in trailers. Larger: as [`HEAD_MAX`]. The
-/// number hyper's HTTP/1 parser stops at.
-pub const HEADERS_MAX: usize = 100;
+/// 100 that HTTP/1 parsers stop at, and room for what the hops add.
+pub const HEADERS_MAX: usize = 128;
 
-/// Largest payload of a MSG frame, in bytes: a full service list fits.
-pub const MESSAGE_MAX: usize = 64 * 1024;
+/// Largest payload of a MSG frame, in bytes: the addresses of a full service
+/// list fit, with the longest names.
+pub const MESSAGE_MAX: usize = 128 * 1024;
 
 /// Largest payload of an OPEN frame, in bytes: two names fit many times.
 pub const OPEN_MAX: usize = 1024;
@@ -23,10 +24,6 @@ pub const OPEN_MAX: usize = 1024;
 /// Largest payload of a frame of an unknown, skippable type, in bytes. It is
 /// never buffered; the limit only stops a peer from hiding a stall.
 pub const SKIP_MAX: u64 = 1024 * 1024;
-
-/// Largest DATA frame we send, in bytes. A receiver accepts any length, since
-/// DATA is never buffered whole.
-pub const DATA_TARGET: usize = 64 * 1024;
 
 /// Most services one device may register.
 pub const SERVICES_MAX: usize = 256;

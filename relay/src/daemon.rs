@@ -341,7 +341,7 @@ async fn reread(relay: &Relay) {
         Ok(keys) => relay.keys.store(Arc::new(keys)),
         Err(error) => error!(%error, "cannot read the API keys"),
     }
-    for device in relay.links.all() {
+    for device in relay.links.all_and_retiring() {
         let serial: &Serial = &device.serial;
         let judged = relay
             .registry

@@ -250,7 +250,12 @@ fn welcome(
 
 /// Serves a welcome device until its link ends.
 async fn serve_link(relay: &Arc<Relay>, driver: RelayDriver, device: Arc<Connected>) {
-    relay.links.insert(Arc::clone(&device));
+    if let Some(older) = relay.links.insert(Arc::clone(&device)) {
+        let links = Arc::clone(relay);
+        relay
+            .tasks
+            .spawn(async move { links.links.retire(&older).await });
+    }
     let _connected = relay.metrics.device();
     relay.seen(&device.id);
     info!(device = %device.id, link = device.link_id, agent = device.agent, "device connected");

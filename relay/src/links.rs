@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ginnel_link::link::Link;
@@ -11,14 +12,23 @@ use ginnel_proto::control::{Drain, Service};
 use ginnel_proto::id::{DeviceId, DeviceName, ServiceName, UserName};
 use ginnel_proto::link::heartbeat::Pulse;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use crate::edge::answer::Refusal;
 use crate::registry::serial::Serial;
+
+/// How long the streams of a link may go on when a newer one has taken over.
+pub const RETIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often to look whether they have ended.
+const RETIRE_POLL: Duration = Duration::from_millis(20);
 
 /// The live links. At most one for each device.
 #[derive(Debug, Default)]
 pub struct Links {
     by_device: RwLock<BTreeMap<DeviceName, Arc<Connected>>>,
+    /// Links that a newer one has taken over from, until they are closed.
+    retiring: Mutex<Vec<Arc<Connected>>>,
     last_id: AtomicU64,
 }
 
@@ -120,17 +130,31 @@ impl Links {
         self.last_id.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Makes the device reachable. An older link of the same device is told
-    /// why and closed: the newest wins.
-    pub fn insert(&self, device: Arc<Connected>) {
+    /// Makes the device reachable by this link: the newest wins. Returns the
+    /// older one, which gets no more requests, for [`Links::retire`].
+    pub fn insert(&self, device: Arc<Connected>) -> Option<Arc<Connected>> {
         let name = device.id.device.clone();
-        let older = self.write().insert(name, device);
-        if let Some(older) = older {
-            older.link.close(
-                Code::Superseded,
-                "a newer link of the same device took over",
-            );
-        }
+        let older = self.write().insert(name, device)?;
+        self.lock_retiring().push(Arc::clone(&older));
+        Some(older)
+    }
+
+    /// Closes a link that a newer one has taken over from, once its streams
+    /// have ended or [`RETIRE_TIMEOUT`] is over. The device is told why.
+    pub async fn retire(&self, older: &Connected) {
+        let idle = async {
+            // The control stream stays.
+            while older.link.streams() > 1 && older.link.close_reason().is_none() {
+                sleep(RETIRE_POLL).await;
+            }
+        };
+        let _ = timeout(RETIRE_TIMEOUT, idle).await;
+        older.link.close(
+            Code::Superseded,
+            "a newer link of the same device took over",
+        );
+        self.lock_retiring()
+            .retain(|device| device.link_id != older.link_id);
     }
 
     /// Forgets the link, unless a newer one has taken its place.
@@ -147,6 +171,14 @@ impl Links {
     #[must_use]
     pub fn get(&self, device: &DeviceName) -> Option<Arc<Connected>> {
         self.read().get(device).cloned()
+    }
+
+    /// Every link, those that are being replaced too.
+    #[must_use]
+    pub fn all_and_retiring(&self) -> Vec<Arc<Connected>> {
+        let mut links = self.all();
+        links.extend(self.lock_retiring().iter().map(Arc::clone));
+        links
     }
 
     /// Every live link, by device name.
@@ -220,6 +252,10 @@ impl Links {
                 ),
             )),
         }
+    }
+
+    fn lock_retiring(&self) -> MutexGuard<'_, Vec<Arc<Connected>>> {
+        self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<DeviceName, Arc<Connected>>> {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ginnel_link::body::send_body;
+use ginnel_link::chunks::Chunks;
 use ginnel_link::error::StreamError;
 use ginnel_link::stream::{SendHalf, Stream};
 use ginnel_proto::code::Code;
@@ -19,6 +20,7 @@ use ginnel_proto::limits::HEAD_TIMEOUT;
 use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body::Body as _;
+use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -41,7 +43,7 @@ pub struct Upstream {
     base: Uri,
     /// The field that carries the credential, and its value.
     credential: Option<(HeaderName, HeaderValue)>,
-    client: Client<HttpsConnector<HttpConnector>, Uploaded>,
+    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
 }
 
 impl Upstream {
@@ -94,7 +96,11 @@ pub async fn serve(
     }
 }
 
+/// Why a request ended early: the code for the device, the reason for the log.
 type Ended = (Code, String);
+
+/// The body of a request to an upstream.
+type RequestBody = Either<Uploaded, Empty<Chunks>>;
 
 async fn exchange(
     upstream: &Upstream,
@@ -106,13 +112,17 @@ async fn exchange(
         Ok(head) => head.map_err(ended)?,
         Err(_) => return Err((Code::HeadTimeout, "no HEAD in time".into())),
     };
-    let request = request(upstream, head, meter.watch_request(recv.into_body()))?;
+    let body = match head.end {
+        true => Either::Right(Empty::new()),
+        false => Either::Left(meter.watch_request(recv.into_body())),
+    };
+    let request = request(upstream, head, body)?;
     let answered = tokio::select! {
         biased;
         answered = upstream.client.request(request) => answered,
         error = send.stopped() => return Err(ended(error)),
     };
-    let response = answered.map_err(|error| (Code::UpstreamUnreachable, chain(&error)))?;
+    let response = answered.map_err(|error| unanswered(&error))?;
     answer(response, &mut meter, send).await
 }
 
@@ -120,8 +130,8 @@ async fn exchange(
 fn request(
     upstream: &Upstream,
     mut head: RequestHead,
-    body: Uploaded,
-) -> Result<Request<Uploaded>, Ended> {
+    body: RequestBody,
+) -> Result<Request<RequestBody>, Ended> {
     strip_hop_by_hop(&mut head.headers);
     strip_origin(&mut head.headers);
     // Usage can only be counted in what can be read.
@@ -192,15 +202,20 @@ fn ended(error: StreamError) -> Ended {
     (error.code(), error.to_string())
 }
 
-/// An error with its causes, which hyper hides in `source`.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
+/// Why there is no answer: the upstream cannot be reached, or the device broke
+/// its request off.
+fn unanswered(error: &hyper_util::client::legacy::Error) -> Ended {
+    let mut code = Code::UpstreamUnreachable;
+    let mut reason = error.to_string();
+    let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        if let Some(error) = error.downcast_ref::<StreamError>() {
+            code = error.code();
+        }
+        reason = format!("{reason}: {error}");
         cause = error.source();
     }
-    text
+    (code, reason)
 }
 
 #[cfg(test)]

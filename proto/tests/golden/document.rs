@@ -82,7 +82,6 @@ fn known_limits() -> BTreeMap<String, String> {
         limits::MESSAGE_MAX,
         limits::OPEN_MAX,
         limits::SKIP_MAX,
-        limits::DATA_TARGET,
         limits::SERVICES_MAX,
         limits::CAPABILITIES_MAX,
         limits::TEXT_MAX,

@@ -276,8 +276,13 @@ where
         upload = Some(start_upload(relay, send, body));
     }
     let head = loop {
-        let head = recv.response().await;
-        let head = head.map_err(|error| failed(device, &error))?;
+        let head = match recv.response().await {
+            Ok(head) => head,
+            Err(error) => {
+                recv.stop(error.code());
+                return Err(failed(device, &error));
+            }
+        };
         if !head.is_interim() {
             break head;
         }
