@@ -259,9 +259,10 @@ impl Daemon {
         }
         // Drain goes out before the close that would overtake it.
         sleep(Duration::from_millis(20)).await;
-        self.stops.links.cancel();
         self.listener.close(Code::Draining, "the relay is stopping");
+        // Who knocks meanwhile is still told no.
         let _ = timeout(CLOSE_TIMEOUT, self.listener.wait_idle()).await;
+        self.stops.links.cancel();
         self.stops.rest.cancel();
         self.parts.shutdown().await;
         self.relay.write_down().await;
