@@ -1,1 +1,38 @@
-//! placeholder
+//! Measures the tunnel: end to end against controls and peers, and its hot
+//! paths one by one.
+//!
+//! * [`tunnel`] runs whole processes over loopback, interleaved in rounds, and
+//!   prints a table with the targets beside it.
+//! * [`instructions`] counts the instructions of [`hot`] paths, which do not
+//!   depend on how busy the machine is.
+//!
+//! What runs in its own process is in [`serve`]; who is measured is in
+//! [`subjects`]. Nothing here is part of the product.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints its results and how far it is"
+)]
+
+pub mod bare;
+pub mod cli;
+pub mod controls;
+pub mod devices;
+pub mod ginnel;
+pub mod hot;
+pub mod http1;
+pub mod identity;
+pub mod instructions;
+pub mod load;
+pub mod origin;
+pub mod peers;
+pub mod priority;
+pub mod process;
+pub mod report;
+pub mod samples;
+pub mod serve;
+pub mod subjects;
+pub mod targets;
+pub mod tunnel;

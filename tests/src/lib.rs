@@ -20,6 +20,10 @@
 )]
 
 pub mod caller;
+pub mod device;
 pub mod lab;
 pub mod origin;
+pub mod pattern;
+pub mod sim;
 pub mod wait;
+pub mod wire;

@@ -9,9 +9,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use crate::wait::in_time;
+use crate::wire::read_head;
 
 /// A local service, until dropped.
 #[derive(Debug)]
@@ -52,6 +56,31 @@ impl Origin {
         .await
     }
 
+    /// Answers every request, which may have no body, with these bytes, and
+    /// tells each request's head.
+    pub async fn canned(answer: impl Into<Vec<u8>>) -> (Self, mpsc::Receiver<String>) {
+        let answer: Vec<u8> = answer.into();
+        let (tell, heads) = mpsc::channel(256);
+        let origin = Self::raw(move |mut stream| {
+            let (tell, answer) = (tell.clone(), answer.clone());
+            async move {
+                loop {
+                    let head = read_head(&mut stream).await;
+                    if head.is_empty() {
+                        return;
+                    }
+                    // A test that counts none of them is not held up.
+                    let _ = tell.try_send(head);
+                    if stream.write_all(&answer).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        })
+        .await;
+        (origin, heads)
+    }
+
     /// Serves every connection with `serve`.
     pub async fn raw<F, S>(serve: F) -> Self
     where
@@ -73,14 +102,48 @@ impl Origin {
     }
 }
 
-/// Reads an HTTP/1 head, up to its empty line.
-pub async fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else {
-            break;
-        };
-        head.push(byte);
+/// A local service that a test plays itself, connection by connection.
+#[derive(Debug)]
+pub struct ManualOrigin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl ManualOrigin {
+    /// Listens.
+    pub async fn bind() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        Self {
+            address: listener.local_addr().expect("bound"),
+            listener,
+        }
     }
-    String::from_utf8_lossy(&head).into_owned()
+
+    /// What `share` takes for it as an HTTP service.
+    #[must_use]
+    pub fn target(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What `share` takes for it as a TCP service.
+    #[must_use]
+    pub fn tcp_target(&self) -> String {
+        format!("tcp://{}", self.address)
+    }
+
+    /// The next connection.
+    pub async fn accept(&self) -> TcpStream {
+        let accepted = in_time("a connection to the service", self.listener.accept()).await;
+        let (stream, _) = accepted.expect("accepted");
+        stream.set_nodelay(true).expect("connected");
+        stream
+    }
+
+    /// The next connection and the request head on it.
+    pub async fn request(&self) -> (TcpStream, String) {
+        let mut stream = self.accept().await;
+        let head = in_time("a request", read_head(&mut stream)).await;
+        (stream, head)
+    }
 }

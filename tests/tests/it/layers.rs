@@ -31,7 +31,10 @@ fn only_those_who_may_name_a_dependency_do() {
                 assert!(allowed.contains(&name), "{name} may not name {dependency}");
             }
             let pure = PURE.contains(&name);
-            assert!(!(pure && IO.contains(&&*dependency)), "{name} is pure, but names {dependency}");
+            assert!(
+                !(pure && IO.contains(&&*dependency)),
+                "{name} is pure, but names {dependency}"
+            );
         }
     }
     assert!(seen > 50, "the metadata was not understood");

@@ -7,4 +7,17 @@
     reason = "tests fail by panicking"
 )]
 
+mod access;
+mod answers;
+mod bodies;
+mod failures;
 mod forwarding;
+mod hops;
+mod http;
+mod join;
+mod layers;
+mod streams;
+mod tcp;
+mod trailers;
+mod upstream;
+mod websocket;
