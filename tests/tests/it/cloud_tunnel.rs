@@ -18,7 +18,12 @@ fn upstream() -> UpstreamName {
 /// An upstream that answers in capitals, or with an error.
 async fn shout() -> Origin {
     Origin::http(|request: http::Request<hyper::body::Incoming>| async move {
-        let body = request.into_body().collect().await.expect("whole").to_bytes();
+        let body = request
+            .into_body()
+            .collect()
+            .await
+            .expect("whole")
+            .to_bytes();
         let mut response = Response::new(Full::new(Bytes::from(body.to_ascii_uppercase())));
         if body.starts_with(b"fail") {
             *response.status_mut() = StatusCode::IM_A_TEAPOT;
@@ -56,5 +61,8 @@ async fn a_message_gets_its_answer() {
     let over = tunnel.send(b"0123456789a").await;
     assert!(matches!(over, Err(TunnelError::TooLong(10))), "{over:?}");
     let failed = tunnel.send(b"fail").await;
-    assert!(matches!(failed, Err(TunnelError::Status(status)) if status == 418), "{failed:?}");
+    assert!(
+        matches!(failed, Err(TunnelError::Status(status)) if status == 418),
+        "{failed:?}"
+    );
 }

@@ -10,6 +10,7 @@
 mod access;
 mod answers;
 mod bodies;
+mod cloud_tunnel;
 mod failures;
 mod forwarding;
 mod hops;
