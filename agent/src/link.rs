@@ -116,10 +116,18 @@ impl Keeper {
         let mut hurry = Hurry::default();
         loop {
             self.report.connecting(backoff.failures());
+            let mut changes = std::mem::replace(&mut self.changes, Changes::none());
             let attempt = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                attempt = self.connect(&dialer, hurry.connect_timeout()) => attempt,
+                // What it has sent so far may be lost: a new attempt tells sooner.
+                _ = changes.next() => None,
+                attempt = self.connect(&dialer, hurry.connect_timeout()) => Some(attempt),
+            };
+            self.changes = changes;
+            let Some(attempt) = attempt else {
+                backoff.reset();
+                continue;
             };
             let failure = match attempt {
                 Ok(session) => {
@@ -302,21 +310,28 @@ impl Keeper {
 
     /// Lets streams finish, says goodbye and closes.
     async fn stop(&self, mut session: Session) {
+        // From here on the relay sends nobody here.
+        session.driver.goodbye("the daemon stops");
+        let link = session.link.clone();
+        let said = async { while session.driver.next().await.is_ok() {} };
+        // What was on its way when the relay heard it.
+        let late = async {
+            while let Ok(stream) = link.accept().await {
+                let server = Arc::clone(&self.server);
+                self.tasks.spawn(async move { server.serve(stream).await });
+            }
+        };
         let idle = async {
-            while session.link.streams() > 1 {
+            sleep(Duration::from_millis(20)).await;
+            while link.streams() > 1 {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        let _ = timeout(STOP_GRACE, idle).await;
-        session.driver.goodbye("the daemon stops");
-        let said = async {
-            while let Ok(event) = session.driver.next().await {
-                if let Some(DeviceEvent::Close(_)) = event {
-                    break;
-                }
-            }
-        };
-        let _ = timeout(Duration::from_secs(1), said).await;
+        tokio::select! {
+            () = said => {}
+            () = late => {}
+            _ = timeout(STOP_GRACE, idle) => {}
+        }
         session.link.close(Code::Goodbye, "the daemon stops");
     }
 

@@ -112,6 +112,9 @@ impl Report {
         let mut table = Table::new("Targets", &["", "measured", "must", "aim", ""]);
         let peers: Vec<&str> = self.subjects.iter().skip(2).copied().collect();
         for target in targets(&self.samples, &peers) {
+            if target.value.is_none() {
+                continue;
+            }
             let bound = |bound: Option<Bound>| bound.map_or(String::new(), |b| b.to_string());
             let median = target.value.map(|value| value.median);
             let holds = |bound: Option<Bound>| Some(bound?.holds(median?));

@@ -283,6 +283,8 @@ async fn run(relay: &Arc<Relay>, mut driver: RelayDriver, device: &Arc<Connected
                 }
                 Ok(Some(RelayEvent::Goodbye(goodbye))) => {
                     debug!(device = %device.id, reason = goodbye.reason, "device says goodbye");
+                    // Requests under way go on; no more are sent there.
+                    relay.links.remove(device);
                 }
                 Ok(Some(RelayEvent::Close(code))) => link.close(code, ""),
                 Ok(Some(other)) => warn!(?other, "event out of place"),

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::wait::in_time;
-use crate::wire::read_head;
+use crate::wire::{next_head, read_head};
 
 /// A local service, until dropped.
 #[derive(Debug)]
@@ -58,14 +58,14 @@ impl Origin {
 
     /// Answers every request, which may have no body, with these bytes, and
     /// tells each request's head.
-    pub async fn canned(answer: impl Into<Vec<u8>>) -> (Self, mpsc::Receiver<String>) {
+    pub async fn canned(answer: impl Into<Vec<u8>>) -> (Self, Heads) {
         let answer: Vec<u8> = answer.into();
         let (tell, heads) = mpsc::channel(256);
         let origin = Self::raw(move |mut stream| {
             let (tell, answer) = (tell.clone(), answer.clone());
             async move {
                 loop {
-                    let head = read_head(&mut stream).await;
+                    let head = next_head(&mut stream).await;
                     if head.is_empty() {
                         return;
                     }
@@ -78,7 +78,7 @@ impl Origin {
             }
         })
         .await;
-        (origin, heads)
+        (origin, Heads(heads))
     }
 
     /// Serves every connection with `serve`.
@@ -99,6 +99,23 @@ impl Origin {
             address,
             _task: AbortOnDropHandle::new(TaskTracker::new().spawn(accepting)),
         }
+    }
+}
+
+/// The heads of the requests that [`Origin::canned`] answers.
+#[derive(Debug)]
+pub struct Heads(mpsc::Receiver<String>);
+
+impl Heads {
+    /// The next request's head.
+    pub async fn next(&mut self) -> String {
+        let head = in_time("a request", self.0.recv()).await;
+        head.expect("the service runs")
+    }
+
+    /// Whether there was no other request.
+    pub fn is_empty(&mut self) -> bool {
+        self.0.try_recv().is_err()
     }
 }
 
@@ -143,7 +160,7 @@ impl ManualOrigin {
     /// The next connection and the request head on it.
     pub async fn request(&self) -> (TcpStream, String) {
         let mut stream = self.accept().await;
-        let head = in_time("a request", read_head(&mut stream)).await;
+        let head = read_head(&mut stream).await;
         (stream, head)
     }
 }

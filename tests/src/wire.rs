@@ -6,6 +6,11 @@ use crate::wait::in_time;
 
 /// Reads an HTTP/1 head, up to its empty line; less if the connection ends.
 pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    in_time("a head", next_head(stream)).await
+}
+
+/// As [`read_head`], however long it takes.
+pub async fn next_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let Ok(byte) = stream.read_u8().await else {

@@ -10,6 +10,9 @@ use anyhow::{Context as _, ensure};
 use crate::process::{Process, free_address};
 use crate::subjects::{Subject, logged};
 
+/// As in tables.
+pub const NAME: &str = "rathole TLS";
+
 const PASSWORD: &str = "bench";
 
 /// Starts both ends.
@@ -67,7 +70,7 @@ nodelay = true
         Process::start(&format!("rathole {end}"), &mut command)
     };
     Ok(Subject {
-        name: "rathole TLS",
+        name: NAME,
         public,
         processes: vec![start("server")?, start("client")?],
     })

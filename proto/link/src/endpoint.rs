@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::{hkdf, hmac};
 use ginnel_proto::code::Code;
@@ -26,6 +27,11 @@ const INCOMING_BUFFER: u64 = 16 * 1024;
 
 /// Bytes that all waiting handshakes may buffer together.
 const INCOMING_BUFFER_TOTAL: u64 = 8 * 1024 * 1024;
+
+/// Least time between two stateless resets. quinn's 20 ms would make a
+/// thousand devices of a restarted relay wait for each other; a reset costs
+/// little and is shorter than the packet it answers.
+const RESET_INTERVAL: Duration = Duration::from_micros(100);
 
 /// What a relay keeps across restarts, so that devices learn at once that
 /// their links are gone: with the same keys, the restarted relay answers a
@@ -91,7 +97,9 @@ impl Listener {
         let server = server_config(tls, keys, settings)?;
         let reset = hmac::Key::new(hmac::HMAC_SHA256, &keys.reset);
         let mut config = EndpointConfig::new(Arc::new(reset));
-        config.rng_seed(settings.seed);
+        config
+            .rng_seed(settings.seed)
+            .min_reset_interval(RESET_INTERVAL);
         let connection_ids = keys.connection_ids;
         config
             .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_ids)));

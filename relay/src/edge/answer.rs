@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ginnel_link::body::RecvBody;
 use ginnel_link::chunks::Chunks;
 use ginnel_link::error::StreamError;
+use ginnel_link::stream::SendHalf;
 use ginnel_proto::code::Code;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -36,6 +37,9 @@ pub struct Streamed {
     /// The request's body, still going up; cut off when the caller no longer
     /// reads the answer.
     _upload: Option<AbortOnDropHandle<()>>,
+    /// Where a body would go that nobody asked for. Reset only at the end of
+    /// the answer, which the service would break off otherwise.
+    _withheld: Option<SendHalf>,
 }
 
 impl AnswerBody {
@@ -45,11 +49,13 @@ impl AnswerBody {
         body: RecvBody,
         metrics: Arc<Metrics>,
         upload: Option<AbortOnDropHandle<()>>,
+        withheld: Option<SendHalf>,
     ) -> Self {
         Self::Streamed(Box::new(Streamed {
             body,
             metrics,
             _upload: upload,
+            _withheld: withheld,
         }))
     }
 }
@@ -111,6 +117,30 @@ impl Refusal {
             code,
             message: message.into(),
         }
+    }
+
+    /// The answer that says so to a gRPC client, which reads no plain text.
+    #[must_use]
+    pub fn into_grpc_response(self) -> Response<AnswerBody> {
+        // gRPC's "HTTP to gRPC Status Code Mapping".
+        let status = match self.code.status().as_u16() {
+            400 => "13",
+            401 => "16",
+            403 => "7",
+            404 => "12",
+            429 | 502..=504 => "14",
+            _ => "2",
+        };
+        let mut response = self.into_response();
+        *response.status_mut() = StatusCode::OK;
+        *response.body_mut() = AnswerBody::Own(None);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from_static(status));
+        if let Some(reason) = headers.get(REASON).cloned() {
+            headers.insert("grpc-message", reason);
+        }
+        response
     }
 
     /// The answer that says so, in plain text and in [`REASON`].

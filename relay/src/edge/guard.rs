@@ -6,9 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::scanner::{Scanner, Verdict};
+use super::scanner::{PREFACE, Scanner, Verdict};
+
+/// What follows a message that was made unreadable: hyper reads a head only
+/// once it has its end.
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+/// Most that is read behind an upgrade request, in bytes.
+const HELD_MAX: usize = 64 * 1024;
 
 /// A connection whose requests were held to RFC 9112 before hyper sees them.
 #[derive(Debug)]
@@ -18,11 +26,16 @@ pub struct Guarded<IO> {
     /// Read and not yet let through: what came behind an upgrade request.
     held: Vec<u8>,
     closed: bool,
+    /// Bytes that began like [`PREFACE`], until some did not.
+    preface: Option<usize>,
 }
 
 /// Tells a [`Guarded`] connection how an upgrade was answered.
 #[derive(Debug, Clone, Default)]
-pub struct Gate(Arc<Mutex<GateState>>);
+pub struct Gate {
+    state: Arc<Mutex<GateState>>,
+    begun: CancellationToken,
+}
 
 #[derive(Debug, Default)]
 struct GateState {
@@ -40,9 +53,14 @@ impl Gate {
         }
     }
 
+    /// Waits until the version of HTTP is known.
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, GateState> {
         // Nothing under this lock panics half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,6 +73,7 @@ impl<IO> Guarded<IO> {
             gate: gate.clone(),
             held: Vec::new(),
             closed: false,
+            preface: Some(0),
         };
         (guarded, gate)
     }
@@ -62,8 +81,16 @@ impl<IO> Guarded<IO> {
     /// Scans what `buffer` holds from `from` on and cuts off what may not
     /// pass yet or ever.
     fn judge(&mut self, buffer: &mut ReadBuf<'_>, from: usize) {
-        let mut state = self.gate.lock();
         let fresh = buffer.filled_mut().get_mut(from..).unwrap_or_default();
+        if let Some(seen) = self.preface {
+            let rest = PREFACE.get(seen..).unwrap_or_default();
+            let alike = fresh.iter().zip(rest).take_while(|(a, b)| a == b).count();
+            self.preface = (alike == fresh.len() && alike < rest.len()).then_some(seen + alike);
+            if self.preface.is_none() {
+                self.gate.begun.cancel();
+            }
+        }
+        let mut state = self.gate.lock();
         match state.scanner.scan(fresh) {
             Verdict::Pass => {}
             Verdict::Park(passed) => {
@@ -74,9 +101,27 @@ impl<IO> Guarded<IO> {
             Verdict::Poison(passed, reason) => {
                 debug!(reason, "a bad HTTP/1 message is refused");
                 self.closed = true;
+                self.held = END_OF_HEAD.to_vec();
                 buffer.set_filled(from + passed);
             }
         }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> Guarded<IO> {
+    /// Reads on behind an upgrade request, so that a caller that leaves is
+    /// noticed; lets nothing through.
+    fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut room = [0; 4096];
+        while self.held.len() < HELD_MAX {
+            let mut buffer = ReadBuf::new(&mut room);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.held.extend_from_slice(buffer.filled());
+        }
+        Poll::Pending
     }
 }
 
@@ -87,14 +132,21 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guarded<IO> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.closed {
+            let count = self.held.len().min(buffer.remaining());
+            let held: Vec<u8> = self.held.drain(..count).collect();
+            buffer.put_slice(&held);
             return Poll::Ready(Ok(()));
         }
-        {
+        let parked = {
             let mut state = self.gate.lock();
-            if state.scanner.is_parked() {
+            let parked = state.scanner.is_parked();
+            if parked {
                 state.waiting = Some(cx.waker().clone());
-                return Poll::Pending;
             }
+            parked
+        };
+        if parked {
+            return self.poll_parked(cx);
         }
         let from = buffer.filled().len();
         if self.held.is_empty() {

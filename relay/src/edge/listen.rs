@@ -157,7 +157,7 @@ impl Connection {
         let caller = Caller {
             address: self.address,
             scheme,
-            gate: Some(gate),
+            gate: Some(gate.clone()),
         };
         let service = service_fn(|request| {
             let relay = Arc::clone(&self.relay);
@@ -184,9 +184,18 @@ impl Connection {
             .keep_alive_timeout(Duration::from_secs(20));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
+        let silent = async {
+            if timeout(HEAD_TIMEOUT, gate.begun()).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
         let result = tokio::select! {
             biased;
             result = connection.as_mut() => result,
+            () = silent => {
+                debug!("a caller said nothing in time");
+                return;
+            }
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

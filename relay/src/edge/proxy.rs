@@ -58,12 +58,19 @@ where
     B::Error: std::fmt::Display + Send,
 {
     let method = request.method().clone();
+    let speaks_grpc = request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     let began = tokio::time::Instant::now();
     let response = match try_forward(relay, caller, request).await {
         Ok(response) => response,
         Err(refusal) => {
             debug!(code = %refusal.code, message = refusal.message, "request refused");
-            refusal.into_response()
+            match speaks_grpc {
+                true => refusal.into_grpc_response(),
+                false => refusal.into_response(),
+            }
         }
     };
     if let Some(gate) = &caller.gate {
@@ -280,7 +287,7 @@ where
             Ok(head) => head,
             Err(error) => {
                 recv.stop(error.code());
-                return Err(failed(device, &error));
+                return Err(no_answer(device, &error));
             }
         };
         if !head.is_interim() {
@@ -299,7 +306,11 @@ where
     }
     let body = match head.end {
         true => AnswerBody::Own(None),
-        false => AnswerBody::streamed(recv.into_body(), Arc::clone(&relay.metrics), upload),
+        false => {
+            let withheld = waiting.map(|(send, _)| send);
+            let metrics = Arc::clone(&relay.metrics);
+            AnswerBody::streamed(recv.into_body(), metrics, upload, withheld)
+        }
     };
     Ok(response(head, body))
 }
@@ -333,14 +344,19 @@ async fn exchange_upgrade(
 ) -> Result<Response<AnswerBody>, Refusal> {
     let mut head = loop {
         let head = stream.recv.response().await;
-        let head = head.map_err(|error| failed(device, &error))?;
+        let head = head.map_err(|error| no_answer(device, &error))?;
         if !head.is_interim() {
             break head;
         }
     };
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         stream.send.finish();
-        let body = AnswerBody::streamed(stream.recv.into_body(), Arc::clone(&relay.metrics), None);
+        let body = AnswerBody::streamed(
+            stream.recv.into_body(),
+            Arc::clone(&relay.metrics),
+            None,
+            None,
+        );
         return Ok(response(head, body));
     }
     let protocol = head.upgrade.take();
@@ -370,6 +386,18 @@ fn response(mut head: ResponseHead, body: AnswerBody) -> Response<AnswerBody> {
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     response
+}
+
+/// What to tell the caller when the device's answer could not be had. One
+/// over a limit is not the caller's fault.
+fn no_answer(device: &Connected, error: &StreamError) -> Refusal {
+    match error {
+        StreamError::Frame(_) | StreamError::Payload(_) => Refusal::new(
+            Code::Malformed,
+            format!("the device's answer cannot be read, device={}", device.id),
+        ),
+        _ => failed(device, error),
+    }
 }
 
 /// What to tell the caller when the tunnel or the service failed.

@@ -25,7 +25,7 @@ pub const HEADERS_MAX: usize = 100;
 const CHUNK_LINE_MAX: usize = 4 * 1024;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Where a connection's bytes stand.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Scanner {
     /// The head being collected.
     head: Vec<u8>,
     first: bool,
+    /// Requests that passed and have no answer yet.
+    unanswered: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +91,7 @@ impl Default for Scanner {
             state: State::Head,
             head: Vec::new(),
             first: true,
+            unanswered: 0,
         }
     }
 }
@@ -148,7 +151,8 @@ impl Scanner {
 
     /// The upgrade that was asked for has been answered.
     pub fn decide(&mut self, upgraded: bool) {
-        if self.state == State::Parked {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        if self.state == State::Parked && self.unanswered == 0 {
             self.state = if upgraded { State::Raw } else { State::Head };
         }
     }
@@ -191,6 +195,7 @@ impl Scanner {
                 let next = judge(&self.head);
                 self.head.clear();
                 self.state = next.map_err(|reason| (line_end, reason))?;
+                self.unanswered += 1;
                 return Ok(line_end);
             }
         }
@@ -403,6 +408,10 @@ fn check_host<'a>(
         return Err("host is not valid");
     }
     let host = Authority::try_from(host).map_err(|_| "host is not valid")?;
+    let (_, port) = host.as_str().split_at(host.host().len());
+    if port.len() > 1 && host.port_u16().is_none() {
+        return Err("host is not valid");
+    }
     if let Some((_, after)) = target.split_once("://")
         && !target.starts_with('/')
     {

@@ -1,5 +1,6 @@
 //! Requests of callers, and what came of them.
 
+use std::io;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub enum Ask {
     Upload(u64),
     /// For an answer after a while.
     Slow(Duration),
+    /// To take a body that breaks off after this many bytes. Any answer is
+    /// right but that all of it came.
+    Break(u64),
 }
 
 /// What came of it.
@@ -62,15 +66,16 @@ impl Asked {
 }
 
 /// A request's body, made while it is sent.
-pub type AskBody = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+pub type AskBody = UnsyncBoxBody<Bytes, io::Error>;
 
 impl Ask {
     /// A small or middling request of any kind.
     pub fn any(dice: &mut Dice) -> Self {
-        match dice.below(4) {
+        match dice.below(5) {
             0 => Self::Echo(dice.length(64 * 1024)),
             1 => Self::Bytes(dice.length(256 * 1024)),
             2 => Self::Upload(dice.length(256 * 1024)),
+            3 => Self::Break(dice.length(256 * 1024)),
             _ => Self::Slow(dice.between(Duration::ZERO, Duration::from_secs(5))),
         }
     }
@@ -83,6 +88,7 @@ impl Ask {
             Self::Bytes(count) => ("GET", format!("/bytes/{count}"), 0),
             Self::Upload(length) => ("POST", "/upload".to_owned(), length),
             Self::Slow(wait) => ("GET", format!("/slow/{}", wait.as_millis()), 0),
+            Self::Break(_) => ("POST", "/upload".to_owned(), 0),
         };
         let mut request = Request::builder()
             .method(method)
@@ -91,7 +97,11 @@ impl Ask {
         if length > 0 {
             request = request.header("content-length", length);
         }
-        request.body(body(length)).expect("a request")
+        let body = match self {
+            Self::Break(length) => broken_body(length),
+            Self::Echo(_) | Self::Bytes(_) | Self::Upload(_) | Self::Slow(_) => body(length),
+        };
+        request.body(body).expect("a request")
     }
 
     /// Sends it and judges the answer.
@@ -101,6 +111,12 @@ impl Ask {
     }
 
     async fn judge(self, response: Response<AnswerBody>) -> Answer {
+        if let Self::Break(length) = self {
+            return match response.status().is_success() {
+                true => Answer::Wrong(format!("{length} bytes and more were taken for all")),
+                false => Answer::Right,
+            };
+        }
         let (head, mut body) = response.into_parts();
         let mut judge = Judge::new(self);
         while let Some(frame) = body.frame().await {
@@ -166,7 +182,9 @@ impl Judge {
                     self.problem = Some(format!("other bytes near {}", self.count));
                 }
             }
-            Ask::Echo(_) | Ask::Upload(_) | Ask::Slow(_) => self.tail.extend_from_slice(bytes),
+            Ask::Echo(_) | Ask::Upload(_) | Ask::Slow(_) | Ask::Break(_) => {
+                self.tail.extend_from_slice(bytes)
+            }
         }
         self.count += bytes.len() as u64;
     }
@@ -179,6 +197,7 @@ impl Judge {
             Ask::Bytes(count) => self.count == count,
             Ask::Upload(length) => self.tail == format!("{{\"bytes\":{length}}}").into_bytes(),
             Ask::Slow(_) => self.tail == b"done\n",
+            Ask::Break(_) => false,
             Ask::Echo(length) => {
                 let start = self.count.checked_sub(length);
                 let echoed = start.and_then(|start| self.tail.get(usize::try_from(start).ok()?..));
@@ -216,17 +235,27 @@ fn is_pattern(from: u64, mut bytes: &[u8]) -> bool {
 }
 
 fn body(length: u64) -> AskBody {
+    if length == 0 {
+        return http_body_util::Empty::new()
+            .map_err(|never| match never {})
+            .boxed_unsync();
+    }
+    StreamBody::new(futures_util::stream::iter(blocks(length))).boxed_unsync()
+}
+
+/// A body whose caller goes away before its end.
+fn broken_body(length: u64) -> AskBody {
+    let broken = std::iter::once(Err(io::ErrorKind::ConnectionReset.into()));
+    StreamBody::new(futures_util::stream::iter(blocks(length).chain(broken))).boxed_unsync()
+}
+
+fn blocks(length: u64) -> impl Iterator<Item = io::Result<Frame<Bytes>>> {
     let mut left = length;
-    let blocks = std::iter::from_fn(move || {
+    std::iter::from_fn(move || {
         let block = usize::try_from(left)
             .unwrap_or(usize::MAX)
             .min(PATTERN.len());
         left -= block as u64;
         (block > 0).then(|| Ok(Frame::data(PATTERN.slice(..block))))
-    });
-    let body = StreamBody::new(futures_util::stream::iter(blocks));
-    if length == 0 {
-        return http_body_util::Empty::new().boxed_unsync();
-    }
-    body.boxed_unsync()
+    })
 }

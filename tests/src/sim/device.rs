@@ -125,7 +125,7 @@ impl Device {
         let (changes_in, changes) = Changes::channel();
         let report = Report::new(self.clock.wall_clock());
         let (net, host, owner) = (self.net.clone(), self.host, tasks.clone());
-        let mut keeper = Keeper {
+        let keeper = Keeper {
             networks: Arc::new(move || Ok(net.socket(host).network(&owner))),
             resolve: Arc::new(|| Box::pin(async { Ok(RELAY) })),
             domain: self.domain.clone(),
@@ -139,10 +139,9 @@ impl Device {
             changes,
             wall_clock: self.clock.wall_clock(),
             report: report.clone(),
-            random: Default::default(),
+            random: fastrand::Rng::with_seed(dice.any()),
             tasks: tasks.clone(),
         };
-        keeper.random.seed(dice.any());
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let keeping = tasks.spawn(async move {

@@ -177,8 +177,10 @@ fn cut(dice: &mut Dice, device: &Arc<Device>, quality: &Quality) -> Fault {
 fn cut_one_way(dice: &mut Dice, device: &Arc<Device>, quality: &Quality) -> Fault {
     let lasts = dice.between(SECOND, 5 * MINUTE);
     let way = dice.pick(&[Way::Up, Way::Down]);
-    // The side that hears notices when the deaf one has given up.
-    let dead_by = 2 * dead_peer(quality);
+    // The side that hears notices when the deaf one has given up. If it had
+    // more to send than it may, its keep-alives wait too; what it repeats
+    // comes at ever longer intervals, and starts the idle timer anew.
+    let dead_by = dead_peer(quality) + quality.delay_max() + 2 * IDLE_TIMEOUT;
     let mut fault = Fault::new("cut, one way", lasts, after_outage(quality))
         .event(Duration::ZERO, Event::Cut(Arc::clone(device), way))
         .event(lasts, Event::Heal(Arc::clone(device)));

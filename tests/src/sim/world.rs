@@ -1,6 +1,8 @@
 //! A relay, its devices and the network between them, with a script of what
 //! happens to them.
 
+mod restart;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::ask::{Answer, Ask, Asked};
 use super::clock::Clock;
-use super::device::{Device, REMAINS_MAX, Remains, SERVICE};
+use super::device::{Device, SERVICE};
 use super::dice::Dice;
 use super::event::Event;
 use super::net::SimNet;
@@ -25,9 +27,6 @@ use super::watch::Watch;
 /// No request of [`World::ask`] may take longer, whatever happens: far more
 /// than any transfer needs, and than any part of the system waits.
 const ASK_MAX: Duration = Duration::from_secs(120);
-
-/// What remains of a relay must be gone by then.
-const RELAY_REMAINS_MAX: Duration = Duration::from_secs(30);
 
 /// How long parts may take to stop at the end.
 const END_MAX: Duration = Duration::from_secs(180);
@@ -373,108 +372,6 @@ impl World {
             trace.tail()
         );
         trace
-    }
-}
-
-/// What events do.
-impl World {
-    /// Starts a relay, unless one runs already: faults may overlap.
-    async fn start_relay(&self) {
-        if self.running_relay().is_some() {
-            return;
-        }
-        let number = {
-            let mut up = lock(&self.shared.relay_up);
-            up.1 += 1;
-            up.1
-        };
-        let settings = TransportSettings {
-            seed: Some(self.dice().bytes()),
-            ..self.settings()
-        };
-        let relay = self.shared.state.start(self.net(), settings, number).await;
-        lock(&self.shared.relay_up).0 = self.now();
-        *lock(&self.shared.relay) = Some(relay);
-        self.net().note("relay up", 0, number);
-    }
-
-    pub(super) fn start_relay_after(&self, down: Duration) {
-        let world = self.clone();
-        self.shared.tasks.spawn(async move {
-            sleep(down).await;
-            world.start_relay().await;
-        });
-    }
-
-    /// The process is gone, and its socket with it.
-    pub(super) fn crash_relay(&self) {
-        self.net().kill(super::net::Host(0));
-        let Some(relay) = lock(&self.shared.relay).take() else {
-            return;
-        };
-        let world = self.clone();
-        self.shared.tasks.spawn(async move {
-            if timeout(RELAY_REMAINS_MAX, relay.ended()).await.is_err() {
-                world.violation("a relay's tasks outlive it");
-            }
-        });
-    }
-
-    pub(super) fn restart_relay(&self, grace: Duration, down: Duration) {
-        let world = self.clone();
-        self.shared.tasks.spawn(async move {
-            if let Some(relay) = world.running_relay() {
-                relay.drain(grace).await;
-            }
-            world.crash_relay();
-            sleep(down).await;
-            world.start_relay().await;
-        });
-    }
-
-    /// Watches that a process ends.
-    pub(super) fn bury(&self, remains: Option<Remains>) {
-        let Some(remains) = remains else { return };
-        let world = self.clone();
-        self.shared.tasks.spawn(async move {
-            if timeout(REMAINS_MAX, remains.ended()).await.is_err() {
-                world.violation("an agent's tasks outlive it");
-            }
-        });
-    }
-
-    pub(super) fn start_agent_after(&self, device: &Arc<Device>, down: Duration) {
-        let device = Arc::clone(device);
-        self.shared.tasks.spawn(async move {
-            sleep(down).await;
-            device.start();
-        });
-    }
-
-    pub(super) fn restart_agent(&self, device: &Arc<Device>, down: Duration) {
-        let (world, device) = (self.clone(), Arc::clone(device));
-        self.shared.tasks.spawn(async move {
-            if let Some(remains) = device.stop() {
-                if timeout(REMAINS_MAX, remains.ended()).await.is_err() {
-                    world.violation("an agent does not stop");
-                }
-                sleep(down).await;
-                device.start();
-            }
-        });
-    }
-
-    pub(super) fn start_twin(&self, device: &Arc<Device>) {
-        let host = self.net().host(self.net().quality(device.host));
-        let twin = Arc::new(device.twin(host));
-        twin.start();
-        let before = lock(&self.shared.twins).insert(device.name.clone(), twin);
-        self.bury(before.and_then(|before| before.kill()));
-    }
-
-    pub(super) fn kill_twin(&self, device: &Device) {
-        let twin = lock(&self.shared.twins).remove(&device.name);
-        self.bury(twin.and_then(|twin| twin.kill()));
     }
 }
 

@@ -114,7 +114,13 @@ async fn a_status_after_messages_arrives() {
     let words = stream::iter(["one", "fail"].map(str::to_owned)).chain(stream::pending());
     let answer = client.streaming(Request::new(words), ECHO, Text);
     let mut echo = in_time("an answer", answer).await.expect("ok").into_inner();
-    assert_eq!(echo.message().await.expect("ok").as_deref(), Some("one!"));
+    assert_eq!(
+        in_time("a word", echo.message())
+            .await
+            .expect("ok")
+            .as_deref(),
+        Some("one!")
+    );
     let status = promptly("the status", echo.message())
         .await
         .expect_err("fails");

@@ -27,7 +27,7 @@ async fn fields_of_the_callers_connection_do_not_reach_the_service() {
                 Proxy-Authorization: Basic x\r\nTE: gzip, trailers;q=1\r\n\r\n";
     let mut caller = lab.caller.say(head).await;
     read_head(&mut caller).await;
-    let seen = heads.recv().await.expect("asked");
+    let seen = heads.next().await;
     for name in [
         "x-named",
         "x-also-named",
@@ -53,7 +53,7 @@ async fn a_caller_cannot_have_end_to_end_fields_removed() {
                 x-forwarded-host, x-forwarded-proto\r\n\r\n";
     let mut caller = lab.caller.say(head).await;
     read_head(&mut caller).await;
-    let seen = heads.recv().await.expect("asked");
+    let seen = heads.next().await;
     for name in [
         "authorization",
         "host",
@@ -103,7 +103,7 @@ async fn the_service_learns_who_calls_and_not_who_claims_to() {
                 X-Forwarded-Port: 666\r\nX-Forwarded-Prefix: /evil\r\nX-Real-IP: 6.6.6.6\r\n\r\n";
     let mut caller = lab.caller.say(head).await;
     read_head(&mut caller).await;
-    let seen = heads.recv().await.expect("asked");
+    let seen = heads.next().await;
     for (name, values) in [
         (
             "forwarded",
@@ -138,7 +138,7 @@ async fn a_path_leads_to_a_service_that_learns_its_prefix() {
         let request = request.header("x-forwarded-prefix", "/evil");
         let response = lab.caller.send(request.body(empty()).expect("valid")).await;
         assert_eq!(response.status(), 200, "{path}");
-        let seen = heads.recv().await.expect("asked");
+        let seen = heads.next().await;
         assert!(
             seen.starts_with(&format!("GET {seen_path} HTTP/1.1\r\n")),
             "{seen}"
@@ -196,7 +196,7 @@ async fn addresses_that_lead_nowhere_are_404() {
         assert_eq!(response.status(), 404, "{host} {path}");
         assert_eq!(response.headers()["ginnel-reason"], "no_route");
     }
-    assert!(heads.try_recv().is_err());
+    assert!(heads.is_empty());
 }
 
 /// Over HTTP/2 a Host field beside `:authority` must not decide anything.
@@ -215,7 +215,7 @@ async fn the_authority_of_http_2_beats_host() {
     if let Ok(response) = response
         && response.status() == 200
     {
-        let seen = heads.recv().await.expect("asked");
+        let seen = heads.next().await;
         assert_eq!(fields(&seen, "host").collect::<Vec<_>>(), ["web.localhost"]);
     }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ginnel_tests::caller::{VERSIONS, text};
 use ginnel_tests::lab::Lab;
 use ginnel_tests::origin::Origin;
+use ginnel_tests::wait::in_time;
 use ginnel_tests::wire::{field, read_head};
 use http::{HeaderValue, Method, Request, Response, Version};
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -74,7 +75,7 @@ async fn connect_is_refused() {
     let answer = lab.caller.exchange(head).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert_eq!(field(&answer, "ginnel-reason"), Some("bad_request"));
-    assert!(heads.try_recv().is_err());
+    assert!(heads.is_empty());
 }
 
 #[tokio::test]
@@ -141,7 +142,7 @@ async fn a_head_above_64_kib_is_431() {
         let response = lab.caller.send_over(version, request).await;
         assert_eq!(response.status(), 431, "{version:?}");
     }
-    assert!(heads.try_recv().is_err(), "the service was asked");
+    assert!(heads.is_empty(), "the service was asked");
 }
 
 #[tokio::test]
@@ -192,7 +193,7 @@ async fn targets_arrive_byte_for_byte() {
             read_head(&mut caller).await.starts_with("HTTP/1.1 200 "),
             "{target}"
         );
-        let seen = heads.recv().await.expect("asked");
+        let seen = heads.next().await;
         assert!(
             seen.starts_with(&format!("GET {target} HTTP/1.1\r\n")),
             "{target}: {seen}"
@@ -208,7 +209,7 @@ async fn options_may_ask_for_everything() {
     let head = "OPTIONS * HTTP/1.1\r\nHost: web.localhost\r\n\r\n";
     let mut caller = lab.caller.say(head).await;
     assert!(read_head(&mut caller).await.starts_with("HTTP/1.1 200 "));
-    let seen = heads.recv().await.expect("asked");
+    let seen = heads.next().await;
     assert!(seen.starts_with("OPTIONS * HTTP/1.1\r\n"), "{seen}");
 }
 
@@ -220,7 +221,7 @@ async fn an_absolute_target_becomes_a_path() {
     let head = "GET http://web.localhost/a?b HTTP/1.1\r\nHost: web.localhost\r\n\r\n";
     let mut caller = lab.caller.say(head).await;
     assert!(read_head(&mut caller).await.starts_with("HTTP/1.1 200 "));
-    let seen = heads.recv().await.expect("asked");
+    let seen = heads.next().await;
     assert!(seen.starts_with("GET /a?b HTTP/1.1\r\n"), "{seen}");
     assert_eq!(field(&seen, "host"), Some("web.localhost"));
 }
@@ -253,7 +254,7 @@ async fn one_http_2_connection_carries_many_requests_at_once() {
         .collect();
     for (number, answer) in (0..50).zip(answers) {
         assert_eq!(
-            text(answer.await.expect("an answer")).await,
+            text(in_time("an answer", answer).await.expect("an answer")).await,
             format!("{number}")
         );
     }

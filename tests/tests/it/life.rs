@@ -70,7 +70,7 @@ async fn a_relay_that_stops_lets_requests_finish() {
         );
     };
     let began = Instant::now();
-    let (stopped, ()) = tokio::join!(stop, requests);
+    let (stopped, ()) = in_time("the end", async { tokio::join!(stop, requests) }).await;
     stopped.expect("stops");
     assert!(began.elapsed() < GRACE, "it waited for nothing");
 }
@@ -112,7 +112,7 @@ async fn a_relay_that_stops_lets_streams_finish() {
         read_all(&mut chatting).await;
     };
     let began = Instant::now();
-    let (stopped, ()) = tokio::join!(stop, streams);
+    let (stopped, ()) = in_time("the end", async { tokio::join!(stop, streams) }).await;
     stopped.expect("stops");
     assert!(began.elapsed() < GRACE, "it waited for nothing");
 }
@@ -135,7 +135,9 @@ async fn an_agent_finds_the_relay_that_replaces_its_own() {
     let lab = Lab::start().await;
     lab.agent.share("web", "demo").await;
     let address = lab.relay.link_address;
-    lab.relay.stop(GRACE).await.expect("stops");
+    in_time("the end", lab.relay.stop(GRACE))
+        .await
+        .expect("stops");
     let relay = start_relay(lab.folder.path(), |config| config.link.listen = address).await;
     let began = Instant::now();
     let web = ginnel_proto::id::ServiceName::parse("web").expect("valid");

@@ -7,18 +7,25 @@
     reason = "tests fail by panicking"
 )]
 
+mod abuse;
 mod access;
 mod answers;
 mod bodies;
 mod cloud_tunnel;
+mod expect;
 mod failures;
 mod forwarding;
+mod grpc;
+mod grpc_service;
 mod hops;
+mod hostile;
 mod http;
 mod join;
 mod layers;
+mod life;
 mod streams;
 mod tcp;
 mod trailers;
+mod upgrade;
 mod upstream;
 mod websocket;

@@ -48,7 +48,9 @@ async fn a_device_reaches_a_private_service_of_another() {
     share(&lab, &desktop, "db", ServiceSpec::new(origin.tcp_target())).await;
     let (client, _lock) = lab.agent.client().await;
     for named in [Some(&device("desktop")), None] {
-        let mut caller = client.tcp(named, &service("db")).await.expect("connects");
+        let mut caller = in_time("a verdict", client.tcp(named, &service("db")))
+            .await
+            .expect("connects");
         let mut stream = origin.accept().await;
         // Databases speak first.
         stream.write_all(b"hello\0").await.expect("sent");
@@ -73,7 +75,9 @@ async fn each_direction_ends_by_itself() {
     share(&lab, &desktop, "db", ServiceSpec::new(origin.tcp_target())).await;
     let (client, _lock) = lab.agent.client().await;
 
-    let mut caller = client.tcp(None, &service("db")).await.expect("connects");
+    let mut caller = in_time("a verdict", client.tcp(None, &service("db")))
+        .await
+        .expect("connects");
     let mut stream = origin.accept().await;
     caller.write_all(b"bye").await.expect("sent");
     caller.shutdown().await.expect("half closed");
@@ -83,7 +87,9 @@ async fn each_direction_ends_by_itself() {
     drop(stream);
     assert_eq!(promptly("the end", read_all(&mut caller)).await, b"");
 
-    let mut caller = client.tcp(None, &service("db")).await.expect("connects");
+    let mut caller = in_time("a verdict", client.tcp(None, &service("db")))
+        .await
+        .expect("connects");
     let mut stream = origin.accept().await;
     stream.shutdown().await.expect("half closed");
     assert_eq!(promptly("the end", read_all(&mut caller)).await, b"");
@@ -114,7 +120,9 @@ async fn megabytes_pass_both_ways_at_once() {
     let origin = ManualOrigin::bind().await;
     share(&lab, &desktop, "db", ServiceSpec::new(origin.tcp_target())).await;
     let (client, _lock) = lab.agent.client().await;
-    let caller = client.tcp(None, &service("db")).await.expect("connects");
+    let caller = in_time("a verdict", client.tcp(None, &service("db")))
+        .await
+        .expect("connects");
     let stream = origin.accept().await;
     let sent = Pattern::bytes(16 * 1024 * 1024);
     let both = async { tokio::join!(exchange(caller, &sent), exchange(stream, &sent)) };
@@ -133,14 +141,14 @@ async fn another_users_device_looks_like_one_that_is_not_there() {
     share(&lab, &bobs, "db", public).await;
     let (client, _lock) = lab.agent.client().await;
     let db = service("db");
-    let bobs = refusal(client.tcp(Some(&device("bobs")), &db).await);
-    let nobodys = refusal(client.tcp(Some(&device("nobodys")), &db).await);
+    let bobs = refusal(in_time("a verdict", client.tcp(Some(&device("bobs")), &db)).await);
+    let nobodys = refusal(in_time("a verdict", client.tcp(Some(&device("nobodys")), &db)).await);
     assert_eq!(bobs, nobodys);
     assert_eq!(
         bobs,
         (StatusCode::SERVICE_UNAVAILABLE, "device_offline".into())
     );
-    let (status, code) = refusal(client.tcp(None, &db).await);
+    let (status, code) = refusal(in_time("a verdict", client.tcp(None, &db)).await);
     assert_eq!((status.as_u16(), &*code), (404, "unknown_service"));
 }
 
@@ -168,7 +176,11 @@ async fn a_service_that_cannot_be_had_says_why() {
         ("web", 421, "wrong_kind"),
         ("other", 404, "unknown_service"),
     ] {
-        let outcome = client.tcp(Some(&device("desktop")), &service(name)).await;
+        let outcome = in_time(
+            "a verdict",
+            client.tcp(Some(&device("desktop")), &service(name)),
+        )
+        .await;
         let (seen, code) = refusal(outcome);
         assert_eq!((seen.as_u16(), &*code), (status, reason), "{name}");
     }
@@ -181,7 +193,9 @@ async fn a_connection_that_is_reset_ends_at_both_ends() {
     let origin = ManualOrigin::bind().await;
     share(&lab, &desktop, "db", ServiceSpec::new(origin.tcp_target())).await;
     let (client, _lock) = lab.agent.client().await;
-    let mut caller = client.tcp(None, &service("db")).await.expect("connects");
+    let mut caller = in_time("a verdict", client.tcp(None, &service("db")))
+        .await
+        .expect("connects");
     let stream = origin.accept().await;
     // An abrupt end, as of a killed process.
     stream.set_zero_linger().expect("set");

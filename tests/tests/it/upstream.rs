@@ -65,7 +65,7 @@ async fn the_relay_adds_the_credential_and_nobody_else_learns_it() {
     assert_eq!(response.status(), 200);
     assert!(!format!("{:?}", response.headers()).contains(UPSTREAM_KEY.1));
 
-    let seen = heads.recv().await.expect("asked");
+    let seen = heads.next().await;
     assert!(
         seen.starts_with("POST /v1/chat/completions?a=b&c=%2F HTTP/1.1\r\n"),
         "{seen}"
@@ -99,7 +99,7 @@ async fn an_upstream_may_want_its_credential_elsewhere() {
         .header("x-api-key", &token)
         .header("authorization", "Bearer from-the-app");
     assert_eq!(send(&lab, request).await.status(), 200);
-    let seen = heads.recv().await.expect("asked");
+    let seen = heads.next().await;
     assert_eq!(
         fields(&seen, "x-api-key").collect::<Vec<_>>(),
         [UPSTREAM_KEY.1]
@@ -327,7 +327,7 @@ async fn only_who_holds_the_local_token_may_ask() {
             .header("authorization", token);
         assert_eq!(send(&lab, request).await.status(), 403);
     }
-    assert!(heads.try_recv().is_err(), "the upstream was asked");
+    assert!(heads.is_empty(), "the upstream was asked");
 }
 
 #[tokio::test]
@@ -362,7 +362,7 @@ async fn an_upgrade_is_not_passed_to_an_upstream() {
     let response = send(&lab, request).await;
     assert_eq!(response.status(), 200);
     assert!(body(response).await.is_empty());
-    let seen = heads.recv().await.expect("asked");
+    let seen = heads.next().await;
     assert_eq!(field(&seen, "upgrade"), None);
 }
 

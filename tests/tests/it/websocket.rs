@@ -28,9 +28,12 @@ async fn echo() -> Origin {
 
 async fn connect(lab: &Lab) -> WebSocketStream<TcpStream> {
     let stream = lab.caller.connect().await;
-    let (socket, response) = client_async("ws://web.localhost/chat", stream)
-        .await
-        .expect("opens");
+    let (socket, response) = in_time(
+        "a handshake",
+        client_async("ws://web.localhost/chat", stream),
+    )
+    .await
+    .expect("opens");
     assert_eq!(response.status(), 101);
     socket
 }
@@ -119,7 +122,7 @@ async fn a_refused_websocket_says_why() {
     let (origin, _heads) = Origin::canned(answer).await;
     lab.agent.share("web", &origin.target()).await;
     let stream = lab.caller.connect().await;
-    let error = client_async("ws://web.localhost/", stream)
+    let error = in_time("a handshake", client_async("ws://web.localhost/", stream))
         .await
         .expect_err("refused");
     let Error::Http(response) = error else {
