@@ -19,6 +19,7 @@ use ginnel_link::endpoint::Dialer;
 use ginnel_link::error::LinkError;
 use ginnel_link::link::Link;
 use ginnel_link::network::Network;
+use ginnel_link::stream::Stream;
 use ginnel_link::transport::TransportSettings;
 use ginnel_proto::code::Code;
 use ginnel_proto::control::{Drain, Hello, Welcome};
@@ -100,6 +101,13 @@ impl std::fmt::Debug for Keeper {
             .field("domain", &self.domain)
             .finish_non_exhaustive()
     }
+}
+
+/// Serves a stream in a task of its own. Boxed, because spawning copies a
+/// future several times and this one is large.
+fn serve(server: &Arc<Server>, tasks: &TaskTracker, stream: Stream) {
+    let server = Arc::clone(server);
+    tasks.spawn(Box::pin(async move { server.serve(stream).await }));
 }
 
 /// Lends out the live link.
@@ -278,8 +286,7 @@ impl Keeper {
                 }
                 stream = session.link.accept() => match stream {
                     Ok(stream) => {
-                        let server = Arc::clone(&self.server);
-                        self.tasks.spawn(async move { server.serve(stream).await });
+                        serve(&self.server, &self.tasks, stream);
                     }
                     Err(error) => return End::Lost(error),
                 },
@@ -300,8 +307,7 @@ impl Keeper {
                         return;
                     },
                     stream = session.link.accept() => if let Ok(stream) = stream {
-                        let server = Arc::clone(&server);
-                        tasks.spawn(async move { server.serve(stream).await });
+                        serve(&server, &tasks, stream);
                     },
                 }
             }
@@ -317,8 +323,7 @@ impl Keeper {
         // What was on its way when the relay heard it.
         let late = async {
             while let Ok(stream) = link.accept().await {
-                let server = Arc::clone(&self.server);
-                self.tasks.spawn(async move { server.serve(stream).await });
+                serve(&self.server, &self.tasks, stream);
             }
         };
         let idle = async {

@@ -76,7 +76,9 @@ impl Server {
         };
         let result = match timeout(HEAD_TIMEOUT, recv.open()).await {
             Ok(Ok(Open::Http { service })) => self.serve_http(&service, &mut send, recv).await,
-            Ok(Ok(Open::Tcp { service })) => self.serve_tcp(&service, send, recv).await,
+            // What is rare is boxed: a task is as large as its largest part,
+            // and is copied when it is spawned.
+            Ok(Ok(Open::Tcp { service })) => Box::pin(self.serve_tcp(&service, send, recv)).await,
             Ok(Ok(open)) => reset(send, Code::Denied, format!("not for a device: {open:?}")),
             Ok(Err(error)) => reset(send, error.code(), error.to_string()),
             Err(_) => reset(send, Code::HeadTimeout, "no OPEN in time".into()),
@@ -111,9 +113,7 @@ impl Server {
             Err(_) => return Err((Code::HeadTimeout, "no HEAD in time".into())),
         };
         if let Some(protocol) = head.upgrade.clone() {
-            return self
-                .exchange_upgrade(&service, protocol, head, send, recv)
-                .await;
+            return Box::pin(self.exchange_upgrade(&service, protocol, head, send, recv)).await;
         }
 
         // To the service.
@@ -179,10 +179,12 @@ impl Server {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return answer(response, send).await;
         }
+        let upgrade = response.headers().get(UPGRADE).cloned();
+        strip_hop_by_hop(response.headers_mut());
         let head = ResponseHead {
             status: StatusCode::SWITCHING_PROTOCOLS,
-            upgrade: response.headers().get(UPGRADE).cloned(),
-            headers: end_to_end(response.headers()),
+            upgrade,
+            headers: response.headers().clone(),
             end: false,
         };
         send.send_response(&head).await.map_err(ended)?;
@@ -271,10 +273,11 @@ async fn wants_body(asked: &Notify) {
 
 /// Streams the service's answer back.
 async fn answer(response: Response<Incoming>, send: &mut SendHalf) -> Result<(), Ended> {
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    strip_hop_by_hop(&mut parts.headers);
     let head = ResponseHead {
         status: parts.status,
-        headers: end_to_end(&parts.headers),
+        headers: parts.headers,
         upgrade: None,
         end: body.is_end_stream(),
     };
@@ -287,12 +290,6 @@ async fn answer(response: Response<Incoming>, send: &mut SendHalf) -> Result<(),
     }
     send_body(send, body).await.map_err(ended)?;
     Ok(())
-}
-
-fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = headers.clone();
-    strip_hop_by_hop(&mut headers);
-    headers
 }
 
 fn expects_100(headers: &HeaderMap) -> bool {

@@ -213,6 +213,10 @@ pub fn decode_trailers(payload: Bytes) -> Result<HeaderMap, PayloadError> {
 /// the listed ones and those that `Connection` names. `TE: trailers` stays,
 /// because it is what makes a gRPC server answer.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most heads have none of them.
+    if !headers.keys().any(is_for_one_hop) {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -236,6 +240,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+fn is_for_one_hop(name: &HeaderName) -> bool {
+    *name == header::TE || HOP_BY_HOP.contains(name)
+}
+
 const HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -256,15 +264,14 @@ const NEVER_NAMED: [HeaderName; 4] = [
     header::TE,
 ];
 
-/// How a request reached the hop that passes it on.
+/// How the requests of one connection reached the hop that passes them on.
 #[derive(Debug, Clone)]
 pub struct Hop {
-    /// The caller's address.
-    pub client: SocketAddr,
-    /// The scheme the caller used.
-    pub scheme: Scheme,
-    /// The host the caller asked for.
-    pub host: Option<HeaderValue>,
+    scheme: Scheme,
+    /// `X-Forwarded-For`: the caller's address.
+    client: HeaderValue,
+    /// `Forwarded` without the host, which is each request's own.
+    forwarded: String,
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -273,43 +280,66 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// Replaces `Forwarded` (RFC 7239) and `X-Forwarded-*` by what this hop knows.
-/// What the caller claimed about itself is dropped: it proves nothing.
-pub fn set_forwarded(headers: &mut HeaderMap, hop: &Hop) {
+impl Hop {
+    /// The hop from `client`, which used `scheme`.
+    #[must_use]
+    pub fn new(client: SocketAddr, scheme: Scheme) -> Self {
+        let ip = client.ip().to_canonical();
+        let node = match ip {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("\"[{ip}]\""),
+        };
+        Self {
+            client: HeaderValue::try_from(ip.to_string())
+                .unwrap_or(HeaderValue::from_static("unknown")),
+            forwarded: format!("for={node};proto={scheme}"),
+            scheme,
+        }
+    }
+
+    /// The scheme the caller used.
+    #[must_use]
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+}
+
+/// Replaces `Forwarded` (RFC 7239) and `X-Forwarded-*` by what this hop and
+/// the `host` that was asked for say. What the caller claimed about itself is
+/// dropped: it proves nothing.
+pub fn set_forwarded(headers: &mut HeaderMap, hop: &Hop, host: Option<&Authority>) {
     headers.remove(X_FORWARDED_PORT);
     headers.remove(X_REAL_IP);
-    headers.remove(X_FORWARDED_HOST);
-
-    let ip = hop.client.ip().to_canonical();
-    let node = match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+    match host.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        Some(host) => headers.insert(X_FORWARDED_HOST, host),
+        None => headers.remove(X_FORWARDED_HOST),
     };
-    let mut forwarded = format!("for={node};proto={}", hop.scheme);
-    if let Some(host) = &hop.host {
-        // A host that came through parsing has no quote or backslash.
-        if let Ok(text) = host.to_str()
-            && !text.contains(['"', '\\'])
-        {
-            forwarded.push_str(&format!(";host=\"{text}\""));
-        }
-        headers.insert(X_FORWARDED_HOST, host.clone());
-    }
     let proto = if hop.scheme == Scheme::HTTPS {
         "https"
     } else {
         "http"
     };
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-    insert_text(headers, X_FORWARDED_FOR, &ip.to_string());
-    insert_text(headers, header::FORWARDED, &forwarded);
+    headers.insert(X_FORWARDED_FOR, hop.client.clone());
+    match forwarded(hop, host) {
+        Some(forwarded) => headers.insert(header::FORWARDED, forwarded),
+        None => headers.remove(header::FORWARDED),
+    };
 }
 
-/// Inserts visible ASCII; other text cannot arise from the callers above.
-fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(name, value);
+/// The value of `Forwarded`.
+fn forwarded(hop: &Hop, host: Option<&Authority>) -> Option<HeaderValue> {
+    let mut text = hop.forwarded.clone();
+    // A host that came through parsing has no quote or backslash.
+    if let Some(host) = host.map(Authority::as_str)
+        && !host.contains(['"', '\\'])
+    {
+        text.reserve(host.len() + 8);
+        text.push_str(";host=\"");
+        text.push_str(host);
+        text.push('"');
     }
+    HeaderValue::try_from(text).ok()
 }
 
 fn read_headers(field: &'static str, wire: Vec<wire::Header>) -> Result<HeaderMap, PayloadError> {
@@ -622,12 +652,9 @@ mod tests {
             headers.append(name, HeaderValue::from_static("evil"));
             headers.append(name, HeaderValue::from_static("evil"));
         }
-        let hop = Hop {
-            client: "[2001:db8::1]:4711".parse().expect("valid"),
-            scheme: Scheme::HTTPS,
-            host: Some(HeaderValue::from_static("web.example.com")),
-        };
-        set_forwarded(&mut headers, &hop);
+        let client = "[2001:db8::1]:4711".parse().expect("valid");
+        let host = Authority::from_static("web.example.com");
+        set_forwarded(&mut headers, &Hop::new(client, Scheme::HTTPS), Some(&host));
         assert_eq!(
             headers["forwarded"],
             "for=\"[2001:db8::1]\";proto=https;host=\"web.example.com\""

@@ -28,3 +28,5 @@ pub mod network;
 pub mod splice;
 pub mod stream;
 pub mod transport;
+#[cfg(target_os = "linux")]
+mod udp;

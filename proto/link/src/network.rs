@@ -8,7 +8,6 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use quinn::Runtime as _;
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
@@ -40,9 +39,10 @@ impl Network {
         }
         raise_buffers(&socket);
         socket.bind(&address.into())?;
-        let runtime = Arc::new(quinn::TokioRuntime);
-        let socket = runtime.wrap_udp_socket(UdpSocket::from(socket))?;
-        Ok(Self { socket, runtime })
+        Ok(Self {
+            socket: wrap(UdpSocket::from(socket))?,
+            runtime: Arc::new(quinn::TokioRuntime),
+        })
     }
 
     /// Any other carrier.
@@ -61,6 +61,17 @@ impl Network {
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
+}
+
+#[cfg(target_os = "linux")]
+fn wrap(socket: UdpSocket) -> io::Result<Arc<dyn quinn::AsyncUdpSocket>> {
+    Ok(Arc::new(crate::udp::Udp::new(socket)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wrap(socket: UdpSocket) -> io::Result<Arc<dyn quinn::AsyncUdpSocket>> {
+    use quinn::Runtime as _;
+    quinn::TokioRuntime.wrap_udp_socket(socket)
 }
 
 /// Asks for [`SOCKET_BUFFER`] both ways; a privileged process gets it past

@@ -1,6 +1,7 @@
 //! The two halves of a stream: frames out, pieces in.
 
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -278,10 +279,21 @@ impl RecvHalf {
             let _ = self.stream.stop(varint(code));
         }
     }
+
+    /// Whether all has arrived and been read, which a reader that knows the
+    /// length does not look for. Asking such a sender to stop would cost two
+    /// packets.
+    fn is_at_end(&mut self) -> bool {
+        let read = std::pin::pin!(self.stream.read_chunk(usize::MAX, true));
+        let polled = read.poll(&mut Context::from_waker(Waker::noop()));
+        matches!(polled, Poll::Ready(Ok(None) | Err(_)))
+    }
 }
 
 impl Drop for RecvHalf {
     fn drop(&mut self) {
-        self.stop(Code::Cancelled);
+        if !self.ended && !self.is_at_end() {
+            self.stop(Code::Cancelled);
+        }
     }
 }

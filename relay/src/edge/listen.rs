@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ginnel_proto::http::Hop;
 use http::uri::Scheme;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -155,8 +156,7 @@ impl Connection {
     {
         let (io, gate) = Guarded::new(io);
         let caller = Caller {
-            address: self.address,
-            scheme,
+            hop: Hop::new(self.address, scheme),
             gate: Some(gate.clone()),
         };
         let service = service_fn(|request| {

@@ -2,7 +2,6 @@
 //!
 //! The other half is the agent's `serve.rs`.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use ginnel_proto::control::{Service, ServiceKind};
 use ginnel_proto::http::{Hop, RequestHead, ResponseHead, set_forwarded, strip_hop_by_hop};
 use ginnel_proto::open::Open;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, UPGRADE};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
@@ -38,10 +37,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How a caller reached us.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Its address.
-    pub address: SocketAddr,
-    /// `http` or `https`.
-    pub scheme: Scheme,
+    /// Its address and scheme, as they are told to services.
+    pub hop: Hop,
     /// To be told how an upgrade was answered.
     pub gate: Option<Gate>,
 }
@@ -120,7 +117,7 @@ where
     let (parts, body) = request.into_parts();
     let mut head = RequestHead {
         method: parts.method,
-        scheme: caller.scheme.clone(),
+        scheme: caller.hop.scheme().clone(),
         authority: host,
         path: route.path,
         headers: parts.headers,
@@ -133,7 +130,7 @@ where
     // Through the tunnel, and back.
     let stream = open(&device, &service, &head).await?;
     match switched {
-        Some(switched) => exchange_upgrade(relay, &device, stream, switched).await,
+        Some(switched) => Box::pin(exchange_upgrade(relay, &device, stream, switched)).await,
         None => exchange(relay, &device, stream, body, waits_for_100).await,
     }
 }
@@ -208,13 +205,7 @@ fn rewrite(head: &mut RequestHead, caller: &Caller, prefix: Option<&str>) {
     if let Some(Ok(prefix)) = prefix.map(HeaderValue::from_str) {
         head.headers.insert(X_FORWARDED_PREFIX, prefix);
     }
-    let host = head.authority.as_ref().map(Authority::as_str);
-    let hop = Hop {
-        client: caller.address,
-        scheme: caller.scheme.clone(),
-        host: host.and_then(|host| HeaderValue::from_str(host).ok()),
-    };
-    set_forwarded(&mut head.headers, &hop);
+    set_forwarded(&mut head.headers, &caller.hop, head.authority.as_ref());
 }
 
 /// HTTP/2 may split a cookie into several fields; HTTP/1 may not (RFC 9113
@@ -396,7 +387,13 @@ fn no_answer(device: &Connected, error: &StreamError) -> Refusal {
             Code::Malformed,
             format!("the device's answer cannot be read, device={}", device.id),
         ),
-        _ => failed(device, error),
+        StreamError::Stopped(_)
+        | StreamError::LinkLost(_)
+        | StreamError::Ended(_)
+        | StreamError::OutOfPlace(_)
+        | StreamError::Stalled
+        | StreamError::Source(_)
+        | _ => failed(device, error),
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use ginnel_proto::http::Hop;
+use ginnel_proto::id::DeviceName;
 use ginnel_relay::edge::answer::{AnswerBody, REASON};
 use ginnel_relay::edge::proxy::{Caller, forward};
 use ginnel_relay::relay::Relay;
@@ -17,7 +19,6 @@ use http_body_util::{BodyExt as _, StreamBody};
 use super::device::SERVICE;
 use super::dice::Dice;
 use super::relay::DOMAIN;
-use ginnel_proto::id::DeviceName;
 
 /// What a caller asks of the demo service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,8 +149,7 @@ impl Ask {
 /// Sends any request, as the public side would.
 pub async fn send(relay: &Arc<Relay>, request: Request<AskBody>) -> Response<AnswerBody> {
     let caller = Caller {
-        address: ([198, 51, 100, 7], 50_000).into(),
-        scheme: Scheme::HTTPS,
+        hop: Hop::new(([198, 51, 100, 7], 50_000).into(), Scheme::HTTPS),
         gate: None,
     };
     forward(relay, &caller, request).await
