@@ -16,6 +16,7 @@
     reason = "tests fail by panicking and print what they measured"
 )]
 
+mod congestion;
 mod crowd;
 mod days;
 mod dead_peer;
