@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use ginnel_agent::services::spec::ServiceSpec;
 use ginnel_tests::lab::Lab;
 use ginnel_tests::wait::{in_time, promptly};
 use http::uri::PathAndQuery;
@@ -26,6 +27,11 @@ const HANG: PathAndQuery = PathAndQuery::from_static("/test.Text/Hang");
 /// A client of a gRPC service behind a relay and an agent.
 async fn client(lab: &Lab, service: &TextService) -> Grpc<Channel> {
     lab.agent.share("text", &service.target()).await;
+    connect(lab).await
+}
+
+/// A client of whatever is shared as "text".
+async fn connect(lab: &Lab) -> Grpc<Channel> {
     let relay = Endpoint::from_shared(format!("http://{}", lab.caller.address)).expect("valid");
     let relay = relay.origin("http://text.laptop.localhost".parse().expect("valid"));
     let mut client = Grpc::new(
@@ -181,4 +187,19 @@ async fn a_service_that_is_not_there_is_unavailable() {
     let answer = client.unary(Request::new("hello".to_owned()), UNARY, Text);
     let status = in_time("an answer", answer).await.expect_err("fails");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+}
+
+/// A gRPC client reads statuses, not pages.
+#[tokio::test]
+async fn refusals_are_grpc_statuses_that_say_why() {
+    let lab = Lab::start().await;
+    let service = TextService::start().await;
+    lab.agent
+        .share_as("text", ServiceSpec::new(service.target()))
+        .await;
+    let mut client = connect(&lab).await;
+    let answer = client.unary(Request::new("hello".to_owned()), UNARY, Text);
+    let status = in_time("an answer", answer).await.expect_err("fails");
+    assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    assert_eq!(status.message(), "unauthorized");
 }
