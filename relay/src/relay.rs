@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -58,6 +58,8 @@ pub struct Relay {
     pub joined: Notify,
     /// When keys were last used, not yet written.
     uses: Mutex<BTreeMap<String, i64>>,
+    /// When devices were last connected, not yet written.
+    sightings: Mutex<BTreeMap<DeviceName, i64>>,
     /// What was used, not yet written.
     usage: Mutex<Vec<UsageEvent>>,
     draining: AtomicBool,
@@ -102,6 +104,7 @@ impl Relay {
             tasks: TaskTracker::new(),
             joined: Notify::new(),
             uses: Mutex::default(),
+            sightings: Mutex::default(),
             usage: Mutex::default(),
             draining: AtomicBool::new(false),
         })
@@ -119,20 +122,15 @@ impl Relay {
         UNIX_EPOCH + Duration::from_millis((self.wall_clock)())
     }
 
-    /// Notes that a device is or was connected just now.
+    /// Notes that a device is or was connected just now; written by
+    /// [`Relay::write_down`]. No more are kept than there are devices.
     pub fn seen(&self, device: &DeviceId) {
-        let registry = self.registry.clone();
-        let (name, now_ms) = (device.device.clone(), self.now_ms());
-        self.tasks.spawn(async move {
-            if let Err(error) = registry.seen(&name, now_ms).await {
-                warn!(%error, device = %name, "cannot note when the device was seen");
-            }
-        });
+        lock(&self.sightings).insert(device.device.clone(), self.now_ms());
     }
 
     /// Notes that an API key was used; written by [`Relay::write_down`].
     pub fn key_used(&self, id: &str, now_ms: i64) {
-        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uses = lock(&self.uses);
         if let Some(at) = uses.get_mut(id) {
             *at = now_ms;
         } else if uses.len() < USES_MAX {
@@ -142,7 +140,7 @@ impl Relay {
 
     /// Notes what a request used; written by [`Relay::write_down`].
     pub fn used(&self, event: UsageEvent) {
-        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut usage = lock(&self.usage);
         if usage.len() < USAGE_MAX {
             usage.push(event);
         } else {
@@ -157,6 +155,10 @@ impl Relay {
             && let Err(error) = self.registry.touch_keys(uses.into_iter().collect()).await
         {
             warn!(%error, "cannot note when API keys were used");
+        }
+        let sightings = take(&self.sightings);
+        if let Err(error) = self.registry.seen(sightings.into_iter().collect()).await {
+            warn!(%error, "cannot note when devices were connected");
         }
         let mut usage = take(&self.usage);
         while !usage.is_empty() {
@@ -197,7 +199,12 @@ impl std::fmt::Debug for Parts {
 }
 
 fn take<T: Default>(from: &Mutex<T>) -> T {
-    std::mem::take(&mut *from.lock().unwrap_or_else(PoisonError::into_inner))
+    std::mem::take(&mut *lock(from))
+}
+
+/// Nothing under these locks panics half-way.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How callers see the relay: the parts of a service's URL that do not depend

@@ -145,17 +145,20 @@ impl Registry {
         Ok(row)
     }
 
-    /// Notes that the device is connected. Costs an fsync: call it when a link
-    /// opens and closes, not for each request.
+    /// Notes when devices were connected, in milliseconds since 1970. Unknown
+    /// names are passed over. Costs an fsync: collect what a second brings.
     ///
     /// # Errors
     /// `Unavailable` or `Closed`.
-    pub async fn seen(&self, name: &DeviceName, now_ms: i64) -> Result<()> {
-        let name = name.clone();
+    pub async fn seen(&self, devices: Vec<(DeviceName, i64)>) -> Result<()> {
+        if devices.is_empty() {
+            return Ok(());
+        }
         self.write(move |transaction| {
-            transaction
-                .prepare_cached(MARK_SEEN)?
-                .execute(params![name.as_str(), now_ms])?;
+            let mut mark = transaction.prepare_cached(MARK_SEEN)?;
+            for (name, at_ms) in &devices {
+                mark.execute(params![name.as_str(), at_ms])?;
+            }
             Ok(())
         })
         .await

@@ -90,7 +90,10 @@ async fn last_seen_only_moves_forward() {
     };
     assert_eq!(seen().await, None);
     for at in [NOW + 5, NOW + 3] {
-        registry.seen(&laptop, at).await.expect("written");
+        registry
+            .seen(vec![(laptop.clone(), at)])
+            .await
+            .expect("written");
         assert_eq!(seen().await, Some(NOW + 5));
     }
 }
