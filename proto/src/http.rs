@@ -277,7 +277,6 @@ pub struct Hop {
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 impl Hop {
@@ -308,12 +307,10 @@ impl Hop {
 /// the `host` that was asked for say. What the caller claimed about itself is
 /// dropped: it proves nothing.
 pub fn set_forwarded(headers: &mut HeaderMap, hop: &Hop, host: Option<&Authority>) {
-    headers.remove(X_FORWARDED_PORT);
-    headers.remove(X_REAL_IP);
-    match host.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
-        Some(host) => headers.insert(X_FORWARDED_HOST, host),
-        None => headers.remove(X_FORWARDED_HOST),
-    };
+    strip_forwarded(headers);
+    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
     let proto = if hop.scheme == Scheme::HTTPS {
         "https"
     } else {
@@ -321,10 +318,27 @@ pub fn set_forwarded(headers: &mut HeaderMap, hop: &Hop, host: Option<&Authority
     };
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     headers.insert(X_FORWARDED_FOR, hop.client.clone());
-    match forwarded(hop, host) {
-        Some(forwarded) => headers.insert(header::FORWARDED, forwarded),
-        None => headers.remove(header::FORWARDED),
-    };
+    if let Some(forwarded) = forwarded(hop, host) {
+        headers.insert(header::FORWARDED, forwarded);
+    }
+}
+
+/// Removes all that says where a request came from.
+pub fn strip_forwarded(headers: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name))
+        .cloned()
+        .collect();
+    for name in &claims {
+        headers.remove(name);
+    }
+}
+
+/// Whether a field says where a request came from. `X-Forwarded-*` has no
+/// registry: `-Ssl`, `-Scheme`, `-User` and more are believed somewhere.
+fn is_claim(name: &HeaderName) -> bool {
+    *name == header::FORWARDED || *name == X_REAL_IP || name.as_str().starts_with("x-forwarded-")
 }
 
 /// The value of `Forwarded`.
@@ -648,6 +662,8 @@ mod tests {
             "x-forwarded-host",
             "x-real-ip",
             "x-forwarded-port",
+            "x-forwarded-ssl",
+            "x-forwarded-user",
         ] {
             headers.append(name, HeaderValue::from_static("evil"));
             headers.append(name, HeaderValue::from_static("evil"));

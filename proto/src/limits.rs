@@ -71,6 +71,11 @@ pub const STREAMS_MAX: u32 = 4096;
 /// round trip or 100 Mbit/s at 160 ms. The most that one stalled reader holds.
 pub const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 
+/// Flow-control window of a link before Welcome, in bytes: room for the one
+/// message that is due. The most that a peer makes us hold that has proved
+/// nothing.
+pub const WINDOW_BEFORE_WELCOME: u32 = 256 * 1024;
+
 /// Flow-control window of a link, in bytes, with few streams open.
 pub const LINK_WINDOW: u32 = 16 * 1024 * 1024;
 

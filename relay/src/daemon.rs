@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use ginnel_certs::authority::Authority;
 use ginnel_certs::join_code::JoinCode;
 use ginnel_certs::private_file;
@@ -27,7 +27,7 @@ use ginnel_link::transport::TransportSettings;
 use ginnel_proto::code::Code;
 use ginnel_proto::control::Drain;
 use ginnel_proto::id::{Domain, UpstreamName, UserName};
-use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ use tracing::{error, info, warn};
 use crate::admin::Admin;
 use crate::config::upstream::UpstreamConfig;
 use crate::config::{Config, Mode, PublicConfig};
+use crate::edge::accept::Acceptor;
 use crate::edge::listen::Edge;
 use crate::registry::devices::Refusal;
 use crate::registry::join_codes::Invitation;
@@ -74,16 +75,19 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The relay cannot start, or a part of it failed.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let grace = config.grace;
-    let daemon = Daemon::start(config).await?;
-    let stop = daemon.stop.clone();
+    let mut daemon = Daemon::start(config).await?;
+    let failed = tokio::select! {
+        () = signal() => {
+            info!("stopping; once more to stop at once");
+            None
+        }
+        failed = daemon.part_failed() => Some(failed),
+    };
     tokio::select! {
-        () = signal() => info!("stopping; once more to stop at once"),
-        () = stop.cancelled() => {}
-    }
-    tokio::select! {
-        result = daemon.stop(grace) => result,
+        result = daemon.stop(grace) => result?,
         () = signal() => bail!("stopped at once"),
     }
+    failed.map_or(Ok(()), Err)
 }
 
 /// A running relay process.
@@ -99,8 +103,6 @@ pub struct Daemon {
     pub admin_address: SocketAddr,
     /// The address that join codes carry.
     pub advertise: String,
-    /// Cancelled when a part has failed.
-    pub stop: CancellationToken,
     listener: Listener,
     parts: JoinSet<&'static str>,
     stops: Stops,
@@ -132,9 +134,12 @@ impl Daemon {
         };
         let listener = Listener::new(network, tls, &state.endpoint_keys, &settings)?;
         let public = &config.public;
-        let edge = Edge::bind(public.listen, public_tls(public)?, public.connections_max)
+        let tls = public_tls(public)?;
+        let room = Arc::new(Semaphore::new(public.connections_max));
+        let acceptor = Acceptor::bind(public.listen, Arc::clone(&room))
             .await
             .with_context(|| format!("cannot listen for callers, address={}", public.listen))?;
+        let edge = Edge::new(acceptor, tls);
         let link_address = listener.local_address()?;
         let public_address = edge.local_address()?;
         let admin_token = state.admin_token.clone();
@@ -166,13 +171,12 @@ impl Daemon {
             public_address,
             admin_address,
             advertise,
-            stop: CancellationToken::new(),
             listener,
             parts: JoinSet::new(),
             stops: Stops::default(),
         };
         daemon.spawn_parts(edge, admin);
-        daemon.spawn_tcp(&config).await?;
+        daemon.spawn_tcp(&config, &room).await?;
         if let Some(file) = dev_join_file {
             daemon.spawn_dev_invitations(file);
         }
@@ -211,16 +215,17 @@ impl Daemon {
         });
     }
 
-    async fn spawn_tcp(&mut self, config: &Config) -> anyhow::Result<()> {
+    /// Starts the ports for raw TCP, which share the callers' `room`.
+    async fn spawn_tcp(&mut self, config: &Config, room: &Arc<Semaphore>) -> anyhow::Result<()> {
         for port in &config.tcp {
-            let listener = TcpListener::bind(port.listen)
+            let acceptor = Acceptor::bind(port.listen, Arc::clone(room))
                 .await
                 .with_context(|| format!("cannot listen for TCP, address={}", port.listen))?;
             let (relay, stop) = (Arc::clone(&self.relay), self.stops.edge.clone());
             let (device, service) = (port.device.clone(), port.service.clone());
             info!(address = %port.listen, %device, %service, "TCP port listens");
             self.parts.spawn(async move {
-                dial::listen(relay, listener, device, service, stop).await;
+                dial::listen(relay, acceptor, device, service, stop).await;
                 "tcp"
             });
         }
@@ -236,6 +241,15 @@ impl Daemon {
             let _ = std::fs::remove_file(&file);
             "dev invitations"
         });
+    }
+
+    /// Waits until a part ends that should not: none does before it is told.
+    pub async fn part_failed(&mut self) -> anyhow::Error {
+        match self.parts.join_next().await {
+            Some(Ok(part)) => anyhow!("a part of the relay ended by itself, part={part}"),
+            Some(Err(error)) => anyhow!("a part of the relay failed: {error}"),
+            None => anyhow!("no part of the relay runs"),
+        }
     }
 
     /// Stops every part, giving requests under way at most `grace`.
@@ -264,7 +278,10 @@ impl Daemon {
         let _ = timeout(CLOSE_TIMEOUT, self.listener.wait_idle()).await;
         self.stops.links.cancel();
         self.stops.rest.cancel();
-        self.parts.shutdown().await;
+        let ended = async { while self.parts.join_next().await.is_some() {} };
+        if timeout(CLOSE_TIMEOUT, ended).await.is_err() {
+            self.parts.shutdown().await;
+        }
         self.relay.write_down().await;
         self.relay
             .registry

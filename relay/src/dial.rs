@@ -12,20 +12,18 @@ use ginnel_proto::control::{Access, Service, ServiceKind};
 use ginnel_proto::frame::FrameType;
 use ginnel_proto::id::{DeviceName, ServiceName};
 use ginnel_proto::open::Open;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use crate::edge::accept::Acceptor;
 use crate::edge::answer::Refusal;
 use crate::links::Connected;
 use crate::relay::Relay;
 
 /// How long a connection may wait for a free stream to the device.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long to wait after the system refused a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connects a stream that `from` opened with a service of another device.
 pub async fn serve(
@@ -54,39 +52,26 @@ pub async fn serve(
     }
 }
 
-/// Listens on a port of the relay for a public TCP service, until `stop`.
+/// Serves a port of the relay for a public TCP service, until `stop`.
 pub async fn listen(
     relay: Arc<Relay>,
-    listener: TcpListener,
+    acceptor: Acceptor,
     device: DeviceName,
     service: ServiceName,
     stop: CancellationToken,
 ) {
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((connection, _)) => {
-                let opened = Arc::clone(&relay);
-                let (device, service) = (device.clone(), service.clone());
-                relay.tasks.spawn(async move {
-                    connect(&opened, connection, &device, &service).await;
-                });
-            }
-            Err(error) => {
-                warn!(%error, "cannot accept a TCP connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    while let Some(accepted) = acceptor.next(&stop).await {
+        let opened = Arc::clone(&relay);
+        let (device, service) = (device.clone(), service.clone());
+        relay.tasks.spawn(async move {
+            connect(&opened, accepted.stream, &device, &service).await;
+            drop(accepted.place);
+        });
     }
 }
 
 async fn connect(relay: &Relay, connection: TcpStream, device: &DeviceName, service: &ServiceName) {
     let _active = relay.metrics.connection();
-    let _ = connection.set_nodelay(true);
     let stream = match relay.links.find(Some(device), service) {
         // Raw TCP carries no API key, so only what is public is reached.
         Ok((_, service)) if service.access == Access::Private => Err(Refusal::new(

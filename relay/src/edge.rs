@@ -4,10 +4,12 @@
 //! framing, [`route`] finds the device and service, [`access`] decides who
 //! may, and [`proxy::forward`] is the one function to read.
 
+pub mod accept;
 pub mod access;
 pub mod answer;
 pub mod guard;
 pub mod listen;
+pub mod patient;
 pub mod proxy;
 pub mod route;
 pub mod scanner;

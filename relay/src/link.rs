@@ -16,7 +16,7 @@ use ginnel_proto::id::DeviceId;
 use ginnel_proto::limits::{HEAD_TIMEOUT, HEARTBEAT, HELLO_TIMEOUT};
 use ginnel_proto::link::session::RelayEvent;
 use ginnel_proto::open::Open;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,14 +35,17 @@ const HANDSHAKE_TIMEOUT: Duration = HELLO_TIMEOUT;
 /// at once would only make all of them slower.
 const HANDSHAKES: usize = 64;
 
-/// Devices with a proven address that may queue for a handshake. The rest is
-/// refused and tries again with back-off.
-const QUEUE: usize = 1024;
+/// Devices that may queue for a handshake, have one under way, or have yet to
+/// be welcomed or enrolled. The rest is refused and tries again with back-off.
+/// Each may make us hold [`WINDOW_BEFORE_WELCOME`] bytes.
+///
+/// [`WINDOW_BEFORE_WELCOME`]: ginnel_proto::limits::WINDOW_BEFORE_WELCOME
+const UNPROVED_MAX: usize = 1024;
 
 /// Takes links until `stop`, then returns when those there are have ended.
 pub async fn serve(relay: Arc<Relay>, listener: Listener, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(HANDSHAKES));
-    let queue = Arc::new(Semaphore::new(QUEUE));
+    let unproved = Arc::new(Semaphore::new(UNPROVED_MAX));
     let links = TaskTracker::new();
     loop {
         let knock = tokio::select! {
@@ -61,7 +64,7 @@ pub async fn serve(relay: Arc<Relay>, listener: Listener, stop: CancellationToke
             knock.retry();
             continue;
         }
-        let Ok(place) = Arc::clone(&queue).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&unproved).try_acquire_owned() else {
             relay.metrics.handshakes_refused.inc();
             knock.refuse();
             continue;
@@ -73,11 +76,10 @@ pub async fn serve(relay: Arc<Relay>, listener: Listener, stop: CancellationToke
                 let Ok(_working) = room.acquire_owned().await else {
                     return;
                 };
-                drop(place);
                 shake_hands(&relay, knock).await
             };
             if let Some(arrival) = arrival {
-                serve_arrival(&relay, arrival).await;
+                serve_arrival(&relay, arrival, place).await;
             }
         };
         links.spawn(task.instrument(span));
@@ -102,7 +104,9 @@ async fn shake_hands(relay: &Relay, knock: Knock) -> Option<Arrival> {
     }
 }
 
-async fn serve_arrival(relay: &Arc<Relay>, arrival: Arrival) {
+/// Enrols or admits whoever it is; `place` is its place among those who have
+/// proved nothing.
+async fn serve_arrival(relay: &Arc<Relay>, arrival: Arrival, place: OwnedSemaphorePermit) {
     let Arrival {
         link,
         alpn,
@@ -120,7 +124,9 @@ async fn serve_arrival(relay: &Arc<Relay>, arrival: Arrival) {
         HANDSHAKE_TIMEOUT,
         admit(relay, &link, certificates.as_deref()),
     );
-    match admitted.await {
+    let admitted = admitted.await;
+    drop(place);
+    match admitted {
         Ok(Ok((driver, device))) => serve_link(relay, driver, device).await,
         Ok(Err(no)) => {
             relay.metrics.links_refused.inc();

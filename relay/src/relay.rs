@@ -11,7 +11,7 @@ use ginnel_link::driver::WallClock;
 use ginnel_proto::id::{DeviceId, DeviceName, Domain, Environment, ServiceName};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::links::Links;
 use crate::metrics::Metrics;
@@ -162,11 +162,27 @@ impl Relay {
         }
         let mut usage = take(&self.usage);
         while !usage.is_empty() {
-            let batch = usage.drain(..usage.len().min(USES_MAX)).collect();
-            if let Err(error) = self.registry.record_usage(batch).await {
-                warn!(%error, "cannot record usage");
+            let batch = usage.get(..usage.len().min(USES_MAX)).unwrap_or_default();
+            match self.registry.record_usage(batch.to_vec()).await {
+                Ok(()) => {}
+                Err(error) if error.is_retryable() => {
+                    warn!(%error, "cannot record usage now");
+                    self.put_back(usage);
+                    return;
+                }
+                // It will not be better next time.
+                Err(error) => error!(%error, events = batch.len(), "usage is lost"),
             }
+            usage.drain(..usage.len().min(USES_MAX));
         }
+    }
+
+    /// Keeps what could not be written, before what came since.
+    fn put_back(&self, mut usage: Vec<UsageEvent>) {
+        let mut since = lock(&self.usage);
+        usage.append(&mut since);
+        usage.truncate(USAGE_MAX);
+        *since = usage;
     }
 
     /// From now on no device is let in, and `/ready` says no.

@@ -8,13 +8,14 @@ pub mod tokens;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ginnel_link::body::send_body;
 use ginnel_link::chunks::Chunks;
 use ginnel_link::error::StreamError;
 use ginnel_link::stream::{SendHalf, Stream};
 use ginnel_proto::code::Code;
-use ginnel_proto::http::{RequestHead, ResponseHead, strip_hop_by_hop};
+use ginnel_proto::http::{RequestHead, ResponseHead, strip_forwarded, strip_hop_by_hop};
 use ginnel_proto::id::UpstreamName;
 use ginnel_proto::limits::HEAD_TIMEOUT;
 use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue};
@@ -63,11 +64,15 @@ impl Upstream {
             Some(file) => ginnel_certs::web::add_roots(&mut roots, file)?,
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         }
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(ginnel_certs::web::client_config(roots))
             .https_or_http()
             .enable_all_versions()
-            .build();
+            .wrap_connector(tcp);
         Ok(Self {
             base,
             credential,
@@ -98,6 +103,9 @@ pub async fn serve(
 
 /// Why a request ended early: the code for the device, the reason for the log.
 type Ended = (Code, String);
+
+/// How long an upstream may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The body of a request to an upstream.
 type RequestBody = Either<Uploaded, Empty<Chunks>>;
@@ -140,6 +148,10 @@ fn request(
     if let Some((name, value)) = &upstream.credential {
         head.headers.insert(name.clone(), value.clone());
     }
+    if climbs(head.path.path()) {
+        let reason = "the path leaves the upstream's: it has a segment that is .. or .";
+        return Err((Code::BadRequest, reason.into()));
+    }
     let uri = join(&upstream.base, head.path.as_str())
         .map_err(|error| (Code::BadRequest, error.to_string()))?;
     let mut request = Request::new(body);
@@ -151,18 +163,22 @@ fn request(
 
 /// Fields that speak of the device's own network, not of the request.
 fn strip_origin(headers: &mut HeaderMap) {
+    strip_forwarded(headers);
     headers.remove(HOST);
-    headers.remove(http::header::FORWARDED);
     headers.remove(http::header::ORIGIN);
     headers.remove(http::header::REFERER);
-    let forwarded: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-forwarded-"))
-        .cloned()
-        .collect();
-    for name in forwarded {
-        headers.remove(name);
-    }
+}
+
+/// Whether a path has a dot segment (RFC 3986 §3.3), however it is written:
+/// with the credential added, it must not reach beside the configured path.
+fn climbs(path: &str) -> bool {
+    path.split(['/', '\\']).any(|segment| {
+        let dots = segment.to_ascii_lowercase().replace("%2e", ".");
+        // What an encoded slash or a parameter hides is a segment to some.
+        let dots = dots.replace("%2f", "/").replace("%5c", "/");
+        dots.split(['/', ';'])
+            .any(|part| part == "." || part == "..")
+    })
 }
 
 /// `https://api.example.com/v1` and `/chat?x` make
@@ -212,6 +228,11 @@ fn unanswered(error: &hyper_util::client::legacy::Error) -> Ended {
         if let Some(error) = error.downcast_ref::<StreamError>() {
             code = error.code();
         }
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && error.kind() == std::io::ErrorKind::TimedOut
+        {
+            code = Code::ConnectTimeout;
+        }
         reason = format!("{reason}: {error}");
         cause = error.source();
     }
@@ -221,6 +242,35 @@ fn unanswered(error: &hyper_util::client::legacy::Error) -> Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_that_climb_are_told_from_those_with_dots() {
+        for path in [
+            "/..",
+            "/../x",
+            "/a/../b",
+            "/%2e%2E/x",
+            "/.%2e",
+            "/a/./b",
+            "/.",
+            "/..%2fx",
+            "/a\\..\\b",
+            "/..;x/y",
+        ] {
+            assert!(climbs(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/v1/models",
+            "/a..b",
+            "/...",
+            "/v1.0/x.y",
+            "/.well-known/x",
+            "/%2ex",
+        ] {
+            assert!(!climbs(path), "{path}");
+        }
+    }
 
     #[test]
     fn paths_are_joined_to_the_base() {

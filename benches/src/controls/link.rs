@@ -37,7 +37,9 @@ pub async fn serve(folder: &Path, ready: impl FnOnce(SocketAddr)) -> anyhow::Res
     let listener = Listener::new(network, relay_tls(folder)?, &keys, &settings)?;
     ready(listener.local_address()?);
     while let Some(knock) = listener.accept().await {
-        answer(&knock.handshake().await?.link).await?;
+        let link = knock.handshake().await?.link;
+        link.grant_streams();
+        answer(&link).await?;
     }
     Ok(())
 }
@@ -73,6 +75,7 @@ pub async fn transfer(
     let network = Network::udp("127.0.0.1:0".parse()?)?;
     let dialer = Dialer::new(network, TransportSettings::default())?;
     let link = dialer.connect(address, DOMAIN, device_tls(folder)?).await?;
+    link.grant_streams();
     let mut stream = link.open(Priority::Interactive).await?;
     let began = Instant::now();
     let asked = order.encode();

@@ -67,10 +67,12 @@ impl Link {
         }
     }
 
-    /// Lets the other side open streams beyond the first. A relay calls this
-    /// when it has welcomed the device.
+    /// Lets the other side open streams beyond the first and send more than
+    /// [`limits::WINDOW_BEFORE_WELCOME`] at once. A relay calls this when it
+    /// has welcomed the device, a device when it has read so.
     pub fn grant_streams(&self) {
         self.grant(limits::STREAMS_INITIAL);
+        self.widen();
     }
 
     /// Opens a stream. Waits while the other side allows no more; the caller
@@ -199,11 +201,14 @@ impl Link {
     /// may hold a window of unread data when its reader stalls; the link's
     /// window must exceed their sum, or the stalled ones starve the others.
     fn widen(&self) {
+        if self.load.granted.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         let inbound = self.load.inbound.load(Ordering::Relaxed);
         let streams = inbound + self.load.outbound.load(Ordering::Relaxed);
         let sized_for = self.load.window_for.load(Ordering::Relaxed);
         // In steps, so that the connection's lock is seldom taken.
-        if streams <= sized_for {
+        if streams <= sized_for && sized_for > 0 {
             return;
         }
         let target = streams.next_power_of_two().max(8);

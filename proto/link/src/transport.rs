@@ -61,7 +61,7 @@ pub(crate) fn config(settings: &TransportSettings) -> Arc<TransportConfig> {
         .max_idle_timeout(idle_timeout())
         .keep_alive_interval(Some(limits::KEEP_ALIVE))
         .stream_receive_window(limits::STREAM_WINDOW.into())
-        .receive_window(limits::LINK_WINDOW.into())
+        .receive_window(limits::WINDOW_BEFORE_WELCOME.into())
         .send_window(limits::SEND_WINDOW)
         .initial_rtt(INITIAL_RTT)
         .initial_mtu(1200)

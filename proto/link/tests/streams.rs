@@ -26,6 +26,7 @@ use ginnel_proto::http::ResponseHead;
 use ginnel_proto::id::{DeviceId, DeviceName, Domain, Environment, UserName};
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Full};
+use tokio::task::JoinSet;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -67,6 +68,7 @@ impl Pair {
         let dial = dialer.connect(address, "localhost", Arc::new(dials));
         let (relay, device) = tokio::join!(accept, dial);
         let device = device.expect("connected");
+        relay.grant_streams();
         device.grant_streams();
         Self {
             relay,
@@ -131,7 +133,8 @@ async fn ask(link: &Link, length: usize) -> Bytes {
 async fn a_small_request_takes_a_packet_each_way() {
     const REQUESTS: u64 = 200;
     let pair = Pair::new().await;
-    let answering = tokio::spawn(answer_all(pair.device.clone(), Bytes::from_static(b"!")));
+    let mut answering = JoinSet::new();
+    answering.spawn(answer_all(pair.device.clone(), Bytes::from_static(b"!")));
     // The path's size is probed first.
     for _ in 0..50 {
         ask(&pair.relay, 1).await;
@@ -147,7 +150,6 @@ async fn a_small_request_takes_a_packet_each_way() {
     // A fifth more, for grants of further streams and late acknowledgements.
     let most = REQUESTS * 6 / 5;
     assert!(there <= most && back <= most, "{there} there, {back} back");
-    answering.abort();
 }
 
 #[tokio::test]
@@ -205,8 +207,8 @@ async fn half_a_body_never_looks_whole() {
 async fn megabytes_arrive_whole() {
     let pair = Pair::new().await;
     let sent: Bytes = (0..=255).cycle().take(8 << 20).collect::<Vec<u8>>().into();
-    let answering = tokio::spawn(answer_all(pair.device.clone(), sent.clone()));
+    let mut answering = JoinSet::new();
+    answering.spawn(answer_all(pair.device.clone(), sent.clone()));
     let got = tokio::time::timeout(PATIENCE, ask(&pair.relay, sent.len())).await;
     assert!(got.expect("in time") == sent);
-    answering.abort();
 }

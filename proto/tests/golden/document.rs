@@ -95,6 +95,7 @@ fn known_limits() -> BTreeMap<String, String> {
         limits::STREAMS_INITIAL,
         limits::STREAMS_MAX,
         limits::STREAM_WINDOW,
+        limits::WINDOW_BEFORE_WELCOME,
         limits::LINK_WINDOW,
         limits::LINK_WINDOW_MAX,
         limits::SEND_WINDOW,

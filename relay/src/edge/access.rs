@@ -63,8 +63,7 @@ pub fn check<'a>(
             format!(
                 "this service is private and needs an API key, service={place}\n\
                  hint: send it as Authorization: Bearer gnl_… or as x-ginnel-key; \
-                 make one with: ginnel-relay key create --user {} --scope forward:{place}",
-                device.user
+                 its owner makes one with: ginnel-relay key create --scope forward:{place}"
             ),
         ));
     };

@@ -10,16 +10,15 @@ use http::uri::Scheme;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use super::accept::Acceptor;
 use super::guard::Guarded;
 use super::proxy::{Caller, forward};
 use super::scanner::HEADERS_MAX;
@@ -42,40 +41,18 @@ const H2_STREAMS: u32 = 256;
 const H2_WINDOW: u32 = 4 * 1024 * 1024;
 const H2_STREAM_WINDOW: u32 = 1024 * 1024;
 
-/// When to ask a silent caller whether it is still there.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(60))
-    .with_interval(Duration::from_secs(15));
-
-/// How long to wait after the system refused a connection, as when out of
-/// file descriptors: those in use come back.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// The public listener.
 #[derive(Debug)]
 pub struct Edge {
-    listener: TcpListener,
+    acceptor: Acceptor,
     tls: Option<Arc<rustls::ServerConfig>>,
-    /// One for each connection that may be open.
-    room: Arc<Semaphore>,
 }
 
 impl Edge {
-    /// Listens on `address`, with TLS if settings are given, for at most
-    /// `connections_max` connections at once.
-    ///
-    /// # Errors
-    /// The address is taken or not ours.
-    pub async fn bind(
-        address: SocketAddr,
-        tls: Option<Arc<rustls::ServerConfig>>,
-        connections_max: usize,
-    ) -> io::Result<Self> {
-        Ok(Self {
-            listener: TcpListener::bind(address).await?,
-            tls,
-            room: Arc::new(Semaphore::new(connections_max)),
-        })
+    /// Serves what `acceptor` takes, with TLS if settings are given.
+    #[must_use]
+    pub fn new(acceptor: Acceptor, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        Self { acceptor, tls }
     }
 
     /// The address it listens at.
@@ -83,43 +60,23 @@ impl Edge {
     /// # Errors
     /// The socket is gone.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.acceptor.local_address()
     }
 
     /// Takes connections until `stop`. Those there are then finish the
     /// requests under way; they belong to the relay's tasks.
     pub async fn serve(self, relay: Arc<Relay>, stop: CancellationToken) {
-        loop {
-            // At the limit the system's backlog holds callers back.
-            let permit = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                permit = Arc::clone(&self.room).acquire_owned() => permit,
+        while let Some(accepted) = self.acceptor.next(&stop).await {
+            let connection = Connection {
+                relay: Arc::clone(&relay),
+                tls: self.tls.clone(),
+                address: accepted.address,
+                stop: stop.clone(),
             };
-            let Ok(permit) = permit else { break };
-            let accepted = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, address)) => {
-                    let connection = Connection {
-                        relay: Arc::clone(&relay),
-                        tls: self.tls.clone(),
-                        address,
-                        stop: stop.clone(),
-                    };
-                    relay.tasks.spawn(async move {
-                        connection.serve(stream).await;
-                        drop(permit);
-                    });
-                }
-                Err(error) => {
-                    warn!(%error, "cannot accept a public connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            relay.tasks.spawn(async move {
+                connection.serve(accepted.stream).await;
+                drop(accepted.place);
+            });
         }
     }
 }
@@ -135,10 +92,6 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream) {
         let _active = self.relay.metrics.connection();
-        // Small answers must not wait for the next one (Nagle), and a caller
-        // that vanished must not keep its streams.
-        let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
         let Some(tls) = &self.tls else {
             return self.serve_http(stream, Scheme::HTTP).await;
         };

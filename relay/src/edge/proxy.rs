@@ -25,8 +25,9 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use super::access;
-use super::answer::{AnswerBody, Refusal};
+use super::answer::{AnswerBody, REASON, Refusal};
 use super::guard::Gate;
+use super::patient::{PATIENCE, Patient};
 use super::route::route;
 use crate::links::Connected;
 use crate::relay::Relay;
@@ -112,6 +113,7 @@ where
     }
 
     // What do they want?
+    let version = request.version();
     let upgrade = upgrade(&request);
     let switched = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
@@ -131,7 +133,12 @@ where
     let stream = open(&device, &service, &head).await?;
     match switched {
         Some(switched) => Box::pin(exchange_upgrade(relay, &device, stream, switched)).await,
-        None => exchange(relay, &device, stream, body, waits_for_100).await,
+        None => {
+            // HTTP/2 has pings for that, and gRPC's streams may well be silent.
+            let patience = (version <= Version::HTTP_11).then_some(PATIENCE);
+            let body = Patient::new(body, patience);
+            exchange(relay, &device, stream, body, waits_for_100).await
+        }
     }
 }
 
@@ -201,11 +208,10 @@ fn rewrite(head: &mut RequestHead, caller: &Caller, prefix: Option<&str>) {
     strip_hop_by_hop(&mut head.headers);
     join_cookies(&mut head.headers);
     head.headers.remove(HOST);
-    head.headers.remove(X_FORWARDED_PREFIX);
+    set_forwarded(&mut head.headers, &caller.hop, head.authority.as_ref());
     if let Some(Ok(prefix)) = prefix.map(HeaderValue::from_str) {
         head.headers.insert(X_FORWARDED_PREFIX, prefix);
     }
-    set_forwarded(&mut head.headers, &caller.hop, head.authority.as_ref());
 }
 
 /// HTTP/2 may split a cookie into several fields; HTTP/1 may not (RFC 9113
@@ -253,7 +259,7 @@ async fn exchange<B>(
     relay: &Arc<Relay>,
     device: &Connected,
     stream: Stream,
-    body: B,
+    body: Patient<B>,
     waits_for_100: bool,
 ) -> Result<Response<AnswerBody>, Refusal>
 where
@@ -307,7 +313,11 @@ where
 }
 
 /// Pumps the body up in a task that ends with the returned handle.
-fn start_upload<B>(relay: &Arc<Relay>, mut send: SendHalf, body: B) -> AbortOnDropHandle<()>
+fn start_upload<B>(
+    relay: &Arc<Relay>,
+    mut send: SendHalf,
+    body: Patient<B>,
+) -> AbortOnDropHandle<()>
 where
     B: Body + Send + 'static,
     B::Data: Send,
@@ -315,13 +325,20 @@ where
 {
     let metrics = Arc::clone(&relay.metrics);
     AbortOnDropHandle::new(relay.tasks.spawn(async move {
-        match send_body(&mut send, body).await {
+        let mut body = std::pin::pin!(body);
+        match send_body(&mut send, body.as_mut()).await {
             Ok(bytes) => {
                 metrics.bytes_up.inc_by(bytes);
             }
-            // Stopped: the service has answered and wants no more of it.
-            // Source: the caller went away, and dropping `send` says so.
-            Err(error) => debug!(%error, "upload ended early"),
+            Err(error) => {
+                // Stopped: the service has answered and wants no more of it.
+                // Source: the caller went away, and dropping `send` says so,
+                // or it is there and sends nothing.
+                debug!(%error, "upload ended early");
+                if body.is_idle() {
+                    send.reset(Code::IdleTimeout);
+                }
+            }
         }
     }))
 }
@@ -373,6 +390,8 @@ async fn exchange_upgrade(
 
 fn response(mut head: ResponseHead, body: AnswerBody) -> Response<AnswerBody> {
     strip_hop_by_hop(&mut head.headers);
+    // Ours alone: it tells programs that the service did not answer.
+    head.headers.remove(REASON);
     let mut response = Response::new(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;

@@ -157,3 +157,16 @@ async fn early_hints_do_not_stand_for_the_answer() {
         assert_eq!(text(response).await, "ok");
     }
 }
+
+/// Programs rely on it to know who refused.
+#[tokio::test]
+async fn a_service_cannot_speak_as_the_relay() {
+    let lab = Lab::start().await;
+    let answer =
+        "HTTP/1.1 401 Unauthorized\r\nGinnel-Reason: unauthorized\r\nContent-Length: 0\r\n\r\n";
+    let (origin, _heads) = Origin::canned(answer).await;
+    lab.agent.share("web", &origin.target()).await;
+    let response = lab.get("web", "/").await;
+    assert_eq!(response.status(), 401);
+    assert!(!response.headers().contains_key("ginnel-reason"));
+}

@@ -84,6 +84,18 @@ async fn the_relay_adds_the_credential_and_nobody_else_learns_it() {
     assert_eq!(field(&seen, "accept-encoding"), Some("identity"));
 }
 
+/// With the credential, an app must not reach beside what was configured.
+#[tokio::test]
+async fn paths_that_climb_out_of_the_upstream_are_refused() {
+    let (origin, mut heads) = Origin::canned(OK).await;
+    let lab = lab(&format!("{}/v1", origin.target())).await;
+    for path in ["/cloud/../admin/keys", "/cloud/%2e%2E/admin/keys"] {
+        let response = send(&lab, ask(&lab, path)).await;
+        assert_eq!(response.status(), 400, "{path}");
+    }
+    assert!(heads.is_empty());
+}
+
 #[tokio::test]
 async fn an_upstream_may_want_its_credential_elsewhere() {
     let (origin, mut heads) = Origin::canned(OK).await;

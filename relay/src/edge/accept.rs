@@ -1,0 +1,91 @@
+//! Takes TCP connections, no more at once than there is room for.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// When to ask a silent caller whether it is still there.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15));
+
+/// How long to wait after the system refused a connection, as when out of
+/// file descriptors: those in use come back.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+}
+
+/// A connection, and its place among those that may be open.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The caller's address.
+    pub address: SocketAddr,
+    /// To be dropped with the connection.
+    pub place: OwnedSemaphorePermit,
+}
+
+impl Acceptor {
+    /// Listens on `address`. Each connection takes a place of `room`, which
+    /// several acceptors may share.
+    ///
+    /// # Errors
+    /// The address is taken or not ours.
+    pub async fn bind(address: SocketAddr, room: Arc<Semaphore>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, room })
+    }
+
+    /// The address it listens at.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The next connection; `None` after `stop`. While there is no room the
+    /// system's backlog holds callers back.
+    pub async fn next(&self, stop: &CancellationToken) -> Option<Accepted> {
+        stop.run_until_cancelled(self.accept()).await
+    }
+
+    async fn accept(&self) -> Accepted {
+        loop {
+            let Ok(place) = Arc::clone(&self.room).acquire_owned().await else {
+                // Nobody closes it; and if: no room, for ever.
+                return std::future::pending().await;
+            };
+            match self.listener.accept().await {
+                Ok((stream, address)) => {
+                    // Small answers must not wait for the next one (Nagle),
+                    // and a caller that vanished must not keep its streams.
+                    let _ = stream.set_nodelay(true);
+                    let _ = SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE);
+                    return Accepted {
+                        stream,
+                        address,
+                        place,
+                    };
+                }
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
