@@ -102,6 +102,22 @@ pub fn read_or_create(
     read(path, max)
 }
 
+/// Makes an empty file for its owner only (mode 0600), for a library that
+/// would make it readable for others. A file that exists stays as it is.
+///
+/// # Errors
+/// [`Error::File`] if the system refuses.
+pub fn create_empty(path: &Path) -> Result<(), Error> {
+    let mut options = fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .map(drop)
+        .map_err(file_error("create", path))
+}
+
 /// Fresh random bytes for a secret.
 ///
 /// # Errors

@@ -73,7 +73,7 @@ enum Command {
     /// Make, list or revoke the API keys of callers
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Show what users and devices sent through the relay
+    /// Show what users and devices sent to upstreams
     Usage(usage::UsageArgs),
     /// Print a script that completes this command in a shell
     Completions(shell::CompletionsArgs),

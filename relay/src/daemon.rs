@@ -420,3 +420,6 @@ async fn signal() {
         std::future::pending().await
     }
 }
+
+#[cfg(test)]
+mod tests;

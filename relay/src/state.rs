@@ -9,7 +9,7 @@
 //! dev.join         in development: a join code for agents of the same person
 //! ```
 //!
-//! The folder is 0700 and the secrets are 0600.
+//! The folder is made 0700 and each file 0600.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -58,14 +58,17 @@ impl State {
     /// Opens the registry.
     ///
     /// # Errors
-    /// As [`Registry::open`].
-    pub async fn registry(&self) -> Result<Registry, crate::registry::error::Error> {
-        Registry::open(OpenOptions {
-            location: Location::File(self.folder.join("relay.db")),
+    /// The file cannot be made, or as [`Registry::open`].
+    pub async fn registry(&self) -> anyhow::Result<Registry> {
+        let file = self.folder.join("relay.db");
+        // SQLite would let everybody read it, and gives its log the same mode.
+        private_file::create_empty(&file)?;
+        let options = OpenOptions {
+            location: Location::File(file),
             pepper: self.pepper.clone(),
             executor: Executor::Thread,
-        })
-        .await
+        };
+        Ok(Registry::open(options).await?)
     }
 
     /// Where the development join code is kept.

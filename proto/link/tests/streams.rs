@@ -24,6 +24,7 @@ use ginnel_proto::code::Code;
 use ginnel_proto::frame::FrameType;
 use ginnel_proto::http::ResponseHead;
 use ginnel_proto::id::{DeviceId, DeviceName, Domain, Environment, UserName};
+use ginnel_proto::limits;
 use http::StatusCode;
 use http_body_util::{BodyExt as _, Full};
 use tokio::task::JoinSet;
@@ -42,7 +43,16 @@ struct Pair {
 }
 
 impl Pair {
+    /// Both sides let the other open streams.
     async fn new() -> Self {
+        let pair = Self::unproved().await;
+        pair.relay.grant_streams();
+        pair.device.grant_streams();
+        pair
+    }
+
+    /// As before Welcome.
+    async fn unproved() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let domain = Domain::parse("localhost").expect("valid");
         let now = SystemTime::now();
@@ -68,8 +78,6 @@ impl Pair {
         let dial = dialer.connect(address, "localhost", Arc::new(dials));
         let (relay, device) = tokio::join!(accept, dial);
         let device = device.expect("connected");
-        relay.grant_streams();
-        device.grant_streams();
         Self {
             relay,
             device,
@@ -211,4 +219,33 @@ async fn megabytes_arrive_whole() {
     answering.spawn(answer_all(pair.device.clone(), sent.clone()));
     let got = tokio::time::timeout(PATIENCE, ask(&pair.relay, sent.len())).await;
     assert!(got.expect("in time") == sent);
+}
+
+/// Before Welcome a peer has proved nothing, and must not fill our memory.
+#[tokio::test]
+async fn little_is_held_for_a_peer_before_welcome() {
+    let pair = Pair::unproved().await;
+    let most = u64::from(limits::WINDOW_BEFORE_WELCOME);
+    let sent = Bytes::from(vec![7; 4 << 20]);
+    let mut sending = JoinSet::new();
+    let (device, body) = (pair.device.clone(), Full::new(sent.clone()));
+    sending.spawn(async move {
+        let mut stream = device.open(Priority::Interactive).await.expect("opened");
+        send_body(&mut stream.send, body).await.expect("sent");
+        stream.recv.into_body().collect().await.map(drop)
+    });
+    let mut stream = pair.relay.accept().await.expect("accepted");
+    // Headers of packets and frames come on top.
+    let received = || pair.relay.stats().bytes_received;
+    while received() < most {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(received() < most * 5 / 4, "{}", received());
+
+    pair.relay.grant_streams();
+    stream.send.finish();
+    let read = stream.recv.into_body().collect();
+    let got = tokio::time::timeout(PATIENCE, read).await.expect("in time");
+    assert!(got.expect("whole").to_bytes() == sent);
 }

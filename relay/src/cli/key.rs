@@ -35,7 +35,7 @@ pub struct CreateArgs {
     /// A note, for the list
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// What it may do: forward:DEVICE/SERVICE, where either may be *, or admin
+    /// What it may do: forward:DEVICE/SERVICE, where either may be *
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
     scopes: Vec<Scope>,
     /// When it ends, such as 90d [default: never]

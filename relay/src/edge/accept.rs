@@ -89,3 +89,37 @@ impl Acceptor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn acceptors_share_their_room() {
+        let room = Arc::new(Semaphore::new(1));
+        let bind = async || {
+            let any = "127.0.0.1:0".parse().expect("valid");
+            Acceptor::bind(any, Arc::clone(&room)).await.expect("bound")
+        };
+        let (http, tcp) = (bind().await, bind().await);
+        let connect = async |to: &Acceptor| {
+            let address = to.local_address().expect("bound");
+            TcpStream::connect(address).await.expect("in the backlog")
+        };
+        let (_one, _two) = (connect(&http).await, connect(&tcp).await);
+        let stop = CancellationToken::new();
+        let first = timeout(PATIENCE, http.next(&stop)).await;
+        let first = first.expect("in time").expect("accepted");
+        let full = timeout(Duration::from_millis(100), tcp.next(&stop)).await;
+        assert!(full.is_err(), "there was no room");
+        drop(first);
+        let second = timeout(PATIENCE, tcp.next(&stop)).await;
+        assert!(second.expect("in time").is_some());
+        stop.cancel();
+        assert!(http.next(&stop).await.is_none());
+    }
+}

@@ -1,0 +1,70 @@
+//! Parts that fail, and what is left behind.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::config::Flags;
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn start(state: &Path) -> Daemon {
+    let any_port = || Some("127.0.0.1:0".to_owned());
+    let flags = Flags {
+        state: Some(state.to_owned()),
+        link: any_port(),
+        public: any_port(),
+        admin: any_port(),
+        ..Flags::default()
+    };
+    let config = Config::dev(&flags, &|_| None).expect("valid configuration");
+    Daemon::start(config).await.expect("starts")
+}
+
+/// A relay that lost a part must not look well: whoever restarts it would
+/// never know.
+#[tokio::test]
+async fn a_part_that_fails_is_noticed() {
+    let folder = TempDir::new().expect("a folder");
+    let mut daemon = start(&folder.path().join("state")).await;
+    let quiet = timeout(Duration::from_millis(50), daemon.part_failed()).await;
+    assert!(quiet.is_err(), "nothing has failed yet");
+    daemon.parts.spawn(async { panic!("on purpose") });
+    let failed = timeout(PATIENCE, daemon.part_failed()).await;
+    let told = failed.expect("noticed").to_string();
+    assert!(told.contains("a part of the relay failed"), "{told}");
+    daemon.parts.spawn(async { "upkeep" });
+    let ended = timeout(PATIENCE, daemon.part_failed()).await;
+    let told = ended.expect("noticed").to_string();
+    assert!(told.contains("part=upkeep"), "{told}");
+    daemon.stop(Duration::ZERO).await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_stopped_relay_leaves_no_join_code_behind() {
+    let folder = TempDir::new().expect("a folder");
+    let state = folder.path().join("state");
+    let daemon = start(&state).await;
+    assert!(state.join("dev.join").exists());
+    daemon.stop(Duration::ZERO).await.expect("stops");
+    assert!(!state.join("dev.join").exists());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_reads_the_state() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = TempDir::new().expect("a folder");
+    let state = folder.path().join("state");
+    let daemon = start(&state).await;
+    for entry in std::fs::read_dir(&state).expect("readable") {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name();
+        let mode = entry.metadata().expect("exists").permissions().mode();
+        let public = name.to_string_lossy().ends_with(".crt");
+        assert!(public || mode & 0o077 == 0, "{name:?}: {mode:o}");
+    }
+    daemon.stop(Duration::ZERO).await.expect("stops");
+}
