@@ -26,3 +26,4 @@ mod load;
 mod moves;
 mod quiet;
 mod restart;
+mod silence;
