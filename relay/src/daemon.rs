@@ -12,6 +12,7 @@
 //! at most the grace → links are closed with a code → usage is written → exit.
 //! A second signal means now.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +55,10 @@ const RENEW_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How often the registry is asked whether it has changed: a revoked device
 /// is cut off within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// By when a running relay has noticed a change in the registry, unless its
+/// machine is very busy.
+pub const NOTICED_AFTER: Duration = LOOK_EVERY.saturating_add(Duration::from_millis(50));
 
 /// How often noted usage is written.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
@@ -103,6 +108,8 @@ pub struct Daemon {
     pub admin_address: SocketAddr,
     /// The address that join codes carry.
     pub advertise: String,
+    /// While it lives no other relay runs on the state folder.
+    _lock: File,
     listener: Listener,
     parts: JoinSet<&'static str>,
     stops: Stops,
@@ -123,6 +130,7 @@ impl Daemon {
     /// The state folder cannot be used, or an address is taken.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let state = State::open(&config.state, &config.domain)?;
+        let lock = state.lock()?;
         let registry = state.registry().await.context("cannot open the registry")?;
         let network = Network::udp(config.link.listen).with_context(|| {
             format!("cannot listen for devices, address={}", config.link.listen)
@@ -171,6 +179,7 @@ impl Daemon {
             public_address,
             admin_address,
             advertise,
+            _lock: lock,
             listener,
             parts: JoinSet::new(),
             stops: Stops::default(),

@@ -161,12 +161,14 @@ fn request(
     Ok(request)
 }
 
-/// Fields that speak of the device's own network, not of the request.
+/// Fields that speak of the device's own network, not of the request. Cookies
+/// are not bound to a port: what came may be another local program's.
 fn strip_origin(headers: &mut HeaderMap) {
     strip_forwarded(headers);
     headers.remove(HOST);
     headers.remove(http::header::ORIGIN);
     headers.remove(http::header::REFERER);
+    headers.remove(http::header::COOKIE);
 }
 
 /// Whether a path has a dot segment (RFC 3986 §3.3), however it is written:

@@ -6,11 +6,13 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use ginnel_proto::id::UserName;
 use serde::Serialize;
+use tokio::time::sleep;
 
 use super::opened::Opened;
 use super::table::{Align, Table};
 use super::{Terminal, duration, now_ms, when};
 use crate::config::place::RelayPlace;
+use crate::daemon::NOTICED_AFTER;
 use crate::registry::api_key::KeyEnvironment;
 use crate::registry::api_keys::{KeyRow, NewKey};
 use crate::registry::scope::Scope;
@@ -133,6 +135,8 @@ async fn create(
         expires_at_ms,
     };
     let key = opened.registry.create_key(new, now_ms).await?;
+    // Whoever sees the key may use it at once: a running relay has noticed.
+    sleep(NOTICED_AFTER).await;
     if args.json {
         return terminal.json(&CreatedView {
             key: key.expose(),

@@ -10,7 +10,7 @@ use crate::config::Flags;
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn start(state: &Path) -> Daemon {
+fn config(state: &Path) -> Config {
     let any_port = || Some("127.0.0.1:0".to_owned());
     let flags = Flags {
         state: Some(state.to_owned()),
@@ -19,8 +19,11 @@ async fn start(state: &Path) -> Daemon {
         admin: any_port(),
         ..Flags::default()
     };
-    let config = Config::dev(&flags, &|_| None).expect("valid configuration");
-    Daemon::start(config).await.expect("starts")
+    Config::dev(&flags, &|_| None).expect("valid configuration")
+}
+
+async fn start(state: &Path) -> Daemon {
+    Daemon::start(config(state)).await.expect("starts")
 }
 
 /// A relay that lost a part must not look well: whoever restarts it would
@@ -67,4 +70,19 @@ async fn nobody_else_reads_the_state() {
         assert!(public || mode & 0o077 == 0, "{name:?}: {mode:o}");
     }
     daemon.stop(Duration::ZERO).await.expect("stops");
+}
+
+#[tokio::test]
+async fn there_is_one_relay_for_each_state_folder() {
+    let folder = TempDir::new().expect("a folder");
+    let state = folder.path().join("state");
+    let daemon = start(&state).await;
+    let second = Daemon::start(config(&state)).await.expect_err("refused");
+    assert!(
+        second.to_string().contains("runs on this state folder"),
+        "{second:#}"
+    );
+    daemon.stop(Duration::ZERO).await.expect("stops");
+    let next = start(&state).await;
+    next.stop(Duration::ZERO).await.expect("stops");
 }

@@ -131,14 +131,15 @@ impl Refusal {
             429 | 502..=504 => "14",
             _ => "2",
         };
+        let message = grpc_message(&self.message);
         let mut response = self.into_response();
         *response.status_mut() = StatusCode::OK;
         *response.body_mut() = AnswerBody::Own(None);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert("grpc-status", HeaderValue::from_static(status));
-        if let Some(reason) = headers.get(REASON).cloned() {
-            headers.insert("grpc-message", reason);
+        if let Some(message) = message {
+            headers.insert("grpc-message", message);
         }
         response
     }
@@ -167,4 +168,16 @@ impl Refusal {
         }
         response
     }
+}
+
+/// Text as gRPC wants it: visible ASCII, all else and `%` encoded.
+fn grpc_message(text: &str) -> Option<HeaderValue> {
+    let mut message = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => message.push(char::from(byte)),
+            _ => message.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    HeaderValue::try_from(message).ok()
 }

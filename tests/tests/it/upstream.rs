@@ -59,6 +59,7 @@ async fn the_relay_adds_the_credential_and_nobody_else_learns_it() {
         .header("x-stays", "1")
         .header("referer", "http://127.0.0.1/private")
         .header("forwarded", "for=10.0.0.1")
+        .header("cookie", "session=of-another-local-program")
         .header("x-forwarded-for", "10.0.0.1")
         .header("accept-encoding", "gzip, br");
     let response = send(&lab, request).await;
@@ -78,7 +79,13 @@ async fn the_relay_adds_the_credential_and_nobody_else_learns_it() {
     let host = origin.address.to_string();
     assert_eq!(fields(&seen, "host").collect::<Vec<_>>(), [&host]);
     assert_eq!(field(&seen, "x-stays"), Some("1"));
-    for name in ["x-api-key", "referer", "forwarded", "x-forwarded-for"] {
+    for name in [
+        "x-api-key",
+        "referer",
+        "forwarded",
+        "x-forwarded-for",
+        "cookie",
+    ] {
         assert_eq!(field(&seen, name), None, "{name}");
     }
     assert_eq!(field(&seen, "accept-encoding"), Some("identity"));
