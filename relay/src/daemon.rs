@@ -25,18 +25,17 @@ use ginnel_certs::private_file;
 use ginnel_link::endpoint::Listener;
 use ginnel_link::network::Network;
 use ginnel_link::transport::TransportSettings;
-use ginnel_proto::code::Code;
-use ginnel_proto::control::Drain;
 use ginnel_proto::id::{Domain, UpstreamName, UserName};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::admin::Admin;
 use crate::config::upstream::UpstreamConfig;
 use crate::config::{Config, Mode, PublicConfig};
+use crate::drain::drain;
 use crate::edge::accept::Acceptor;
 use crate::edge::listen::Edge;
 use crate::registry::devices::Refusal;
@@ -63,16 +62,12 @@ pub const NOTICED_AFTER: Duration = LOOK_EVERY.saturating_add(Duration::from_mil
 /// How often noted usage is written.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
-/// Devices told to reconnect spread their first attempts at this rate, so
-/// that a thousand of them do not knock at once.
-const RECONNECTS_PER_SECOND: u32 = 400;
-
 /// How long a development join code lives, and when it is made anew.
 const DEV_CODE_TTL: Duration = Duration::from_secs(3600);
 const DEV_CODE_EVERY: Duration = Duration::from_secs(1800);
 
-/// How long closed links may take to tell their devices.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long parts may take to end by themselves.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs the relay until it is told to stop.
 ///
@@ -266,29 +261,11 @@ impl Daemon {
     /// # Errors
     /// The registry could not be closed.
     pub async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
-        self.relay.begin_drain();
-        let devices = self.relay.links.all();
-        info!(devices = devices.len(), "draining");
-        for (slot, device) in (0_u32..).zip(&devices) {
-            device.drain(Drain {
-                reconnect_in: Duration::from_secs(1) * slot / RECONNECTS_PER_SECOND,
-                try_for: grace,
-            });
-        }
-        self.stops.edge.cancel();
-        self.relay.tasks.close();
-        if timeout(grace, self.relay.tasks.wait()).await.is_err() {
-            warn!(left = self.relay.tasks.len(), "requests cut off");
-        }
-        // Drain goes out before the close that would overtake it.
-        sleep(Duration::from_millis(20)).await;
-        self.listener.close(Code::Draining, "the relay is stopping");
-        // Who knocks meanwhile is still told no.
-        let _ = timeout(CLOSE_TIMEOUT, self.listener.wait_idle()).await;
-        self.stops.links.cancel();
+        let Stops { edge, links, .. } = &self.stops;
+        drain(&self.relay, &self.listener, edge, links, grace).await;
         self.stops.rest.cancel();
         let ended = async { while self.parts.join_next().await.is_some() {} };
-        if timeout(CLOSE_TIMEOUT, ended).await.is_err() {
+        if timeout(END_TIMEOUT, ended).await.is_err() {
             self.parts.shutdown().await;
         }
         self.relay.write_down().await;

@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod dial;
+pub mod drain;
 pub mod edge;
 pub mod join;
 pub mod link;

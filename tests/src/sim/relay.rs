@@ -11,9 +11,8 @@ use ginnel_certs::device::{Credentials, DeviceKey};
 use ginnel_certs::identity::Identity;
 use ginnel_link::endpoint::{EndpointKeys, Listener};
 use ginnel_link::transport::TransportSettings;
-use ginnel_proto::code::Code;
-use ginnel_proto::control::Drain;
 use ginnel_proto::id::{DeviceId, DeviceName, Domain, Environment, UserName};
+use ginnel_relay::drain::drain;
 use ginnel_relay::registry::connection::Location;
 use ginnel_relay::registry::executor::Executor;
 use ginnel_relay::registry::join_codes::Invitation;
@@ -22,7 +21,6 @@ use ginnel_relay::registry::redeem::{Claim, IssuedCertificate};
 use ginnel_relay::registry::{OpenOptions, Registry};
 use ginnel_relay::relay::{Parts, PublicUrl, Relay, unix_ms};
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,10 +33,6 @@ pub const DOMAIN: &str = "relay.example";
 
 /// Longer than any story.
 const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(3000 * 24 * 3600);
-
-/// As in the relay's daemon.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-const RECONNECTS_PER_SECOND: u32 = 400;
 
 /// What a relay keeps on disk.
 #[derive(Debug)]
@@ -180,25 +174,12 @@ impl RelayState {
 }
 
 impl RelayProcess {
-    /// Stops as `ginnel_relay::daemon::Daemon::stop` does, whose sockets on
-    /// the public side keep it out of the simulation.
+    /// Stops as the daemon does, but for what has sockets on the public side.
     pub(super) async fn drain(&self, grace: Duration) {
-        self.relay.begin_drain();
-        for (slot, device) in (0_u32..).zip(&self.relay.links.all()) {
-            device.drain(Drain {
-                reconnect_in: Duration::from_secs(1) * slot / RECONNECTS_PER_SECOND,
-                try_for: grace,
-            });
-        }
-        self.relay.tasks.close();
-        let _ = timeout(grace, self.relay.tasks.wait()).await;
-        // Drain goes out before the close that would overtake it.
-        sleep(Duration::from_millis(20)).await;
         if let Some(listener) = self.take_listener() {
-            listener.close(Code::Draining, "the relay is stopping");
-            let _ = timeout(CLOSE_TIMEOUT, listener.wait_idle()).await;
+            let edge = CancellationToken::new();
+            drain(&self.relay, &listener, &edge, &self.links, grace).await;
         }
-        self.links.cancel();
         self.relay.write_down().await;
     }
 
