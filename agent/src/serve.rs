@@ -316,6 +316,10 @@ fn failed(error: &hyper_util::client::legacy::Error) -> Ended {
         if let Some(error) = error.downcast_ref::<ConnectError>() {
             code = error.code();
         }
+        // The caller's body broke off, which is not the service's fault.
+        if let Some(StreamError::Stopped(why)) = error.downcast_ref::<StreamError>() {
+            code = *why;
+        }
         reason = format!("{reason}: {error}");
         cause = error.source();
     }

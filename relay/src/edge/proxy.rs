@@ -418,7 +418,7 @@ fn no_answer(device: &Connected, error: &StreamError) -> Refusal {
 
 /// What to tell the caller when the tunnel or the service failed.
 fn failed(device: &Connected, error: &StreamError) -> Refusal {
-    const KNOWN: [(Code, &str); 5] = [
+    const KNOWN: [(Code, &str); 6] = [
         (
             Code::UnknownService,
             "the device does not share this service any more",
@@ -433,6 +433,7 @@ fn failed(device: &Connected, error: &StreamError) -> Refusal {
             "the local service did not accept in time",
         ),
         (Code::HeadTooLarge, "the request's head is too large"),
+        (Code::IdleTimeout, "nothing moved for too long"),
     ];
     let code = error.code();
     let message = KNOWN.iter().find(|(known, _)| *known == code).map_or_else(
