@@ -41,9 +41,13 @@ use crate::services::Services;
 /// relay's judgement, on a slow path.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The same while a relay restarts: it is there at once or not yet, and a
-/// packet sent while it was not is only repeated after a while.
+/// The least of the same while a relay restarts: it is there at once or not
+/// yet, and a packet sent while it was not is only repeated after a while.
 const HURRIED_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The least of it in round trips: the handshake and the greeting are two,
+/// the relay may ask for one more, and packets may be late.
+const HURRIED_ROUND_TRIPS: u32 = 4;
 
 /// How long attempts stay hurried once the relay should be there again, and
 /// how long before that at most.
@@ -140,13 +144,15 @@ impl Keeper {
             let failure = match attempt {
                 Ok(session) => {
                     backoff.handle_connected(now());
-                    current.send_replace(Some(session.link.clone()));
+                    let link = session.link.clone();
+                    current.send_replace(Some(link.clone()));
                     let end = self.hold(session, &mut dialer, &stop).await;
+                    let rtt = link.stats().rtt;
                     match end {
                         End::Stopped => return Ok(()),
                         // The old link lives on while the next one is made.
                         End::Replace { wait, within } => {
-                            hurry.begin(within);
+                            hurry.begin(within, rtt);
                             backoff.reset();
                             if !self.pause(wait, &stop).await {
                                 return Ok(());
@@ -156,13 +162,16 @@ impl Keeper {
                         End::Lost(error) => {
                             current.send_replace(None);
                             if restarted(&error) {
-                                hurry.begin(Duration::ZERO);
+                                hurry.begin(Duration::ZERO, rtt);
                             }
                             error
                         }
                     }
                 }
-                Err(error) => error,
+                Err(error) => {
+                    hurry.handle_failure(&error);
+                    error
+                }
             };
             let random = self.random.u64(..);
             let wait = self.wait(&failure, &mut backoff, &hurry, random);
@@ -406,11 +415,26 @@ impl End {
 #[derive(Debug, Default)]
 struct Hurry {
     until: Option<Instant>,
+    /// Round trip of the link that was lost.
+    rtt: Duration,
+    /// Attempts since that were cut.
+    cut: u32,
 }
 
 impl Hurry {
-    fn begin(&mut self, within: Duration) {
-        self.until = Some(Instant::now() + within.min(HURRY_MAX) + HURRY);
+    fn begin(&mut self, within: Duration, rtt: Duration) {
+        *self = Self {
+            until: Some(Instant::now() + within.min(HURRY_MAX) + HURRY),
+            rtt,
+            cut: 0,
+        };
+    }
+
+    /// Only an attempt that was cut says that it may have been too short.
+    fn handle_failure(&mut self, failure: &LinkError) {
+        if matches!(failure, LinkError::TimedOut) {
+            self.cut = self.cut.saturating_add(1);
+        }
     }
 
     fn is_on(&self) -> bool {
@@ -419,11 +443,19 @@ impl Hurry {
 
     fn connect_timeout(&self) -> Duration {
         if self.is_on() {
-            HURRIED_CONNECT_TIMEOUT
+            hurried_timeout(self.rtt, self.cut)
         } else {
             CONNECT_TIMEOUT
         }
     }
+}
+
+/// As short as the path allows. The next path may be a longer one, so each
+/// attempt that was `cut` doubles it.
+fn hurried_timeout(rtt: Duration, cut: u32) -> Duration {
+    let first = HURRIED_CONNECT_TIMEOUT.max(rtt.saturating_mul(HURRIED_ROUND_TRIPS));
+    let doubled = first.saturating_mul(2_u32.saturating_pow(cut));
+    doubled.min(CONNECT_TIMEOUT)
 }
 
 /// Whether the relay went away on purpose or has just come back.
@@ -478,6 +510,44 @@ mod tests {
             assert!(!is_refusal(&closed(code)), "{code}");
         }
         assert!(!is_refusal(&LinkError::TimedOut));
+    }
+
+    #[test]
+    fn a_hurried_attempt_has_time_for_its_path() {
+        for (rtt_ms, cut, expected_ms) in [
+            (0, 0, 1_000),
+            (50, 0, 1_000),
+            (250, 0, 1_000),
+            (600, 0, 2_400),
+            (5_000, 0, 10_000),
+            (50, 1, 2_000),
+            (50, 3, 8_000),
+            (50, 4, 10_000),
+            (600, 2, 9_600),
+            (0, u32::MAX, 10_000),
+        ] {
+            let timeout = hurried_timeout(Duration::from_millis(rtt_ms), cut);
+            assert_eq!(timeout.as_millis(), expected_ms, "{rtt_ms} ms, {cut} cut");
+        }
+        let longest = hurried_timeout(Duration::MAX, u32::MAX);
+        assert_eq!(longest, CONNECT_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_attempts_that_were_cut_make_the_next_longer() {
+        let mut hurry = Hurry::default();
+        assert_eq!(hurry.connect_timeout(), CONNECT_TIMEOUT);
+        hurry.begin(Duration::ZERO, Duration::from_millis(600));
+        assert_eq!(hurry.connect_timeout(), Duration::from_millis(2_400));
+        hurry.handle_failure(&LinkError::Reset);
+        assert_eq!(hurry.connect_timeout(), Duration::from_millis(2_400));
+        hurry.handle_failure(&LinkError::TimedOut);
+        assert_eq!(hurry.connect_timeout(), Duration::from_millis(4_800));
+        // The next restart is another one.
+        hurry.begin(Duration::ZERO, Duration::ZERO);
+        assert_eq!(hurry.connect_timeout(), HURRIED_CONNECT_TIMEOUT);
+        tokio::time::advance(HURRY).await;
+        assert_eq!(hurry.connect_timeout(), CONNECT_TIMEOUT);
     }
 
     #[test]
