@@ -217,7 +217,11 @@ async fn execute(
                 let _ = writeln!(out, "Listening on {address} for {service}");
             };
             let RemoteService { device, service } = service.clone();
-            tcp::listen(&state, device, service, listen, stop, told).await?;
+            let carried = tcp::listen(&state, device, service, listen, stop.clone(), told);
+            tokio::select! {
+                carried = carried => carried?,
+                () = daemon::signalled_twice(&stop) => {}
+            }
         }
         Command::Down => down::down(&state()?, out).await?,
         Command::Status(status) => return status::status(&state()?, status, out).await,

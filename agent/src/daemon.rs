@@ -65,16 +65,19 @@ pub async fn run(config: Config, code: Option<String>) -> anyhow::Result<()> {
         local: daemon.local,
     })?;
     let stop = daemon.stop.clone();
-    let stopping = async {
-        signal().await;
-        info!("stopping; once more to stop at once");
-        stop.cancel();
-        signal().await;
-    };
     tokio::select! {
         result = daemon.wait() => result,
-        () = stopping => bail!("stopped at once"),
+        () = signalled_twice(&stop) => bail!("stopped at once"),
     }
+}
+
+/// Cancels `stop` when the process is told to stop, and returns when it is
+/// told again.
+pub(crate) async fn signalled_twice(stop: &CancellationToken) {
+    signal().await;
+    info!("stopping; once more to stop at once");
+    stop.cancel();
+    signal().await;
 }
 
 /// A running daemon.

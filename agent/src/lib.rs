@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accept;
 pub mod api;
 pub mod cli;
 pub mod clock;

@@ -1,7 +1,6 @@
 //! Accepts local connections and owns the tasks that serve them.
 
 use std::convert::Infallible;
-use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +21,7 @@ use tracing::{Instrument as _, debug, debug_span, warn};
 
 use super::answer::{ApiBody, BrokenOff};
 use super::{ApiContext, handle};
-
-/// Most local connections at once: many times what the apps of one person
-/// open. Further ones wait in the system's queue.
-const CONNECTIONS_MAX: usize = 256;
+use crate::accept::{CONNECTIONS_MAX, accept};
 
 /// How long a client may take to send a request's head, and how long an idle
 /// connection is kept.
@@ -33,10 +29,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long requests may go on after the daemon was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(30);
-
-/// The wait after the system refused a connection, such as when all its file
-/// descriptors are in use.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 fn name_error(body: ApiBody) -> UnsyncBoxBody<Bytes, BrokenOff> {
     body.map_err(BrokenOff).boxed_unsync()
@@ -72,29 +64,6 @@ pub async fn serve(listener: TcpListener, context: Arc<ApiContext>, shutdown: Ca
         now.cancel();
         connections.wait().await;
     }
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                warn!(%error, "cannot accept local connections");
-                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
-            }
-        }
-    }
-}
-
-/// Errors that say only that this one client has left again.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    [
-        io::ErrorKind::ConnectionAborted,
-        io::ErrorKind::ConnectionReset,
-        io::ErrorKind::ConnectionRefused,
-    ]
-    .contains(&error.kind())
 }
 
 async fn serve_connection(
