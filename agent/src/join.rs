@@ -22,6 +22,7 @@ use ginnel_proto::join::{JoinAnswer, JoinRequest};
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+use tracing::warn;
 
 /// The whole exchange must be over by then.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -60,7 +61,7 @@ impl RelayPlace {
 ///
 /// # Errors
 /// The code is mistyped, the relay cannot be reached or refuses, or the
-/// identity cannot be stored. Nothing is stored then.
+/// identity cannot be stored. An older identity then stays in effect, or none.
 pub async fn join(state: &Path, code: &str, name: Option<DeviceName>) -> anyhow::Result<String> {
     let code: JoinCode = code.parse()?;
     private_file::create_dir_private(state)?;
@@ -93,12 +94,31 @@ pub async fn join(state: &Path, code: &str, name: Option<DeviceName>) -> anyhow:
             )?
         }
     };
-    RelayPlace {
+    let place = RelayPlace {
         address: code.address().to_owned(),
-    }
-    .save(state)?;
-    credentials.save(state)?;
+    };
+    store(state, &place, &credentials)?;
     Ok(credentials.leaf().identity.device.to_string())
+}
+
+/// Stores where the relay is and who we are there, or neither.
+///
+/// The credentials come last because they decide: after a crash in between,
+/// a new device has no identity yet and simply joins again.
+fn store(state: &Path, place: &RelayPlace, credentials: &Credentials) -> anyhow::Result<()> {
+    let before = RelayPlace::load(state).ok();
+    place.save(state)?;
+    let Err(error) = credentials.save(state) else {
+        return Ok(());
+    };
+    let restored = match before {
+        Some(before) => before.save(state),
+        None => std::fs::remove_file(state.join(RELAY_FILE)).map_err(Into::into),
+    };
+    if let Err(error) = restored {
+        warn!("cannot restore {RELAY_FILE}: {error:#}");
+    }
+    Err(error.into())
 }
 
 async fn ask(code: &JoinCode, request: &JoinRequest) -> anyhow::Result<JoinAnswer> {
@@ -165,5 +185,69 @@ pub fn unspecified(peer: SocketAddr) -> SocketAddr {
         (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
     } else {
         (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ginnel_certs::authority::Authority;
+    use std::fs;
+    use std::time::SystemTime;
+
+    #[test]
+    fn an_identity_that_cannot_be_stored_leaves_no_relay_behind() {
+        let state = tempfile::tempdir().expect("folder");
+        block_certificate(state.path());
+        store(state.path(), &place("new:1"), &credentials("laptop")).expect_err("blocked");
+        assert!(!state.path().join(RELAY_FILE).exists());
+        Credentials::load(state.path()).expect_err("no identity");
+    }
+
+    #[test]
+    fn an_identity_that_cannot_be_replaced_keeps_its_relay() {
+        let state = tempfile::tempdir().expect("folder");
+        let state = state.path();
+        store(state, &place("old:1"), &credentials("laptop")).expect("stored");
+        fs::remove_file(state.join("device.crt")).expect("removed");
+        block_certificate(state);
+        store(state, &place("new:1"), &credentials("laptop")).expect_err("blocked");
+        assert_eq!(RelayPlace::load(state).expect("kept"), place("old:1"));
+    }
+
+    #[test]
+    fn joining_again_replaces_relay_and_identity() {
+        let state = tempfile::tempdir().expect("folder");
+        let state = state.path();
+        for (address, device) in [("old:1", "laptop"), ("new:1", "desktop")] {
+            store(state, &place(address), &credentials(device)).expect("stored");
+            assert_eq!(RelayPlace::load(state).expect("stored"), place(address));
+            let stored = Credentials::load(state).expect("stored");
+            assert_eq!(stored.leaf().identity.device.device.as_str(), device);
+        }
+    }
+
+    /// A folder in its place: the certificate cannot be written.
+    fn block_certificate(state: &Path) {
+        fs::create_dir(state.join("device.crt")).expect("folder");
+    }
+
+    fn place(address: &str) -> RelayPlace {
+        let address = address.to_owned();
+        RelayPlace { address }
+    }
+
+    fn credentials(device: &str) -> Credentials {
+        let now = SystemTime::now();
+        let domain = "relay.example".parse().expect("domain");
+        let authority = Authority::create(&domain, now).expect("authority");
+        let key = DeviceKey::generate().expect("key");
+        let request = key.certificate_request().expect("request");
+        let identity = format!("spiffe://{domain}/env/dev/user/alice/device/{device}");
+        let identity = identity.parse().expect("identity");
+        let hour = Duration::from_secs(3600);
+        let issued = authority.issue_device(&request, &identity, now, hour);
+        let chain = vec![issued.expect("certificate").der];
+        Credentials::new(key, chain, authority.certificate().clone()).expect("credentials")
     }
 }
