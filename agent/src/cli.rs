@@ -150,6 +150,11 @@ pub struct Share {
     #[arg(long)]
     pub allow_remote: bool,
     /// Trust an https target whose certificate this authority signed
+    ///
+    /// The file may be a self-signed certificate itself, but not one that is
+    /// an authority's too, as `openssl req -x509` makes by default: the log
+    /// then says CaUsedAsEndEntity. Make it with
+    /// `-addext basicConstraints=critical,CA:FALSE`, or use --insecure.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_ca: Option<PathBuf>,
     /// Trust an https target whatever its certificate

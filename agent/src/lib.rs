@@ -5,7 +5,8 @@
 //! * [`link`] keeps one live link to the relay, and [`link_report`] tells how
 //!   it goes; [`clock`] and [`platform`] notice sleep and moves.
 //! * [`serve`] serves what the relay asks for, through [`local`], from the
-//!   allow list in [`services`]. [`demo`] is a service of our own.
+//!   allow list in [`services`]. [`demo`] is a service of our own; `failures`
+//!   tells the owner which service fails.
 //! * [`api`] is what local programs ask, guarded by [`local_token`];
 //!   [`gateway`] is their way out.
 //! * [`join`] gives the device its identity.
@@ -25,6 +26,7 @@ pub mod config;
 pub mod daemon;
 pub mod daemon_file;
 pub mod demo;
+mod failures;
 pub mod gateway;
 pub mod join;
 pub mod link;

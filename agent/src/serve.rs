@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::failures::Failures;
 use crate::local::{self, ConnectError, LocalClient};
 use crate::services::Services;
 use crate::services::spec::SharedService;
@@ -45,6 +46,7 @@ pub struct Server {
     http1: LocalClient<RequestBody>,
     http2: LocalClient<RequestBody>,
     tasks: TaskTracker,
+    failures: Failures,
     /// One for each request that may be worked on.
     room: Semaphore,
 }
@@ -61,6 +63,7 @@ impl Server {
             http1: local::http1(services.clone(), tasks.clone()),
             http2: local::http2(services.clone(), tasks.clone()),
             tasks,
+            failures: Failures::default(),
             room: Semaphore::new(max_requests),
             services,
         }
@@ -144,7 +147,9 @@ impl Server {
         let response = loop {
             tokio::select! {
                 biased;
-                answered = answered.as_mut() => break answered.map_err(|error| failed(&error))?,
+                answered = answered.as_mut() => {
+                    break answered.map_err(|error| self.told(name, failed(&error)))?;
+                }
                 error = stopped.as_mut() => return Err(ended(error)),
                 () = wants_body(&asked), if waiting => {
                     waiting = false;
@@ -155,7 +160,8 @@ impl Server {
         };
 
         // And back.
-        answer(response, send).await
+        let answered = answer(response, send).await;
+        answered.map_err(|ended| self.told(name, ended))
     }
 
     /// Lets the service switch protocols, and carries raw bytes if it does.
@@ -173,11 +179,14 @@ impl Server {
         headers.insert(UPGRADE, protocol);
         let mut response = tokio::select! {
             biased;
-            answered = self.http1.request(request) => answered.map_err(|error| failed(&error))?,
+            answered = self.http1.request(request) => {
+                answered.map_err(|error| self.told(&service.name, failed(&error)))?
+            }
             error = send.stopped() => return Err(ended(error)),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return answer(response, send).await;
+            let answered = answer(response, send).await;
+            return answered.map_err(|ended| self.told(&service.name, ended));
         }
         let upgrade = response.headers().get(UPGRADE).cloned();
         strip_hop_by_hop(response.headers_mut());
@@ -208,13 +217,23 @@ impl Server {
         };
         let connection = match local::connect(&service, &self.tasks).await {
             Ok(connection) => connection,
-            Err(error) => return reset(send, error.code(), error.to_string()),
+            Err(error) => {
+                let (code, reason) = self.told(name, (error.code(), error.to_string()));
+                return reset(send, code, reason);
+            }
         };
         let (reader, writer) = tokio::io::split(connection);
         splice(reader, writer, &mut send, recv)
             .await
             .map_err(ended)?;
         Ok(())
+    }
+
+    /// Tells the owner why a request ended, where the service is to blame. Raw
+    /// bytes that break off are left out: that is how many programs hang up.
+    fn told(&self, name: &ServiceName, (code, reason): Ended) -> Ended {
+        self.failures.tell(name, code, &reason);
+        (code, reason)
     }
 
     fn find(&self, name: &ServiceName, kind: ServiceKind) -> Result<Arc<SharedService>, Ended> {
@@ -316,9 +335,9 @@ fn failed(error: &hyper_util::client::legacy::Error) -> Ended {
         if let Some(error) = error.downcast_ref::<ConnectError>() {
             code = error.code();
         }
-        // The caller's body broke off, which is not the service's fault.
-        if let Some(StreamError::Stopped(why)) = error.downcast_ref::<StreamError>() {
-            code = *why;
+        // The request's body broke off: the service did nothing wrong.
+        if let Some(error) = error.downcast_ref::<StreamError>() {
+            code = error.code();
         }
         reason = format!("{reason}: {error}");
         cause = error.source();

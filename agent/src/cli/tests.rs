@@ -61,6 +61,15 @@ fn help_has_no_full_stops_on_single_sentences() {
     }
 }
 
+#[test]
+fn help_says_which_certificates_cannot_serve() {
+    let help = Cli::try_parse_from(["ginnel", "share", "--help"]).expect_err("help");
+    let help = help.to_string();
+    for word in ["CaUsedAsEndEntity", "CA:FALSE", "--insecure"] {
+        assert!(help.contains(word), "{help}");
+    }
+}
+
 #[tokio::test]
 async fn settings_are_checked_before_anything_starts() {
     let state = tempfile::tempdir().expect("folder");

@@ -9,6 +9,7 @@
 
 mod abuse;
 mod access;
+mod agent_log;
 mod answers;
 mod bodies;
 mod cloud_tunnel;
