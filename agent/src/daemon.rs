@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! run ─ join if asked ─ Daemon::start ─┬─ link keeper ── serves streams
-//!                                      └─ local API ──── gateway
+//!                                      ├─ local API ──── gateway
+//!                                      └─ renewal ────── warns in time
 //! ```
 //!
 //! Stop order: the local API takes no more → streams finish → Goodbye → exit.
@@ -34,6 +35,7 @@ use crate::join::{self, RelayPlace, resolve, unspecified};
 use crate::link::{CurrentLink, Keeper};
 use crate::link_report::Report;
 use crate::local_token::LocalToken;
+use crate::renewal::Renewal;
 use crate::serve::Server;
 use crate::services::Services;
 use crate::status::{LinkStatus, ServiceStatus, Status};
@@ -117,11 +119,14 @@ impl Daemon {
         let tasks = TaskTracker::new();
         let current: CurrentLink = watch::Sender::new(None);
         let gateway = Gateway::new(current.subscribe(), tasks.clone());
+        let renewal = Renewal {
+            device: credentials.leaf().identity.device.clone(),
+            ends_unix_ms: unix_ms(credentials.leaf().not_after),
+        };
         let describe = Describe {
             began: Instant::now(),
-            device: credentials.leaf().identity.device.to_string(),
             relay: place.address.clone(),
-            certificate_ends_unix_ms: unix_ms(credentials.leaf().not_after),
+            renewal: renewal.clone(),
             services: services.clone(),
             report: report.clone(),
         };
@@ -172,6 +177,11 @@ impl Daemon {
             api::serve(listener, Arc::new(context), ended).await;
             ("local API", Ok(()))
         });
+        let ended = stop.clone();
+        parts.spawn(async move {
+            renewal.remind(ended).await;
+            ("renewal", Ok(()))
+        });
         info!(%local, "the local API listens");
         Ok(Self {
             local,
@@ -207,9 +217,8 @@ impl Daemon {
 /// Describes the daemon, for `ginnel status`.
 struct Describe {
     began: Instant,
-    device: String,
     relay: String,
-    certificate_ends_unix_ms: u64,
+    renewal: Renewal,
     services: Services,
     report: Report,
 }
@@ -222,9 +231,10 @@ impl Describe {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_s: self.began.elapsed().as_secs(),
-            device: Some(self.device.clone()),
+            device: Some(self.renewal.device.to_string()),
             relay: Some(self.relay.clone()),
-            certificate_ends_unix_ms: Some(self.certificate_ends_unix_ms),
+            certificate_ends_unix_ms: Some(self.renewal.ends_unix_ms),
+            warning: self.renewal.warning(clock::unix_ms()),
             link,
             services: services
                 .iter()

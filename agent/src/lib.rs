@@ -9,7 +9,7 @@
 //!   tells the owner which service fails.
 //! * [`api`] is what local programs ask, guarded by [`local_token`];
 //!   [`gateway`] is their way out.
-//! * [`join`] gives the device its identity.
+//! * [`join`] gives the device its identity; `renewal` says when it ends.
 //! * [`cli`] is the command line; [`local_client`] is how it asks the daemon
 //!   that [`daemon_file`] finds; [`tcp`] is one of its commands.
 //!
@@ -36,6 +36,7 @@ pub mod local_client;
 pub mod local_token;
 pub mod mistakes;
 pub mod platform;
+mod renewal;
 pub mod serve;
 pub mod services;
 pub mod status;

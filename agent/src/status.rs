@@ -20,6 +20,9 @@ pub struct Status {
     pub relay: Option<String>,
     /// When the certificate ends, milliseconds since 1970.
     pub certificate_ends_unix_ms: Option<u64>,
+    /// What will go wrong soon, and what to do.
+    #[serde(default)]
+    pub warning: Option<String>,
     /// The link to the relay.
     pub link: LinkStatus,
     /// What this device shares.

@@ -345,6 +345,7 @@ fn told_status() -> Status {
         device: Some("alice/box".into()),
         relay: None,
         certificate_ends_unix_ms: None,
+        warning: None,
         link: LinkStatus::default(),
         services: vec![ServiceStatus {
             name: "web".into(),

@@ -10,6 +10,7 @@ use super::services::access;
 use super::table;
 use crate::clock;
 use crate::local_client::{ClientError, LocalClient};
+use crate::renewal;
 use crate::status::{LinkState, LinkStatus, ServiceStatus, Status};
 
 /// Clears the screen and goes to its first line.
@@ -93,7 +94,10 @@ fn write_screen(status: &Status, now_ms: u64, out: &mut dyn Write) -> io::Result
         row("traffic", format!("{sent} sent, {received} received"));
     }
     if let Some(ends) = status.certificate_ends_unix_ms {
-        row("certificate", certificate(ends, now_ms));
+        row("certificate", renewal::end(ends, now_ms));
+    }
+    if let Some(warning) = &status.warning {
+        row("warning", report::take_hints(warning, &mut hints));
     }
     let up = duration(Duration::from_secs(status.uptime_s));
     row(
@@ -149,18 +153,6 @@ fn round_trip(link: &LinkStatus) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-fn certificate(ends_ms: u64, now_ms: u64) -> String {
-    const DAY: u64 = 24 * 60 * 60 * 1000;
-    match ends_ms.checked_sub(now_ms) {
-        Some(left) => match left / DAY {
-            0 => format!("ends in {}", duration(Duration::from_millis(left))),
-            1 => "ends in 1 day".to_owned(),
-            days => format!("ends in {days} days"),
-        },
-        None => "has ended".to_owned(),
-    }
-}
-
 fn service(service: &ServiceStatus) -> [String; 4] {
     [
         service.name.clone(),
@@ -214,6 +206,7 @@ mod tests {
             device: Some("alice/box".into()),
             relay: Some("relay.example:7443".into()),
             certificate_ends_unix_ms: Some(29 * 86_400_000 + 1_000_000),
+            warning: None,
             link: LinkStatus {
                 state: LinkState::Connected,
                 since_unix_ms: 1_000_000 - 192_000,
@@ -248,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_has_not_joined_is_told_how() {
+    fn a_device_in_trouble_is_told_what_to_do() {
         let status = Status {
             version: "0.1.0".into(),
             pid: 7,
@@ -256,6 +249,7 @@ mod tests {
             device: None,
             relay: None,
             certificate_ends_unix_ms: None,
+            warning: None,
             link: LinkStatus::default(),
             services: vec![],
         };
@@ -264,6 +258,15 @@ mod tests {
         refused.link.problem = Some("certificate expired; hint: join again".into());
         let text = screen(&refused);
         assert!(text.contains("problem  certificate expired\n"), "{text}");
+        assert!(text.ends_with("\nhint: join again\n"), "{text}");
+        let mut ending = status.clone();
+        ending.link.state = LinkState::Connected;
+        ending.warning = Some("the certificate ends in 6 days; hint: join again".into());
+        let text = screen(&ending);
+        assert!(
+            text.contains("warning   the certificate ends in 6 days\n"),
+            "{text}"
+        );
         assert!(text.ends_with("\nhint: join again\n"), "{text}");
         let text = screen(&status);
         assert!(text.contains("link    not joined to a relay\n"), "{text}");
@@ -295,9 +298,6 @@ mod tests {
         ] {
             assert_eq!(bytes(count), text);
         }
-        assert_eq!(certificate(0, 1), "has ended");
-        assert_eq!(certificate(3_600_000, 0), "ends in 1h 0m");
-        assert_eq!(certificate(86_400_000, 0), "ends in 1 day");
     }
 
     #[test]

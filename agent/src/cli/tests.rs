@@ -263,6 +263,7 @@ fn told(state: LinkState, asked: u32) -> Status {
         device: None,
         relay: None,
         certificate_ends_unix_ms: None,
+        warning: None,
         link: LinkStatus {
             state,
             ..LinkStatus::default()

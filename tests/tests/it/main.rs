@@ -10,6 +10,7 @@
 mod abuse;
 mod access;
 mod agent_log;
+mod agent_renewal;
 mod answers;
 mod bodies;
 mod cloud_tunnel;
