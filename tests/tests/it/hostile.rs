@@ -264,8 +264,10 @@ async fn thousands_of_streams_harm_nobody() {
         streams.push(stream);
         assert!(streams.len() <= 5000, "there is no limit");
     }
+    // Grown on demand, as far as it goes and no further.
     let granted = usize::try_from(limits::STREAMS_MAX).expect("small");
-    assert!(streams.len() <= granted, "{}", streams.len());
+    let taken = streams.len();
+    assert!((granted / 2..=granted).contains(&taken), "taken={taken}");
     assert_unharmed(&lab).await;
 }
 
