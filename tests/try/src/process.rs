@@ -6,8 +6,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::caller::Caller;
 
 /// Nothing in the story takes this long on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -103,17 +107,21 @@ impl Setup {
 
     /// Waits until the relay says that it is ready.
     pub(crate) async fn ready(&self) -> anyhow::Result<()> {
+        let admin = Caller {
+            port: self.admin,
+            tasks: TaskTracker::new(),
+        };
         let deadline = Instant::now() + PATIENCE;
-        while tokio::net::TcpStream::connect(("127.0.0.1", self.admin))
-            .await
-            .is_err()
-        {
+        loop {
+            let answer = admin.send("localhost", "/ready", Bytes::new(), &[]).await;
+            if answer.is_ok_and(|answer| answer.status() == 200) {
+                return Ok(());
+            }
             if Instant::now() > deadline {
                 bail!("the relay does not start; see {}", self.log("relay.log"));
             }
             sleep(Duration::from_millis(5)).await;
         }
-        Ok(())
     }
 
     fn command(&self, program: &str) -> Command {

@@ -59,7 +59,8 @@ pub(crate) async fn tell(once: bool) -> anyhow::Result<()> {
     }
     let clock = Clock::start();
     setup.ginnel(&["down"]).await?;
-    agent.wait().await?;
+    let status = agent.wait().await?;
+    ensure!(status.success(), "the agent ended badly, {status}");
     end(&mut relay).await?;
     clock.step("ginnel down", "both stopped cleanly");
     Ok(())
@@ -195,8 +196,10 @@ async fn end(relay: &mut Child) -> anyhow::Result<()> {
     #[cfg(unix)]
     if let Some(pid) = relay.id() {
         let mut kill = tokio::process::Command::new("kill");
-        kill.arg(pid.to_string()).status().await?;
-        relay.wait().await?;
+        let told = kill.arg(pid.to_string()).status().await?;
+        ensure!(told.success(), "cannot stop the relay, {told}");
+        let status = relay.wait().await?;
+        ensure!(status.success(), "the relay ended badly, {status}");
         return Ok(());
     }
     relay.kill().await?;
