@@ -25,5 +25,6 @@ pub mod lab;
 pub mod origin;
 pub mod pattern;
 pub mod sim;
+pub mod tls;
 pub mod wait;
 pub mod wire;

@@ -9,6 +9,7 @@ use ginnel_tests::wire::{field, read_head};
 use http::{HeaderValue, Method, Request, Response, Version};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
+use tokio::io::AsyncWriteExt as _;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -257,5 +258,35 @@ async fn one_http_2_connection_carries_many_requests_at_once() {
             text(in_time("an answer", answer).await.expect("an answer")).await,
             format!("{number}")
         );
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_service_may_listen_at_a_unix_socket() {
+    let lab = Lab::start().await;
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let path = folder.path().join("web.sock");
+    let listener = tokio::net::UnixListener::bind(&path).expect("bound");
+    lab.agent
+        .share("web", &format!("unix:{}", path.display()))
+        .await;
+    for version in VERSIONS {
+        let request = lab.request_over(version, "web", "/a?b").body(empty());
+        let answered = lab.caller.send_over(version, request.expect("valid"));
+        let service = async {
+            let (mut stream, _) = in_time("a request", listener.accept())
+                .await
+                .expect("accepted");
+            let seen = read_head(&mut stream).await;
+            assert!(seen.starts_with("GET /a?b HTTP/1.1\r\n"), "{seen}");
+            assert_eq!(field(&seen, "host"), Some("web.localhost"));
+            // Closed then, so that the next request connects too.
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            stream.write_all(answer).await.expect("sent");
+        };
+        let (response, ()) = tokio::join!(answered, service);
+        assert_eq!(response.status(), 200);
+        assert_eq!(text(response).await, "ok");
     }
 }

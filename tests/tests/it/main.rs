@@ -27,6 +27,7 @@ mod layers;
 mod life;
 mod streams;
 mod tcp;
+mod tls;
 mod trailers;
 mod upgrade;
 mod upstream;
