@@ -24,6 +24,8 @@ pub mod device;
 pub mod lab;
 pub mod origin;
 pub mod pattern;
+#[cfg(target_os = "linux")]
+pub mod processes;
 pub mod sim;
 pub mod tls;
 pub mod wait;

@@ -4,7 +4,8 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "tests fail by panicking"
+    clippy::print_stderr,
+    reason = "tests fail by panicking and say what they measured"
 )]
 
 mod abuse;
@@ -25,6 +26,8 @@ mod http;
 mod join;
 mod layers;
 mod life;
+#[cfg(target_os = "linux")]
+mod processes;
 mod streams;
 mod tcp;
 mod tls;
