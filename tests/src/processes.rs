@@ -174,6 +174,17 @@ pub async fn end(process: &mut Child) -> ExitStatus {
         .expect("waited for")
 }
 
+/// The most memory that a process has had so far, in bytes.
+#[must_use]
+pub fn peak_memory(process: &Child) -> u64 {
+    let pid = process.id().expect("it runs");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("a size");
+    kib * 1024
+}
+
 /// What a child process does: a program with its arguments. Does nothing in
 /// any other process.
 pub fn play() -> ExitCode {

@@ -27,6 +27,8 @@ mod join;
 mod layers;
 mod life;
 #[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
 mod processes;
 mod streams;
 mod tcp;

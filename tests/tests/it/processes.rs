@@ -27,7 +27,7 @@ fn child() -> ExitCode {
 }
 
 /// A relay, an agent and a service `web` that answers at once.
-async fn started() -> (Processes, Child, Child, Origin) {
+pub(super) async fn started() -> (Processes, Child, Child, Origin) {
     let processes = Processes::new("processes::child");
     let relay = processes.relay().await;
     let (origin, _) = Origin::canned(OK).await;
