@@ -20,6 +20,7 @@ use ginnel_proto::frame::{self, FrameType};
 use ginnel_proto::id::{DeviceId, DeviceName, Domain, Environment, ServiceName, UserName};
 use ginnel_proto::link::session::DeviceEvent;
 use ginnel_relay::daemon::Daemon as Relay;
+use quinn::crypto::rustls::QuicClientConfig;
 use rustls::ClientConfig;
 use rustls::client::WebPkiServerVerifier;
 
@@ -104,6 +105,16 @@ impl Device {
         })
         .await
         .map(|()| driver)
+    }
+
+    /// Knocks with nothing of ours between the test and QUIC.
+    pub async fn dial_raw(&self) -> quinn::Connection {
+        let tls = QuicClientConfig::try_from(self.tls.clone()).expect("TLS 1.3");
+        let config = quinn::ClientConfig::new(Arc::new(tls));
+        let endpoint = quinn::Endpoint::client(([127, 0, 0, 1], 0).into()).expect("socket");
+        let dialled = endpoint.connect_with(config, self.relay, self.domain.as_str());
+        let dialled = in_time("a handshake", dialled.expect("valid")).await;
+        dialled.expect("a handshake")
     }
 
     /// Links up and shares one public service, which the test then plays by

@@ -297,8 +297,17 @@ pub async fn start_agent(
 
 /// Starts an agent that has joined before.
 pub async fn restart_agent(state: &std::path::Path) -> Agent {
+    restart_agent_with(state, |_| {}).await
+}
+
+/// As [`restart_agent`], with changes to the agent's configuration.
+pub async fn restart_agent_with(
+    state: &std::path::Path,
+    change: impl FnOnce(&mut AgentConfig),
+) -> Agent {
     let mut config = AgentConfig::new(state);
     config.local = ([127, 0, 0, 1], 0).into();
+    change(&mut config);
     Agent::start(&config).await.expect("the agent starts")
 }
 

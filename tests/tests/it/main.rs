@@ -26,6 +26,7 @@ mod http;
 mod join;
 mod layers;
 mod life;
+mod limits;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(target_os = "linux")]
