@@ -12,6 +12,7 @@ use ginnel_certs::join_code::JoinCode;
 use ginnel_certs::pin::SpkiPin;
 use ginnel_certs::private_file;
 use ginnel_link::endpoint::Dialer;
+use ginnel_link::error::LinkError;
 use ginnel_link::link::Priority;
 use ginnel_link::network::Network;
 use ginnel_link::transport::TransportSettings;
@@ -130,7 +131,7 @@ async fn ask(code: &JoinCode, request: &JoinRequest) -> anyhow::Result<JoinAnswe
     let link = dialer
         .connect(address, "ginnel-relay", tls)
         .await
-        .with_context(|| format!("cannot reach the relay, address={}", code.address()))?;
+        .map_err(|error| unreached(error, code.address()))?;
     let mut stream = link.open(Priority::Control).await?;
     stream
         .send
@@ -142,6 +143,18 @@ async fn ask(code: &JoinCode, request: &JoinRequest) -> anyhow::Result<JoinAnswe
     link.close(Code::Done, "");
     dialer.wait_idle().await;
     Ok(answer)
+}
+
+/// Why the relay of a join code was not reached.
+fn unreached(error: LinkError, address: &str) -> anyhow::Error {
+    let what = if matches!(error, LinkError::Refused { .. }) {
+        "this is not the relay that made the join code; ask its operator for a new one"
+    } else if matches!(error, LinkError::TimedOut) {
+        "no answer; is the relay running, and does the network let UDP through?"
+    } else {
+        "cannot reach the relay"
+    };
+    anyhow::Error::new(error).context(format!("{what}, address={address}"))
 }
 
 /// The machine's name, as far as it can name a device.

@@ -11,7 +11,7 @@ use ginnel_proto::code::Code;
 use ginnel_proto::control::{Address, Welcome};
 use ginnel_proto::id::ServiceName;
 use ginnel_proto::link::heartbeat::HeartbeatStats;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::link::is_refusal;
 use crate::status::{LinkState, LinkStatus};
@@ -121,7 +121,14 @@ impl Report {
         if refused {
             warn!(problem, ?wait, "the relay refuses this device");
         } else {
-            info!(problem, failures, ?wait, "no link to the relay");
+            // An outage may be long: a line for the first, then ever fewer.
+            match failures {
+                0..=3 => info!(problem, failures, ?wait, "no link to the relay"),
+                _ if failures.is_power_of_two() => {
+                    info!(problem, failures, ?wait, "still no link to the relay");
+                }
+                _ => debug!(problem, failures, ?wait, "still no link to the relay"),
+            }
         }
         let mut inner = self.lock();
         let state = if refused {
@@ -194,9 +201,12 @@ fn explain(failure: &LinkError) -> String {
     let hint = failure
         .code()
         .and_then(|code| HINTS.iter().find(|(known, _)| *known == code));
-    match hint {
-        Some((_, hint)) => (*hint).to_owned(),
-        None => failure.to_string(),
+    match (hint, failure) {
+        (Some((_, hint)), _) => (*hint).to_owned(),
+        (None, LinkError::TimedOut) => {
+            "no answer from the relay; is it running, and does the network let UDP through?".into()
+        }
+        (None, _) => failure.to_string(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ginnel_certs::private_file::create_dir_private;
+use ginnel_proto::control::ServiceKind;
 use ginnel_proto::id::ServiceName;
 use tokio::time::Instant;
 
@@ -29,7 +30,12 @@ pub(super) async fn share(
 ) -> anyhow::Result<()> {
     let service = SharedService::new(name.clone(), spec)?;
     let access = access(spec.public);
+    let is_tcp = service.target.kind() == ServiceKind::Tcp;
     match LocalClient::find(state).await {
+        Ok(client) if is_tcp => {
+            client.share(&name, &service.spec()).await?;
+            writeln!(out, "Shared {name} ({access})")?;
+        }
         Ok(client) => {
             client.share(&name, &service.spec()).await?;
             match wait_for_address(&client, &name).await? {
@@ -47,7 +53,12 @@ pub(super) async fn share(
         }
         Err(error) => return Err(error.into()),
     }
-    if !spec.public {
+    if is_tcp {
+        writeln!(
+            out,
+            "hint: from another device of yours: ginnel tcp {name} --listen 127.0.0.1:PORT"
+        )?;
+    } else if !spec.public {
         writeln!(
             out,
             "hint: callers need an API key; --public lets everyone in"

@@ -4,6 +4,7 @@ use ginnel_proto::PayloadError;
 use ginnel_proto::code::Code;
 use ginnel_proto::frame::FrameError;
 use ginnel_proto::link::session::Violation;
+use quinn_proto::TransportErrorCode;
 
 /// Why a link could not be opened, or ended.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -29,6 +30,9 @@ pub enum LinkError {
     /// Nothing was heard from the other side for too long.
     #[error("no answer from the other side")]
     TimedOut,
+    /// The relay takes no new links for now.
+    #[error("the relay lets nobody in now: it is stopping or has too much to do")]
+    NotNow,
     /// The other side restarted and no longer knows the link.
     #[error("the other side restarted")]
     Reset,
@@ -56,6 +60,7 @@ impl LinkError {
             Self::ClosedHere
             | Self::Refused { .. }
             | Self::TimedOut
+            | Self::NotNow
             | Self::Reset
             | Self::Violation(_)
             | Self::Transport(_) => None,
@@ -71,6 +76,11 @@ impl From<quinn::ConnectionError> for LinkError {
                 code: Code::from_number(close.error_code.into_inner()),
                 reason: String::from_utf8_lossy(&close.reason).into_owned(),
             },
+            E::ConnectionClosed(close)
+                if close.error_code == TransportErrorCode::CONNECTION_REFUSED =>
+            {
+                Self::NotNow
+            }
             E::ConnectionClosed(close) => match alert(u64::from(close.error_code)) {
                 Some(alert) => Self::Refused {
                     reason: format!("the other side says: {}", alert_text(alert)),

@@ -89,7 +89,10 @@ async fn a_relay_that_is_not_the_codes_is_not_told_the_secret() {
         .expect("code")
         .to_string();
     let refusal = refusal(&state(&lab, "new"), &code, name("new")).await;
-    assert!(refusal.contains("cannot reach the relay"), "{refusal}");
+    assert!(
+        refusal.contains("not the relay that made the join code"),
+        "{refusal}"
+    );
     assert_eq!(lab.relay.relay.metrics.joins_refused.get(), 0);
 }
 
