@@ -1,25 +1,35 @@
 //! What passes through is not kept: memory while large bodies stream.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ginnel_proto::limits::STREAM_WINDOW;
 use ginnel_tests::caller::Caller;
-use ginnel_tests::origin::Origin;
+use ginnel_tests::origin::{ManualOrigin, Origin};
 use ginnel_tests::pattern::Pattern;
 use ginnel_tests::processes::peak_memory;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Child;
 
 use crate::processes::started;
 
 const MIB: u64 = 1 << 20;
 
 /// What passes through, each way.
-const LARGE: u64 = 1024 * MIB;
+const LARGE: u64 = 512 * MIB;
 
 /// What a process may need for it beyond what it had.
 const GROWTH: u64 = 32 * MIB;
+
+/// Callers that do not read what they asked for.
+const STALLED: u64 = 16;
+
+/// What the relay may keep for each of them: a stream's window and what is
+/// being read and written.
+const EACH: u64 = STREAM_WINDOW as u64 + MIB;
 
 /// A body's length, without keeping it.
 async fn length(body: Incoming) -> u64 {
@@ -71,16 +81,44 @@ async fn large_bodies_are_not_kept() {
         began.elapsed()
     );
 
-    for (name, process, before) in [("relay", &relay, before[0]), ("agent", &agent, before[1])] {
-        let peak = peak_memory(process);
-        eprintln!(
-            "{name}: {} MiB before, {} MiB at most",
-            before / MIB,
-            peak / MIB
-        );
-        assert!(
-            peak < before + GROWTH,
-            "{name}: {before} before, {peak} at most"
-        );
+    assert_grown_less(&relay, before[0], GROWTH, "relay");
+    assert_grown_less(&agent, before[1], GROWTH, "agent");
+}
+
+fn assert_grown_less(process: &Child, before: u64, allowed: u64, name: &str) {
+    let peak = peak_memory(process);
+    let (before, peak) = (before / MIB, peak / MIB);
+    eprintln!("{name}: {before} MiB before, {peak} MiB at most");
+    assert!(
+        peak < before + allowed / MIB,
+        "{name}: {before}, then {peak}"
+    );
+}
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_has_little_kept_for_it() {
+    let (processes, relay, agent, _origin) = started().await;
+    let origin = ManualOrigin::bind().await;
+    processes.share("large", &origin.target()).await;
+    let caller = Caller::new(processes.public);
+    let before = [peak_memory(&relay), peak_memory(&agent)];
+    let mut stalled = Vec::new();
+    for _ in 0..STALLED {
+        let ask = "GET / HTTP/1.1\r\nHost: large.localhost\r\n\r\n";
+        let caller = caller.say(ask).await;
+        let (mut service, _) = origin.request().await;
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+        service.write_all(head).await.expect("sent");
+        let zeros = vec![0; 256 * 1024];
+        let mut taken = 0;
+        let patience = Duration::from_millis(200);
+        while let Ok(count) = tokio::time::timeout(patience, service.write(&zeros)).await {
+            taken += count.expect("open");
+            assert!(taken < 64 << 20, "taken without being read: {taken}");
+        }
+        stalled.push((caller, service));
     }
+    assert_grown_less(&relay, before[0], STALLED * EACH, "relay");
+    assert_grown_less(&agent, before[1], GROWTH, "agent");
+    processes.until_served("web").await;
 }
