@@ -27,9 +27,9 @@ const GROWTH: u64 = 32 * MIB;
 /// Callers that do not read what they asked for.
 const STALLED: u64 = 16;
 
-/// What the relay may keep for each of them: a stream's window and what is
-/// being read and written.
-const EACH: u64 = STREAM_WINDOW as u64 + MIB;
+/// What the relay may keep for each of them: a stream's window, and as much
+/// again for packets that came in pieces or twice.
+const EACH: u64 = 2 * STREAM_WINDOW as u64;
 
 /// A body's length, without keeping it.
 async fn length(body: Incoming) -> u64 {
