@@ -285,9 +285,15 @@ impl LocalClient {
     }
 
     fn failed(&self, source: impl Into<BoxError>) -> ClientError {
+        let source = source.into();
+        let kind = source.downcast_ref::<io::Error>().map(io::Error::kind);
+        // It still has its lock, and its requests get to finish.
+        if kind == Some(io::ErrorKind::ConnectionRefused) {
+            return ClientError::NotListening;
+        }
         ClientError::Failed {
             pid: self.daemon.pid,
-            source: source.into(),
+            source,
         }
     }
 }

@@ -25,7 +25,11 @@ pub(super) async fn down(state: &Path, out: &mut dyn Write) -> anyhow::Result<()
         }
         Err(error) => return Err(error.into()),
     };
-    client.stop().await?;
+    match client.stop().await {
+        // It has been told already.
+        Ok(()) | Err(ClientError::NotListening) => {}
+        Err(error) => return Err(error.into()),
+    }
     let stopped = tokio::time::timeout(STOP_TIMEOUT, async {
         while is_running(state)? {
             tokio::time::sleep(LOOK_EVERY).await;

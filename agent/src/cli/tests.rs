@@ -182,6 +182,30 @@ async fn down_waits_until_the_daemon_is_gone() {
     assert_eq!(say(&daemon.state, "down").await, "ginnel is not running\n");
 }
 
+/// Its requests get to finish; meanwhile it listens no more.
+#[tokio::test]
+async fn a_daemon_that_is_stopping_is_told_from_a_broken_one() {
+    let state = tempfile::tempdir().expect("folder");
+    let lock = DaemonLock::take(state.path()).await.expect("free");
+    LocalToken::open(state.path()).expect("made");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let local = listener.local_addr().expect("bound");
+    lock.announce(&DaemonFile { pid: 7, local })
+        .expect("written");
+    drop(listener);
+    let told = run_in(&state, "services").await.expect_err("no answer");
+    assert!(
+        told.to_string().contains("starting or stopping"),
+        "{told:#}"
+    );
+    let mut ending = JoinSet::new();
+    ending.spawn(async move {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        drop(lock);
+    });
+    assert_eq!(say(&state, "down").await, "Stopped ginnel\n");
+}
+
 #[tokio::test]
 async fn completions_and_manuals_are_made() {
     let dir = tempfile::tempdir().expect("folder");
