@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use ginnel_proto::id::DeviceName;
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::Flags;
+use crate::registry::usage::{Amount, Direction, UsageEvent};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,4 +87,43 @@ async fn there_is_one_relay_for_each_state_folder() {
     daemon.stop(Duration::ZERO).await.expect("stops");
     let next = start(&state).await;
     next.stop(Duration::ZERO).await.expect("stops");
+}
+
+/// What could not be written is written later.
+#[tokio::test]
+async fn usage_outlives_a_registry_that_is_busy() {
+    let folder = TempDir::new().expect("a folder");
+    let state = folder.path().join("state");
+    let daemon = start(&state).await;
+    let user = UserName::parse("dev").expect("valid");
+    let now_ms = daemon.relay.now_ms();
+    let other = rusqlite::Connection::open(state.join("relay.db")).expect("opens");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    daemon.relay.used(UsageEvent {
+        id: "one".into(),
+        user: user.clone(),
+        device: DeviceName::parse("laptop").expect("valid"),
+        direction: Direction::Upstream(UpstreamName::parse("cloud").expect("valid")),
+        model: None,
+        amount: Amount {
+            requests: 1,
+            ..Amount::default()
+        },
+        at_ms: now_ms,
+    });
+    daemon.relay.write_down().await;
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    let recorded = async {
+        loop {
+            daemon.relay.write_down().await;
+            let summary = daemon.relay.registry.usage_summary(0).await;
+            if let Some(row) = summary.expect("read").first() {
+                return row.amount.requests;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let requests = timeout(PATIENCE, recorded).await.expect("written");
+    assert_eq!(requests, 1);
+    daemon.stop(Duration::ZERO).await.expect("stops");
 }
