@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ginnel_agent::status::LinkState;
+use ginnel_proto::limits::IDLE_TIMEOUT;
 use ginnel_relay::links::{Connected, RETIRE_TIMEOUT};
 
 use super::device::Device;
@@ -24,6 +25,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A link that has ended may stay in `Links`, and one without streams beside
 /// its successor, until their tasks have run.
 const ENDED_MAX: Duration = Duration::from_millis(100);
+
+/// How long an agent may believe in a link whose relay is gone: what it sends
+/// again keeps it waiting, at ever longer intervals.
+const BELIEVED_MAX: Duration = IDLE_TIMEOUT.saturating_mul(3);
 
 /// Broken rules reported of one world, at most.
 const VIOLATIONS_MAX: usize = 20;
@@ -38,11 +43,13 @@ pub(super) struct Watch {
 #[derive(Debug, Default)]
 struct Seen {
     looked_at: Option<Duration>,
-    /// Which relay process it was.
+    /// Which relay process it was, and since when.
     relay: usize,
+    relay_since: Duration,
     /// Its links that have not ended.
     live: Vec<Arc<Connected>>,
-    /// The numbers of all links it has ever had, and the one before it.
+    /// The numbers of all links it has ever had, and those before it whose
+    /// links an agent may still believe in.
     known: BTreeSet<u64>,
     known_before: BTreeSet<u64>,
     /// When those were first seen that have ended and are in `Links`.
@@ -98,8 +105,14 @@ impl Watch {
 
     fn look_at_relay(&self, seen: &mut Seen, now: Duration, relay: &RelayProcess) {
         if seen.relay != relay.number {
+            // A relay may be so short-lived that a device noticed nothing.
+            if now > seen.relay_since + BELIEVED_MAX {
+                seen.known_before.clear();
+            }
+            let known = std::mem::take(&mut seen.known);
+            seen.known_before.extend(known);
             seen.relay = relay.number;
-            seen.known_before = std::mem::take(&mut seen.known);
+            seen.relay_since = now;
             seen.live.clear();
             seen.ended.clear();
             seen.replaced.clear();
