@@ -103,6 +103,12 @@ impl Watch {
         }
     }
 
+    /// Looks at a relay for the last time: its Welcome may be on its way to a
+    /// device, with no packet since.
+    pub(super) fn remember(&self, now: Duration, relay: &RelayProcess) {
+        self.look_at_relay(&mut lock(&self.seen), now, relay);
+    }
+
     fn look_at_relay(&self, seen: &mut Seen, now: Duration, relay: &RelayProcess) {
         if seen.relay != relay.number {
             // A relay may be so short-lived that a device noticed nothing.

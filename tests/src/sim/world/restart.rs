@@ -44,8 +44,12 @@ impl World {
 
     /// The process is gone, and its socket with it.
     pub(in crate::sim) fn crash_relay(&self) {
+        let relay = lock(&self.shared.relay).take();
+        if let Some(relay) = &relay {
+            self.shared.watch.remember(self.now(), relay);
+        }
         self.net().kill(Host(0));
-        let Some(relay) = lock(&self.shared.relay).take() else {
+        let Some(relay) = relay else {
             return;
         };
         let world = self.clone();
