@@ -56,8 +56,8 @@ impl RelayPlace {
     }
 }
 
-/// Joins the relay that the code is for, under `name` or the name in the
-/// invitation, and stores the identity in `state`. Returns who the device is
+/// Joins the relay that the code is for, under `name`, the name in the
+/// invitation or, at a new relay, the machine's; and stores the identity in `state`. Returns who the device is
 /// now: `USER/DEVICE`.
 ///
 /// # Errors
@@ -67,12 +67,16 @@ pub async fn join(state: &Path, code: &str, name: Option<DeviceName>) -> anyhow:
     let code: JoinCode = code.parse()?;
     private_file::create_dir_private(state)?;
     let key = DeviceKey::generate()?;
+    // A device that is known to this relay would get a second name there, and
+    // its services other addresses: it must be named, here or in the code.
+    let known = Credentials::load(state)
+        .is_ok_and(|known| SpkiPin::of(known.authority()).is_ok_and(|pin| pin == code.pin()));
     let request = JoinRequest {
         code_id: code.id().to_owned(),
         secret: Bytes::copy_from_slice(code.secret_bytes()),
         certificate_request: key.certificate_request()?.into(),
         device: name,
-        fallback: host_name(),
+        fallback: if known { None } else { host_name() },
     };
     let answer = timeout(TIMEOUT, ask(&code, &request))
         .await
@@ -162,7 +166,8 @@ fn host_name() -> Option<DeviceName> {
     let name = node_name()?;
     let first = name.split('.').next()?.to_ascii_lowercase();
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    let name: String = first.chars().map(allowed).take(63).collect();
+    // Two less than a name may have: the relay may add "-2".
+    let name: String = first.chars().map(allowed).take(61).collect();
     DeviceName::parse(name.trim_matches('-')).ok()
 }
 

@@ -21,6 +21,10 @@ use crate::relay::{CERTIFICATE_LIFETIME, Relay, unix_ms};
 /// The whole exchange must be over by then.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How many names to try for a device that insists on none. Who has more
+/// machines of one name is asked to choose.
+const NUMBERED_MAX: u32 = 9;
+
 /// Answers the one request of a join connection, and closes it.
 pub async fn answer(relay: &Arc<Relay>, link: &Link) {
     match timeout(TIMEOUT, exchange(relay, link)).await {
@@ -72,13 +76,24 @@ async fn enrol(relay: &Arc<Relay>, request: JoinRequest) -> Result<JoinAnswer, S
         public_key_hash,
     };
     let csr = request.certificate_request;
-    let redeemed = match redeem(relay, claim.clone(), csr.clone()).await {
-        Err(RedeemError::NameMissing) if request.fallback.is_some() => {
-            let device = request.fallback;
-            redeem(relay, Claim { device, ..claim }, csr).await
+    let mut redeemed = redeem(relay, claim.clone(), csr.clone()).await;
+    if let (Err(RedeemError::NameMissing), Some(fallback)) = (&redeemed, &request.fallback) {
+        for name in numbered(fallback) {
+            let device = Some(name);
+            redeemed = redeem(
+                relay,
+                Claim {
+                    device,
+                    ..claim.clone()
+                },
+                csr.clone(),
+            )
+            .await;
+            if !is_name_refused(&redeemed) {
+                break;
+            }
         }
-        redeemed => redeemed,
-    };
+    }
     let redeemed = redeemed.map_err(|error| error.to_string())?;
     info!(device = %redeemed.device, "device joined");
     relay.joined.notify_one();
@@ -87,6 +102,25 @@ async fn enrol(relay: &Arc<Relay>, request: JoinRequest) -> Result<JoinAnswer, S
         authority: relay.authority.certificate().to_vec().into(),
         domain: relay.domain.clone(),
     })
+}
+
+/// `laptop`, then `laptop-2` and so on: many machines have the name that
+/// their system came with.
+fn numbered(name: &DeviceName) -> impl Iterator<Item = DeviceName> {
+    (1..=NUMBERED_MAX).filter_map(move |number| match number {
+        1 => Some(name.clone()),
+        // A name near the limit has no room for a number.
+        number => DeviceName::parse(&format!("{name}-{number}")).ok(),
+    })
+}
+
+fn is_name_refused(redeemed: &Result<Redeemed, RedeemError>) -> bool {
+    matches!(
+        redeemed,
+        Err(RedeemError::NameInUse { .. }
+            | RedeemError::NameTaken { .. }
+            | RedeemError::Revoked { .. })
+    )
 }
 
 async fn redeem(relay: &Arc<Relay>, claim: Claim, csr: Bytes) -> Result<Redeemed, RedeemError> {

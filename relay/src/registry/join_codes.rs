@@ -116,7 +116,7 @@ fn check_invitation(invitation: &Invitation, now_ms: i64) -> Result<i64> {
 fn refused_invitation(refusal: RedeemError) -> Error {
     let kind = match refusal {
         RedeemError::Registry(error) => return error,
-        RedeemError::NameTaken { .. } => ErrorKind::Conflict,
+        RedeemError::NameTaken { .. } | RedeemError::NameInUse { .. } => ErrorKind::Conflict,
         RedeemError::Revoked { .. } => ErrorKind::Denied,
         RedeemError::Unknown
         | RedeemError::Expired

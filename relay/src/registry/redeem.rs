@@ -65,13 +65,27 @@ pub enum RedeemError {
     #[error("join code has been used")]
     Used,
     /// Neither the code nor the device names the device.
-    #[error("join code names no device, ask for a name")]
+    #[error(
+        "the join code is for no device in particular, choose a name: ginnel join CODE --name NAME"
+    )]
     NameMissing,
     /// The code is for another device name.
     #[error("join code is for another device name, device={bound}")]
     NameBound {
         /// The name that the code is for.
         bound: DeviceName,
+    },
+    /// The user has a device of this name, and the code is not for it.
+    #[error(
+        "{user} has a device of this name already, device={device}; choose another name, \
+         or for this very device use a code from: \
+         ginnel-relay invite --user {user} --device {device}"
+    )]
+    NameInUse {
+        /// Whose it is.
+        user: UserName,
+        /// The name.
+        device: DeviceName,
     },
     /// Another user has a device of this name.
     #[error("device name is taken, device={device}")]
@@ -99,8 +113,9 @@ impl Registry {
     /// `issue` makes the certificate; it runs inside the transaction, at most
     /// once, and only for a claim that will be granted. The same key may repeat
     /// its claim for ten minutes and gets the same certificate, so that a lost
-    /// answer is not a lost device. A device that joins again under its name
-    /// replaces its old certificate, which is refused from then on.
+    /// answer is not a lost device. A code for a device that exists replaces
+    /// its certificate; the old one is refused from then on. A code that is
+    /// for no device in particular never replaces one.
     ///
     /// # Errors
     /// [`RedeemError`] says why not.
@@ -158,7 +173,16 @@ fn redeem(
     if code.expires_at_ms <= now_ms {
         return Err(RedeemError::Expired);
     }
-    let name = choose_name(code.device, claim.device.as_ref())?;
+    let name = match choose_name(code.device, claim.device.as_ref())? {
+        Name::Invited(name) => name,
+        Name::Chosen(name) if is_own(connection, &name, &code.user)? => {
+            return Err(RedeemError::NameInUse {
+                user: code.user,
+                device: name,
+            });
+        }
+        Name::Chosen(name) => name,
+    };
     check_name(connection, &name, &code.user)?;
 
     let issued = issue(&code.user, &name).map_err(RedeemError::NotIssued)?;
@@ -228,17 +252,31 @@ fn repeat(
     })
 }
 
+/// A device's name, by who chose it.
+enum Name {
+    /// The relay's operator, who may mean a device that exists.
+    Invited(DeviceName),
+    /// The device, which can only be new.
+    Chosen(DeviceName),
+}
+
 /// The code's name wins; a device may repeat it but not ask for another.
 fn choose_name(
     bound: Option<DeviceName>,
     wanted: Option<&DeviceName>,
-) -> Result<DeviceName, RedeemError> {
+) -> Result<Name, RedeemError> {
     match (bound, wanted) {
         (Some(bound), Some(wanted)) if bound != *wanted => Err(RedeemError::NameBound { bound }),
-        (Some(bound), _) => Ok(bound),
-        (None, Some(wanted)) => Ok(wanted.clone()),
+        (Some(bound), _) => Ok(Name::Invited(bound)),
+        (None, Some(wanted)) => Ok(Name::Chosen(wanted.clone())),
         (None, None) => Err(RedeemError::NameMissing),
     }
+}
+
+/// Whether the user has a device of this name that is not revoked.
+fn is_own(connection: &Connection, name: &DeviceName, user: &UserName) -> Result<bool, Error> {
+    let row = devices::find(connection, name)?;
+    Ok(row.is_some_and(|row| row.id.user == *user && row.revoked_at_ms.is_none()))
 }
 
 /// Whether the user may have a device of this name: new or already theirs.

@@ -115,6 +115,57 @@ async fn another_users_device_name_is_taken() {
     assert!(refusal.contains("taken"), "{refusal}");
 }
 
+#[tokio::test]
+async fn a_device_is_not_replaced_by_another_that_chose_its_name() {
+    let lab = Lab::start().await;
+    let code = invite(&lab.relay, "alice").await;
+    let refusal = refusal(&state(&lab, "new"), &code, name("laptop")).await;
+    assert!(
+        refusal.contains("ginnel-relay invite --user alice --device laptop"),
+        "{refusal}"
+    );
+    // The code is still good for another name.
+    let joined = join(&state(&lab, "new"), &code, name("other")).await;
+    assert_eq!(joined.expect("joins"), "alice/other");
+    assert_eq!(lab.agent.daemon.report.status().connects, 1);
+}
+
+/// Many machines have the name that their system came with.
+#[tokio::test]
+async fn machines_of_one_name_are_numbered() {
+    let lab = Lab::start().await;
+    let mut first = None;
+    for number in 1..=9 {
+        let code = invite(&lab.relay, "alice").await;
+        let joined = join(&state(&lab, &number.to_string()), &code, None).await;
+        let joined = joined.expect("joins");
+        let first = first.get_or_insert_with(|| joined.clone());
+        let expected = match number {
+            1 => first.clone(),
+            number => format!("{first}-{number}"),
+        };
+        assert_eq!(joined, expected);
+    }
+    let code = invite(&lab.relay, "alice").await;
+    let refusal = refusal(&state(&lab, "10"), &code, None).await;
+    assert!(refusal.contains("choose another name"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_device_does_not_get_a_second_name_by_accident() {
+    let lab = Lab::start().await;
+    let code = invite(&lab.relay, "alice").await;
+    let again = join(&lab.agent.state, &code, None).await;
+    let error = format!("{:#}", again.expect_err("refused"));
+    assert!(error.contains("choose a name"), "{error}");
+    let kept = Credentials::load(&lab.agent.state).expect("kept");
+    assert_eq!(kept.leaf().identity.device.to_string(), "alice/laptop");
+    // At another relay it is new.
+    let elsewhere = Lab::start().await;
+    let code = invite(&elsewhere.relay, "alice").await;
+    join(&lab.agent.state, &code, None).await.expect("joins");
+}
+
 /// Runs an agent on a state folder until the relay has refused it.
 async fn refused_agent(state: &Path) -> LinkStatus {
     let agent = restart_agent(state).await;
@@ -219,8 +270,8 @@ async fn joining_again_makes_the_older_certificate_stale() {
     let lab = Lab::start().await;
     let older = state(&lab, "older");
     for state in [&older, &state(&lab, "newer")] {
-        let code = invite(&lab.relay, "alice").await;
-        join(state, &code, name("phone")).await.expect("joins");
+        let code = invite_with(&lab.relay, "alice", Some("phone"), HOUR).await;
+        join(state, &code, None).await.expect("joins");
     }
     let status = refused_agent(&older).await;
     let problem = status.problem.expect("told");

@@ -126,6 +126,35 @@ async fn the_codes_name_wins() {
 }
 
 #[tokio::test]
+async fn only_a_code_for_a_device_replaces_it() {
+    let registry = open_memory().await;
+    join(&registry, "alice", "laptop", "code", 1).await;
+    for (name, code) in [(None, "open"), (Some("laptop"), "bound")] {
+        registry
+            .invite(invitation("alice", name, code), NOW)
+            .await
+            .expect("invited");
+    }
+    let chosen = redeem(&registry, "open", Some("laptop"), 2, NOW).await;
+    assert!(
+        matches!(&chosen, Err(RedeemError::NameInUse { user, device })
+            if user.as_str() == "alice" && device.as_str() == "laptop"),
+        "{chosen:?}"
+    );
+    let row = registry.device(&device("laptop")).await.expect("read");
+    assert_eq!(row.expect("exists").serial, serial(1));
+
+    redeem(&registry, "bound", None, 3, NOW)
+        .await
+        .expect("meant");
+    let row = registry.device(&device("laptop")).await.expect("read");
+    assert_eq!(row.expect("exists").serial, serial(3));
+    redeem(&registry, "open", Some("desktop"), 2, NOW)
+        .await
+        .expect("the refusal consumed nothing");
+}
+
+#[tokio::test]
 async fn a_name_belongs_to_its_first_user() {
     let registry = open_memory().await;
     registry
