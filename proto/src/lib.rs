@@ -35,6 +35,7 @@ pub mod code;
 pub mod control;
 pub mod datagram;
 pub mod frame;
+pub mod hop;
 pub mod http;
 pub mod id;
 pub mod join;

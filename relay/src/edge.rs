@@ -7,7 +7,9 @@
 pub mod accept;
 pub mod access;
 pub mod answer;
+mod chunks;
 pub mod guard;
+mod head;
 pub mod listen;
 pub mod patient;
 pub mod proxy;

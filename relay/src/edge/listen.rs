@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ginnel_proto::http::Hop;
+use ginnel_proto::hop::Hop;
 use http::uri::Scheme;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};

@@ -10,19 +10,14 @@
 //!
 //! Pure: bytes in, verdict out. [`guard`](super::guard) does the I/O.
 
-use http::uri::Authority;
-
-/// Longest request line, in bytes (RFC 9112 §3 recommends at least 8,000).
-const REQUEST_LINE_MAX: usize = 16 * 1024;
+use super::chunks::{Chunks, Next};
+use super::head::{Follows, judge};
 
 /// Longest head that is looked at, in bytes. hyper refuses longer ones.
 pub const HEAD_MAX: usize = 128 * 1024;
 
 /// Most header lines. hyper refuses more.
 pub const HEADERS_MAX: usize = 100;
-
-/// Longest chunk-size line with extensions, and longest trailer section.
-const CHUNK_LINE_MAX: usize = 4 * 1024;
 
 /// What an HTTP/2 connection begins with (RFC 9113 §3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,32 +39,16 @@ enum State {
     Head,
     /// Inside a body of known length.
     Body { remaining: u64 },
-    /// In a chunk-size line; `digits` were read, `seen` bytes in all.
-    ChunkSize {
-        size: u64,
-        digits: u8,
-        seen: usize,
-        part: ChunkPart,
-    },
+    /// Between the data of chunks.
+    Chunks(Chunks),
     /// Inside a chunk's data.
     ChunkData { remaining: u64 },
-    /// In the line end after a chunk's data; `cr` was read.
-    ChunkEnd { cr: bool },
-    /// In the trailer section: `line` bytes of this line, `seen` in all.
-    Trailers { line: usize, cr: bool, seen: usize },
     /// An upgrade was asked for: what follows depends on the answer.
     Parked,
     /// Not HTTP/1, or no longer.
     Raw,
     /// Nothing more is let through.
     Poisoned,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ChunkPart {
-    Digits,
-    Extension,
-    Cr,
 }
 
 /// What became of the bytes scanned.
@@ -115,15 +94,18 @@ impl Scanner {
                 State::ChunkData { remaining } => {
                     let (taken, left) = take(remaining, rest.len());
                     self.state = match left {
-                        0 => State::ChunkEnd { cr: false },
+                        0 => State::Chunks(Chunks::after_data()),
                         remaining => State::ChunkData { remaining },
                     };
                     Ok(taken)
                 }
-                State::ChunkSize { .. } | State::ChunkEnd { .. } | State::Trailers { .. } => {
+                State::Chunks(chunks) => {
                     let byte = rest.first().copied().unwrap_or_default();
-                    match self.chunk_byte(byte) {
-                        Ok(()) => Ok(1),
+                    match chunks.byte(byte) {
+                        Ok(next) => {
+                            self.state = State::after_chunk_byte(next);
+                            Ok(1)
+                        }
                         Err(reason) => Err((1, reason)),
                     }
                 }
@@ -169,7 +151,6 @@ impl Scanner {
         let mut begin = 0;
         for newline in memchr::memchr_iter(b'\n', bytes) {
             let line_end = newline + 1;
-            let already = self.head.len();
             self.head
                 .extend_from_slice(bytes.get(begin..line_end).unwrap_or_default());
             begin = line_end;
@@ -189,12 +170,15 @@ impl Scanner {
             if self.head.len() > HEAD_MAX {
                 return Err((line_end, "head is too large"));
             }
-            let line_start = self.line_start(already);
+            let line_start = self.line_start();
             if self.head.get(line_start..) == Some(b"\r\n") {
                 self.first = false;
-                let next = judge(&self.head);
+                let follows = judge(&self.head);
                 self.head.clear();
-                self.state = next.map_err(|reason| (line_end, reason))?;
+                self.state = match follows {
+                    Ok(follows) => State::after_head(follows),
+                    Err(reason) => return Err((line_end, reason)),
+                };
                 self.unanswered += 1;
                 return Ok(line_end);
             }
@@ -207,118 +191,31 @@ impl Scanner {
         Ok(bytes.len())
     }
 
-    /// Where the line that just ended began. All before `already` is in the
-    /// head since before, so the line may begin there.
-    fn line_start(&self, already: usize) -> usize {
+    /// Where the line that just ended began.
+    fn line_start(&self) -> usize {
         let before = self.head.len().saturating_sub(2);
         let head = self.head.get(..before).unwrap_or_default();
-        debug_assert!(already <= self.head.len(), "the head only grows");
         memchr::memrchr(b'\n', head).map_or(0, |at| at + 1)
     }
+}
 
-    fn chunk_byte(&mut self, byte: u8) -> Result<(), &'static str> {
-        self.state = match self.state {
-            State::ChunkSize {
-                size,
-                digits,
-                seen,
-                part,
-            } => {
-                if seen > CHUNK_LINE_MAX {
-                    return Err("chunk-size line is too long");
-                }
-                let seen = seen + 1;
-                match (part, byte) {
-                    (ChunkPart::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
-                        if digits == 15 {
-                            return Err("chunk size is too large");
-                        }
-                        let digit = char::from(byte).to_digit(16).unwrap_or_default();
-                        let size = size * 16 + u64::from(digit);
-                        State::ChunkSize {
-                            size,
-                            digits: digits + 1,
-                            seen,
-                            part,
-                        }
-                    }
-                    (ChunkPart::Digits, _) if digits == 0 => return Err("chunk size is missing"),
-                    (ChunkPart::Digits, b';') => State::ChunkSize {
-                        size,
-                        digits,
-                        seen,
-                        part: ChunkPart::Extension,
-                    },
-                    (ChunkPart::Digits | ChunkPart::Extension, b'\r') => State::ChunkSize {
-                        size,
-                        digits,
-                        seen,
-                        part: ChunkPart::Cr,
-                    },
-                    (ChunkPart::Extension, b'\n' | 0) => {
-                        return Err("chunk extension is not valid");
-                    }
-                    (ChunkPart::Extension, _) => State::ChunkSize {
-                        size,
-                        digits,
-                        seen,
-                        part,
-                    },
-                    (ChunkPart::Cr, b'\n') if size == 0 => State::Trailers {
-                        line: 0,
-                        cr: false,
-                        seen: 0,
-                    },
-                    (ChunkPart::Cr, b'\n') => State::ChunkData { remaining: size },
-                    (ChunkPart::Digits | ChunkPart::Cr, _) => {
-                        return Err("chunk size is not valid");
-                    }
-                }
-            }
-            State::ChunkEnd { cr } => match (cr, byte) {
-                (false, b'\r') => State::ChunkEnd { cr: true },
-                (true, b'\n') => State::ChunkSize {
-                    size: 0,
-                    digits: 0,
-                    seen: 0,
-                    part: ChunkPart::Digits,
-                },
-                _ => return Err("chunk does not end with CRLF"),
-            },
-            State::Trailers { line, cr, seen } => {
-                if seen > CHUNK_LINE_MAX {
-                    return Err("trailers are too long");
-                }
-                let seen = seen + 1;
-                match (cr, byte) {
-                    (true, b'\n') if line == 0 => State::Head,
-                    (true, b'\n') => State::Trailers {
-                        line: 0,
-                        cr: false,
-                        seen,
-                    },
-                    (false, b'\r') => State::Trailers {
-                        line,
-                        cr: true,
-                        seen,
-                    },
-                    (true, _) | (false, b'\n' | 0) => return Err("trailer line is not valid"),
-                    (false, b' ' | b'\t') if line == 0 => return Err("trailer line is folded"),
-                    (false, _) => State::Trailers {
-                        line: line + 1,
-                        cr,
-                        seen,
-                    },
-                }
-            }
-            state @ (State::Head
-            | State::Body { .. }
-            | State::ChunkData { .. }
-            | State::Parked
-            | State::Raw
-            | State::Poisoned) => state,
-        };
-        Ok(())
+impl State {
+    fn after_head(follows: Follows) -> Self {
+        match follows {
+            Follows::Request => Self::Head,
+            Follows::Body(remaining) => Self::Body { remaining },
+            Follows::Chunks => Self::Chunks(Chunks::start()),
+            Follows::Upgrade => Self::Parked,
+            Follows::Unread => Self::Raw,
+        }
+    }
+
+    fn after_chunk_byte(next: Next) -> Self {
+        match next {
+            Next::Framing(chunks) => Self::Chunks(chunks),
+            Next::Data(remaining) => Self::ChunkData { remaining },
+            Next::Done => Self::Head,
+        }
     }
 }
 
@@ -328,125 +225,11 @@ fn take(remaining: u64, available: usize) -> (usize, u64) {
     (taken, remaining - taken as u64)
 }
 
-/// Decides what follows a head.
-fn judge(head: &[u8]) -> Result<State, &'static str> {
-    if memchr::memmem::find(head, b"\n ").is_some() || memchr::memmem::find(head, b"\n\t").is_some()
-    {
-        return Err("a header line is folded");
-    }
-    if memchr::memchr(b'\n', head).is_some_and(|end| end > REQUEST_LINE_MAX) {
-        return Err("request line is too long");
-    }
-    let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut lines);
-    match request.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err("head is not complete"),
-        // hyper says 431 for these and 400 for the others; let it.
-        Err(httparse::Error::TooManyHeaders) => return Ok(State::Raw),
-        Err(_) => return Err("head is not valid"),
-    }
-    let named = |name: &'static str| {
-        request
-            .headers
-            .iter()
-            .filter(move |line| line.name.eq_ignore_ascii_case(name))
-            .map(|line| line.value)
-    };
-    check_host(
-        request.version == Some(1),
-        request.path.unwrap_or_default(),
-        named("host"),
-    )?;
-
-    let length = content_length(named("content-length"))?;
-    let mut codings = named("transfer-encoding");
-    let chunked = match (codings.next(), codings.next()) {
-        (None, _) => false,
-        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => true,
-        _ => return Err("transfer-encoding is not exactly chunked"),
-    };
-    if chunked && length.is_some() {
-        return Err("both content-length and transfer-encoding");
-    }
-    if chunked && request.version != Some(1) {
-        return Err("transfer-encoding in HTTP/1.0");
-    }
-    let upgrade = named("upgrade").next().is_some();
-    match (chunked, length) {
-        (true, _) => Ok(State::ChunkSize {
-            size: 0,
-            digits: 0,
-            seen: 0,
-            part: ChunkPart::Digits,
-        }),
-        (false, Some(remaining @ 1..)) => Ok(State::Body { remaining }),
-        (false, Some(0) | None) if upgrade => Ok(State::Parked),
-        (false, Some(0) | None) => Ok(State::Head),
-    }
-}
-
-/// Exactly one Host in HTTP/1.1 (RFC 9112 §3.2), a valid one, and the same as
-/// in an absolute request target.
-fn check_host<'a>(
-    required: bool,
-    target: &str,
-    mut hosts: impl Iterator<Item = &'a [u8]>,
-) -> Result<(), &'static str> {
-    let (host, more) = (hosts.next(), hosts.next());
-    if more.is_some() {
-        return Err("more than one host");
-    }
-    let Some(host) = host else {
-        return if required {
-            Err("host is missing")
-        } else {
-            Ok(())
-        };
-    };
-    if host.contains(&b'@') {
-        return Err("host is not valid");
-    }
-    let host = Authority::try_from(host).map_err(|_| "host is not valid")?;
-    let (_, port) = host.as_str().split_at(host.host().len());
-    if port.len() > 1 && host.port_u16().is_none() {
-        return Err("host is not valid");
-    }
-    if let Some((_, after)) = target.split_once("://")
-        && !target.starts_with('/')
-    {
-        let end = after.find(['/', '?']).unwrap_or(after.len());
-        let named = after.get(..end).unwrap_or_default();
-        if !named.eq_ignore_ascii_case(host.as_str()) {
-            return Err("host differs from the request target");
-        }
-    }
-    Ok(())
-}
-
-/// At most one Content-Length, of digits only (RFC 9112 §6.3).
-fn content_length<'a>(
-    mut values: impl Iterator<Item = &'a [u8]>,
-) -> Result<Option<u64>, &'static str> {
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    if values.next().is_some() {
-        return Err("more than one content-length");
-    }
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err("content-length is not a number");
-    }
-    std::str::from_utf8(value)
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .map(Some)
-        .ok_or("content-length is too large")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::chunks::CHUNK_LINE_MAX;
+    use crate::edge::head::REQUEST_LINE_MAX;
     use proptest::prelude::*;
 
     fn verdict(wire: &str) -> Verdict {

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use ginnel_proto::http::Hop;
+use ginnel_proto::hop::Hop;
 use ginnel_proto::id::DeviceName;
 use ginnel_relay::edge::answer::{AnswerBody, REASON};
 use ginnel_relay::edge::proxy::{Caller, forward};
