@@ -6,10 +6,8 @@
 //! says.
 
 pub mod argument;
-pub mod report;
 
 mod down;
-mod log;
 mod services;
 mod share;
 mod status;
@@ -22,15 +20,17 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use ginnel_daemon::environment::Environment;
+use ginnel_daemon::log::{self, LogFormat};
+use ginnel_daemon::report::{self, Style};
 use ginnel_proto::id::{DeviceName, ServiceName};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, Environment, Flags, LogFormat};
+use crate::config::{self, Config, Flags};
 use crate::daemon_file::is_running;
 use crate::services::spec::ServiceSpec;
 use crate::{daemon, join, tcp};
 use argument::{JoinText, RemoteService};
-use report::Style;
 
 /// Joins this device to a relay: its services can be called from anywhere, and
 /// its apps call cloud APIs without keeping their keys.
@@ -179,7 +179,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     let done = execute(cli, &environment, &mut io::stdout()).await;
     match done {
         Ok(code) => code,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if report::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let text = report::render(&error, Style::of_stderr(&environment));
             // Nobody is left to tell if this fails.
@@ -311,12 +311,6 @@ fn man(dir: Option<&Path>, out: &mut dyn Write) -> io::Result<()> {
         }
         None => clap_mangen::Man::new(Cli::command()).render(out),
     }
-}
-
-/// Whether the reader of our output went away, which is no error of ours.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<io::Error>();
-    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -14,17 +14,18 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use ginnel_daemon::environment::{Environment, set};
+use ginnel_daemon::log::{self, LogFormat};
+use ginnel_daemon::mistakes::Mistakes;
+use ginnel_daemon::state_dir;
+use ginnel_daemon::toml_file::TomlFile;
 use ginnel_link::transport::Congestion;
 use ginnel_proto::limits::STREAMS_MAX;
 use toml::de::DeValue;
-use tracing_subscriber::EnvFilter;
-
-use crate::mistakes::{Mistakes, TomlFile};
 
 /// The settings' file in the state folder.
 pub const FILE_NAME: &str = "config.toml";
@@ -40,7 +41,7 @@ pub struct Config {
     pub state: PathBuf,
     /// Where the local API and gateway listen: a loopback address.
     pub local: SocketAddr,
-    /// Which events are logged, in the form of [`EnvFilter`].
+    /// Which events are logged, in the form of [`log::filter`].
     pub log: String,
     /// What log lines look like.
     pub log_format: LogFormat,
@@ -48,16 +49,6 @@ pub struct Config {
     pub congestion: Congestion,
     /// Requests worked on at once for the relay; more are refused.
     pub max_requests: usize,
-}
-
-/// What log lines look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// Settings as a person gave them on the command line.
@@ -76,9 +67,6 @@ pub struct Flags {
     /// `--max-requests`.
     pub max_requests: Option<String>,
 }
-
-/// Looks up an environment variable: [`std::env::var_os`], or a test's own.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 impl Config {
     /// A state folder with every setting at its default.
@@ -112,12 +100,14 @@ impl Config {
             local: places
                 .find("local", &flags.local, local)
                 .unwrap_or(default.local),
-            log: places.find("log", &flags.log, log).unwrap_or(default.log),
+            log: places
+                .find("log", &flags.log, log::filter)
+                .unwrap_or(default.log),
             log_format: places
-                .find("log_format", &flags.log_format, log_format)
+                .find("log_format", &flags.log_format, str::parse)
                 .unwrap_or_default(),
             congestion: places
-                .find("congestion", &flags.congestion, congestion)
+                .find("congestion", &flags.congestion, str::parse)
                 .unwrap_or_default(),
             max_requests: places
                 .find("max_requests", &flags.max_requests, max_requests)
@@ -133,33 +123,9 @@ impl Config {
 /// # Errors
 /// The platform's place is not known: there is no home folder.
 pub fn state_dir(flag: Option<&Path>, environment: Environment<'_>) -> Result<PathBuf, Mistakes> {
-    let set = |name: &str| environment(name).filter(|value| !value.is_empty());
-    let chosen = flag
-        .map(Path::to_owned)
-        .or_else(|| set("GINNEL_STATE").map(PathBuf::from))
-        .or_else(|| platform_dir(&|name| set(name).map(PathBuf::from)));
-    let mut mistakes = Mistakes::default();
-    let Some(chosen) = chosen else {
-        mistakes.add("state", "no home folder is known; hint: give --state DIR");
-        return Err(mistakes);
-    };
-    std::path::absolute(&chosen).map_err(|error| {
-        mistakes.add("state", error);
-        mistakes
-    })
-}
-
-fn platform_dir(set: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    if cfg!(windows) {
-        return Some(set("LOCALAPPDATA")?.join("ginnel"));
-    }
-    if cfg!(target_os = "macos") {
-        return Some(set("HOME")?.join("Library/Application Support/ginnel"));
-    }
-    // The XDG base directory specification ignores paths that are relative.
-    let base = set("XDG_STATE_HOME").filter(|path| path.is_absolute());
-    let base = base.or_else(|| Some(set("HOME")?.join(".local/state")))?;
-    Some(base.join("ginnel"))
+    let chosen = flag.map(Path::to_owned);
+    let chosen = chosen.or_else(|| set(environment, "GINNEL_STATE").map(PathBuf::from));
+    state_dir::find(chosen, "ginnel", environment)
 }
 
 /// The places where settings are, and what was wrong in them.
@@ -221,8 +187,7 @@ impl<'a> Places<'a> {
             check(&format_args!("{place}: {key}"), &text);
         }
         let name = format!("GINNEL_{}", key.to_uppercase());
-        let set = (self.environment)(&name).filter(|value| !value.is_empty());
-        if let Some(value) = set {
+        if let Some(value) = set(self.environment, &name) {
             check(&name, &value.to_string_lossy());
         }
         if let Some(text) = flag {
@@ -252,29 +217,6 @@ fn local(text: &str) -> Result<SocketAddr, String> {
         ));
     }
     Ok(address)
-}
-
-fn log(text: &str) -> Result<String, String> {
-    match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("is not a log filter, value={text:?}: {error}")),
-    }
-}
-
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("is neither text nor json, value={text:?}")),
-    }
-}
-
-fn congestion(text: &str) -> Result<Congestion, String> {
-    match text {
-        "cubic" => Ok(Congestion::Cubic),
-        "bbr" => Ok(Congestion::Bbr),
-        _ => Err(format!("is neither cubic nor bbr, value={text:?}")),
-    }
 }
 
 /// More than a link has streams would be a setting without effect.

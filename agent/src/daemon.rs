@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use ginnel_certs::device::Credentials;
+use ginnel_daemon::signal;
 use ginnel_link::driver::WallClock;
 use ginnel_link::network::Network;
 use ginnel_link::transport::TransportSettings;
@@ -76,10 +77,10 @@ pub async fn run(config: Config, code: Option<String>) -> anyhow::Result<()> {
 /// Cancels `stop` when the process is told to stop, and returns when it is
 /// told again.
 pub(crate) async fn signalled_twice(stop: &CancellationToken) {
-    signal().await;
+    signal::stop().await;
     info!("stopping; once more to stop at once");
     stop.cancel();
-    signal().await;
+    signal::stop().await;
 }
 
 /// A running daemon.
@@ -283,22 +284,4 @@ fn relay_state(state: &Path) -> Option<PathBuf> {
 fn unix_ms(time: std::time::SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Ctrl-C, or on Unix a SIGTERM.
-async fn signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
-    }
 }

@@ -34,7 +34,6 @@ pub mod link_report;
 pub mod local;
 pub mod local_client;
 pub mod local_token;
-pub mod mistakes;
 pub mod platform;
 mod renewal;
 pub mod serve;

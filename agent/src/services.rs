@@ -20,7 +20,7 @@ use ginnel_proto::id::ServiceName;
 use ginnel_proto::limits::SERVICES_MAX;
 use tokio::sync::watch;
 
-use crate::mistakes::Mistakes;
+use ginnel_daemon::mistakes::Mistakes;
 use spec::SharedService;
 
 /// The list's file in the state folder.

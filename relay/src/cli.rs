@@ -11,9 +11,7 @@ pub mod init;
 pub mod invite;
 pub mod key;
 pub mod live;
-pub mod log;
 pub mod opened;
-pub mod report;
 pub mod shell;
 pub mod table;
 pub mod usage;
@@ -32,8 +30,12 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
+use ginnel_daemon::environment::Environment;
+use ginnel_daemon::log;
+use ginnel_daemon::report::{self, Style};
+
 use crate::config::place::RelayPlace;
-use crate::config::{Config, Environment, Flags};
+use crate::config::{Config, Flags};
 use crate::daemon;
 use crate::relay::unix_ms;
 
@@ -119,7 +121,8 @@ pub fn main() -> ExitCode {
         Err(error) if report::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // There is nowhere left to say that this failed.
-            let _ = write!(terminal.notes, "{}", report::report(&error));
+            let text = report::render(&error, Style::of_stderr(&environment));
+            let _ = terminal.notes.write_all(text.as_bytes());
             ExitCode::FAILURE
         }
     }
@@ -128,7 +131,7 @@ pub fn main() -> ExitCode {
 /// Runs one command.
 ///
 /// # Errors
-/// What went wrong, for [`report::report`].
+/// What went wrong, for [`report::render`].
 pub fn run(
     cli: Cli,
     environment: Environment<'_>,
@@ -137,8 +140,8 @@ pub fn run(
     let flags = cli.flags();
     let find = || RelayPlace::find(&flags, environment);
     match cli.command {
-        Command::Dev(_) => run_relay(Config::dev(&flags, environment)?),
-        Command::Serve => run_relay(Config::serve(&flags, environment)?),
+        Command::Dev(_) => run_relay(Config::dev(&flags, environment)?, environment),
+        Command::Serve => run_relay(Config::serve(&flags, environment)?, environment),
         Command::Init(args) => init::run(&args, &flags, environment, terminal),
         Command::Invite(args) => block_on(invite::run(&find()?, args, terminal)),
         Command::Devices(command) => block_on(devices::run(&find()?, command, terminal)),
@@ -180,8 +183,8 @@ impl std::fmt::Debug for Terminal<'_> {
     }
 }
 
-fn run_relay(config: Config) -> anyhow::Result<()> {
-    log::start(&config)?;
+fn run_relay(config: Config, environment: Environment<'_>) -> anyhow::Result<()> {
+    log::start(&config.log, config.log_format, environment);
     block_on(daemon::run(config))
 }
 

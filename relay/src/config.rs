@@ -9,7 +9,6 @@
 //! Credentials of upstreams never stand in the file: it names the variable or
 //! the file that holds each.
 
-pub mod mistakes;
 pub mod parse;
 pub mod place;
 pub mod upstream;
@@ -19,15 +18,16 @@ pub(crate) mod places;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ginnel_daemon::environment::Environment;
+use ginnel_daemon::log::{self, LogFormat};
+use ginnel_daemon::mistakes::Mistakes;
 use ginnel_link::transport::Congestion;
 use ginnel_proto::id::{self, DeviceName, Domain, ServiceName, UpstreamName};
 
-use self::mistakes::Mistakes;
 use self::parse::{BaseUrl, HostPort};
 use self::places::Places;
 use self::upstream::UpstreamConfig;
@@ -74,7 +74,7 @@ pub struct Config {
     /// How long requests may take to finish at a stop.
     pub grace: Duration,
     /// Which events are logged, in the form of
-    /// [`EnvFilter`](tracing_subscriber::EnvFilter).
+    /// [`log::filter`].
     pub log: String,
     /// What log lines look like.
     pub log_format: LogFormat,
@@ -146,16 +146,6 @@ pub struct TcpPort {
     pub service: ServiceName,
 }
 
-/// What log lines look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Settings as a person gave them on the command line.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
@@ -170,9 +160,6 @@ pub struct Flags {
     /// `--admin`.
     pub admin: Option<String>,
 }
-
-/// Looks up an environment variable: [`std::env::var_os`], or a test's own.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 impl Config {
     /// The settings of a relay for one person's machine.
@@ -254,10 +241,10 @@ impl Config {
             upstreams: upstream::read(&mut places, purpose),
             grace: places.find("grace", None, parse::seconds).unwrap_or(GRACE),
             log: places
-                .find("log", None, parse::log)
+                .find("log", None, log::filter)
                 .unwrap_or_else(|| "info".to_owned()),
             log_format: places
-                .find("log_format", None, parse::log_format)
+                .find("log_format", None, str::parse)
                 .unwrap_or_default(),
             domain,
         };
@@ -288,7 +275,7 @@ fn read_link(mode: Mode, places: &mut Places<'_>, flags: &Flags) -> LinkConfig {
             .unwrap_or(default),
         advertise: places.find("link.advertise", None, str::parse),
         congestion: places
-            .find("link.congestion", None, parse::congestion)
+            .find("link.congestion", None, str::parse)
             .unwrap_or_default(),
     }
 }

@@ -22,6 +22,7 @@ use anyhow::{Context as _, anyhow, bail};
 use ginnel_certs::authority::Authority;
 use ginnel_certs::join_code::JoinCode;
 use ginnel_certs::private_file;
+use ginnel_daemon::signal;
 use ginnel_link::endpoint::Listener;
 use ginnel_link::network::Network;
 use ginnel_link::transport::TransportSettings;
@@ -77,7 +78,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let grace = config.grace;
     let mut daemon = Daemon::start(config).await?;
     let failed = tokio::select! {
-        () = signal() => {
+        () = signal::stop() => {
             info!("stopping; once more to stop at once");
             None
         }
@@ -85,7 +86,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     };
     tokio::select! {
         result = daemon.stop(grace) => result?,
-        () = signal() => bail!("stopped at once"),
+        () = signal::stop() => bail!("stopped at once"),
     }
     failed.map_or(Ok(()), Err)
 }
@@ -387,24 +388,6 @@ async fn dev_invitation(relay: &Relay, advertise: &str, file: &Path) -> anyhow::
     relay.registry.invite(invitation, relay.now_ms()).await?;
     private_file::write(file, code.to_string().as_bytes())?;
     Ok(())
-}
-
-/// Ctrl-C, or on Unix a SIGTERM.
-async fn signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
-    }
 }
 
 #[cfg(test)]

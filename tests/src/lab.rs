@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 use tempfile::TempDir;
 
 use crate::caller::Caller;
+use crate::origin::ManualOrigin;
 use crate::wait::{in_time, until, until_true};
 
 /// A relay with one agent, `laptop` of user `alice`.
@@ -53,6 +54,15 @@ impl Lab {
     /// Starts a relay and an agent, and waits until they are connected.
     pub async fn start() -> Self {
         Self::start_with(|_| {}).await
+    }
+
+    /// As [`Lab::start`]; the agent shares a service as `web`, which the test
+    /// plays itself.
+    pub async fn by_hand() -> (Self, ManualOrigin) {
+        let lab = Self::start().await;
+        let origin = ManualOrigin::bind().await;
+        lab.agent.share("web", &origin.target()).await;
+        (lab, origin)
     }
 
     /// As [`Lab::start`], with a configuration file for the relay, which may

@@ -10,8 +10,8 @@ use http_body_util::{BodyExt as _, Full};
 use serde::{Deserialize, Serialize};
 
 use crate::local_token::Refusal;
-use crate::mistakes::Mistakes;
 use crate::services::ServicesError;
+use ginnel_daemon::mistakes::Mistakes;
 
 /// Why a body broke off.
 pub type BoxError = Box<dyn Error + Send + Sync>;

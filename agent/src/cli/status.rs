@@ -5,13 +5,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::report;
 use super::services::access;
 use super::table;
 use crate::clock;
 use crate::local_client::{ClientError, LocalClient};
 use crate::renewal;
 use crate::status::{LinkState, LinkStatus, ServiceStatus, Status};
+use ginnel_daemon::report;
 
 /// Clears the screen and goes to its first line.
 const CLEAR: &str = "\u{1b}[2J\u{1b}[H";

@@ -18,7 +18,8 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::spec::{ServiceSpec, SharedService};
 use super::{List, ServicesError};
-use crate::mistakes::{Mistakes, TomlFile};
+use ginnel_daemon::mistakes::Mistakes;
+use ginnel_daemon::toml_file::TomlFile;
 
 const HEAD: &str = "\
 # What this device shares. Written by `ginnel share` and `ginnel unshare`;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{Reach, check_address};
 use super::target::{Host, Target};
-use crate::mistakes::Mistakes;
+use ginnel_daemon::mistakes::Mistakes;
 
 /// A local target that this device exposes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Every timer and limit of QUIC, set on purpose.
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,18 @@ pub enum Congestion {
     Cubic,
     /// quinn's BBR, version 1.
     Bbr,
+}
+
+impl FromStr for Congestion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "cubic" => Ok(Self::Cubic),
+            "bbr" => Ok(Self::Bbr),
+            _ => Err(format!("is neither cubic nor bbr, value={text:?}")),
+        }
+    }
 }
 
 /// What may be chosen about the transport.

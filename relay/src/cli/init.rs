@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use ginnel_daemon::environment::Environment;
 use ginnel_proto::id::{Domain, Environment as Stage};
 
 use super::Terminal;
 use crate::config::places::state_dir;
-use crate::config::{Environment, FILE_NAME, Flags};
+use crate::config::{FILE_NAME, Flags};
 use crate::state::State;
 
 /// What `init` is told.

@@ -480,7 +480,7 @@ impl Case {
     fn refused(&self, command: &str) -> String {
         let (result, written) = self.run(command);
         assert_eq!(written.out, "", "{command}");
-        report::report(&result.expect_err(command))
+        report::render(&result.expect_err(command), Style::plain())
     }
 
     fn with_registry<T>(&self, work: impl AsyncFnOnce(crate::registry::Registry) -> T) -> T {

@@ -5,13 +5,9 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ginnel_link::transport::Congestion;
 use ginnel_proto::id::Domain;
 use http::Uri;
 use http::uri::Authority;
-use tracing_subscriber::EnvFilter;
-
-use super::LogFormat;
 
 /// The longest address that join codes carry, in bytes.
 const HOST_PORT_MAX: usize = ginnel_certs::join_code::ADDRESS_MAX;
@@ -130,29 +126,6 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         _ => Err(format!(
             "is not a number of seconds from 0 to {GRACE_MAX_S}, value={text:?}"
         )),
-    }
-}
-
-pub(super) fn congestion(text: &str) -> Result<Congestion, String> {
-    match text {
-        "cubic" => Ok(Congestion::Cubic),
-        "bbr" => Ok(Congestion::Bbr),
-        _ => Err(format!("is neither cubic nor bbr, value={text:?}")),
-    }
-}
-
-pub(super) fn log(text: &str) -> Result<String, String> {
-    match EnvFilter::builder().parse(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("is not a log filter, value={text:?}: {error}")),
-    }
-}
-
-pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err(format!("is neither text nor json, value={text:?}")),
     }
 }
 

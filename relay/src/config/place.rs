@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ginnel_daemon::environment::Environment;
+use ginnel_daemon::mistakes::Mistakes;
 use ginnel_proto::id::Domain;
 
-use super::mistakes::Mistakes;
 use super::places::Places;
-use super::{Config, Environment, Flags, Mode, Purpose};
+use super::{Config, Flags, Mode, Purpose};
 
 /// Where a relay is, for commands that are not the relay itself.
 ///

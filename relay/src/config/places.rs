@@ -5,11 +5,14 @@ use std::ffi::OsString;
 use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
+use ginnel_daemon::environment::{self, Environment};
+use ginnel_daemon::mistakes::Mistakes;
+use ginnel_daemon::state_dir;
+use ginnel_daemon::toml_file::TomlFile;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistakes::{Mistakes, TomlFile};
-use super::{Environment, FILE_NAME, Flags};
+use super::{FILE_NAME, Flags};
 
 /// Flag, environment and file, and the mistakes found so far.
 pub(super) struct Places<'a> {
@@ -183,7 +186,7 @@ impl<'a> Places<'a> {
 
     /// The variable's text, by its own full name.
     pub(super) fn variable(&self, name: &str) -> Option<OsString> {
-        (self.environment)(name).filter(|value| !value.is_empty())
+        environment::set(self.environment, name)
     }
 
     /// What is left in the file is nobody's key.
@@ -256,7 +259,7 @@ impl<'a> Places<'a> {
             (Some(named), None, None) => named,
             _ => state_dir(flags, self.environment)?,
         };
-        absolute(&state)
+        state_dir::absolute(&state)
     }
 }
 
@@ -275,41 +278,9 @@ impl fmt::Debug for Places<'_> {
 /// # Errors
 /// The platform's place is not known: there is no home folder.
 pub(crate) fn state_dir(flags: &Flags, environment: Environment<'_>) -> Result<PathBuf, Mistakes> {
-    let chosen = flags
-        .state
-        .clone()
-        .or_else(|| set(environment, "STATE").map(PathBuf::from))
-        .or_else(|| platform_dir(environment));
-    let Some(chosen) = chosen else {
-        let mut mistakes = Mistakes::default();
-        mistakes.add("state", "no home folder is known; hint: give --state DIR");
-        return Err(mistakes);
-    };
-    absolute(&chosen)
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Mistakes> {
-    std::path::absolute(path).map_err(|error| {
-        let mut mistakes = Mistakes::default();
-        mistakes.add("state", error);
-        mistakes
-    })
-}
-
-fn platform_dir(environment: Environment<'_>) -> Option<PathBuf> {
-    let set = |name: &str| environment(name).filter(|value| !value.is_empty());
-    if cfg!(windows) {
-        return Some(PathBuf::from(set("LOCALAPPDATA")?).join("ginnel-relay"));
-    }
-    if cfg!(target_os = "macos") {
-        let home = PathBuf::from(set("HOME")?);
-        return Some(home.join("Library/Application Support/ginnel-relay"));
-    }
-    // The XDG base directory specification ignores paths that are relative.
-    let base = set("XDG_STATE_HOME").map(PathBuf::from);
-    let base = base.filter(|path| path.is_absolute());
-    let base = base.or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/state")))?;
-    Some(base.join("ginnel-relay"))
+    let chosen = flags.state.clone();
+    let chosen = chosen.or_else(|| set(environment, "STATE").map(PathBuf::from));
+    state_dir::find(chosen, "ginnel-relay", environment)
 }
 
 fn is_known_table(table: &str) -> bool {
@@ -329,5 +300,5 @@ fn variable(key: &str) -> String {
 }
 
 fn set(environment: Environment<'_>, name: &str) -> Option<OsString> {
-    environment(&format!("{PREFIX}{name}")).filter(|value| !value.is_empty())
+    environment::set(environment, &format!("{PREFIX}{name}"))
 }

@@ -1,5 +1,6 @@
 //! Settings from all places, right and wrong.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::place::RelayPlace;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ginnel_tests::lab::Lab;
-use ginnel_tests::origin::{Heads, ManualOrigin, Origin};
+use ginnel_tests::origin::{Heads, Origin};
 use ginnel_tests::wait::{promptly, until_true};
 use ginnel_tests::wire::{field, read_all, read_head};
 use tokio::io::AsyncWriteExt as _;
@@ -116,9 +116,7 @@ async fn bad_request_lines_are_400_and_go_no_further() {
 
 #[tokio::test]
 async fn chunks_that_could_be_read_in_two_ways_never_look_whole() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     for body in [
         "x\r\nhello\r\n0\r\n\r\n",
         "-5\r\nhello\r\n0\r\n\r\n",

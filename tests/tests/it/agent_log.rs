@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use ginnel_agent::services::spec::ServiceSpec;
 use ginnel_tests::caller::text;
 use ginnel_tests::lab::Lab;
-use ginnel_tests::origin::{ManualOrigin, Origin};
+use ginnel_tests::origin::Origin;
 use ginnel_tests::wait::in_time;
 use ginnel_tests::wire::read_bytes;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -78,9 +78,7 @@ async fn a_service_that_cannot_be_reached_is_told_once() {
 #[tokio::test]
 async fn a_caller_who_leaves_is_no_failure_of_the_service() {
     let (log, _guard) = Log::start();
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let head = "POST / HTTP/1.1\r\nhost: web.localhost\r\ncontent-length: 9\r\n\r\nhalf";
     let caller = lab.caller.say(head).await;
     let (mut stream, _) = origin.request().await;

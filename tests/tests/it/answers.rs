@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ginnel_tests::caller::{VERSIONS, body, text};
 use ginnel_tests::lab::Lab;
-use ginnel_tests::origin::{ManualOrigin, Origin};
+use ginnel_tests::origin::Origin;
 use ginnel_tests::wire::{field, fields, read_bytes, read_head};
 use http::{HeaderValue, Version};
 use http_body_util::Empty;
@@ -15,9 +15,7 @@ fn empty() -> Empty<Bytes> {
 
 #[tokio::test]
 async fn bodiless_answers_keep_their_fields_and_the_connection() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.connect().await;
     let mut service = None;
     for (method, answer, length) in [
@@ -75,9 +73,7 @@ async fn bodiless_answers_pass_over_http_2() {
 
 #[tokio::test]
 async fn ranges_are_the_services_business() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let head = "GET / HTTP/1.1\r\nHost: web.localhost\r\nRange: bytes=2-4,-1\r\n\
                 If-Range: \"e\"\r\nAccept-Encoding: gzip;q=0.5\r\n\r\n";
     let mut caller = lab.caller.say(head).await;

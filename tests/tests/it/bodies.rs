@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ginnel_tests::caller::{VERSIONS, text};
 use ginnel_tests::lab::Lab;
-use ginnel_tests::origin::{ManualOrigin, Origin};
+use ginnel_tests::origin::Origin;
 use ginnel_tests::pattern::{Pattern, check};
 use ginnel_tests::wait::in_time;
 use ginnel_tests::wire::{field, read_bytes, read_head};
@@ -102,9 +102,7 @@ async fn large_uploads_arrive_whole() {
 
 #[tokio::test]
 async fn empty_bodies_stay_empty() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.connect().await;
     let mut service = None;
     for (framing, body, answer) in [
@@ -179,9 +177,7 @@ async fn read_some(stream: &mut TcpStream, count: usize) {
 
 #[tokio::test]
 async fn a_caller_that_does_not_read_stops_the_service() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     lab.agent.share("other", "demo").await;
     let mut caller = lab
         .caller
@@ -200,9 +196,7 @@ async fn a_caller_that_does_not_read_stops_the_service() {
 
 #[tokio::test]
 async fn a_service_that_does_not_read_stops_the_caller() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     lab.agent.share("other", "demo").await;
     let head = "POST / HTTP/1.1\r\nHost: web.localhost\r\nContent-Length: 1000000000000\r\n\r\n";
     let mut caller = lab.caller.say(head).await;
@@ -235,9 +229,7 @@ async fn twenty_stalled_answers_do_not_hold_up_another() {
 
 #[tokio::test]
 async fn an_answer_may_come_before_the_whole_upload() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     for version in VERSIONS {
         let (feed, body) = channel_body();
         let request = lab
@@ -298,9 +290,7 @@ async fn both_bodies_flow_at_the_same_time() {
 
 #[tokio::test]
 async fn a_truncated_answer_never_looks_whole() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     for (framing, begun) in [
         ("Content-Length: 10", "short"),
         ("Transfer-Encoding: chunked", "5\r\nshort\r\n"),
@@ -330,9 +320,7 @@ async fn a_truncated_answer_never_looks_whole() {
 
 #[tokio::test]
 async fn an_aborted_upload_never_looks_whole() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     for sent in [
         "Content-Length: 10\r\n\r\nshort",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n",
@@ -349,9 +337,7 @@ async fn an_aborted_upload_never_looks_whole() {
 
 #[tokio::test]
 async fn an_aborted_upload_over_http_2_never_looks_whole() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let (feed, body) = channel_body();
     let request = lab
         .request_over(Version::HTTP_2, "web", "/")

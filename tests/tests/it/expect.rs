@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ginnel_tests::caller::VERSIONS;
 use ginnel_tests::lab::Lab;
-use ginnel_tests::origin::{ManualOrigin, Origin};
+use ginnel_tests::origin::Origin;
 use ginnel_tests::wire::{field, read_all, read_bytes, read_head};
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: web.localhost\r\nExpect: 100-continue\r\n\
                     Content-Length: 5\r\n\r\n";
@@ -17,9 +18,7 @@ const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
 #[tokio::test]
 async fn the_body_is_asked_for_when_the_service_asks() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     lab.agent.share("other", "demo").await;
     let mut caller = lab.caller.say(HEAD).await;
     let (mut service, seen) = origin.request().await;
@@ -36,21 +35,24 @@ async fn the_body_is_asked_for_when_the_service_asks() {
 
     service.write_all(CONTINUE.as_bytes()).await.expect("sent");
     assert_eq!(read_head(&mut caller).await, CONTINUE);
+    hello_is_answered(&mut caller, &mut service).await;
+}
+
+/// The five bytes of the body come through, and their answer back.
+async fn hello_is_answered(caller: &mut TcpStream, service: &mut TcpStream) {
     caller.write_all(b"hello").await.expect("sent");
-    assert_eq!(read_bytes(&mut service, 5).await, b"hello");
+    assert_eq!(read_bytes(service, 5).await, b"hello");
     service
         .write_all(NO_CONTENT.as_bytes())
         .await
         .expect("sent");
-    assert!(read_head(&mut caller).await.starts_with("HTTP/1.1 204 "));
+    assert!(read_head(caller).await.starts_with("HTTP/1.1 204 "));
 }
 
 #[tokio::test]
 async fn a_service_that_refuses_is_not_sent_the_body() {
     for status in ["417 Expectation Failed", "401 Unauthorized"] {
-        let lab = Lab::start().await;
-        let origin = ManualOrigin::bind().await;
-        lab.agent.share("web", &origin.target()).await;
+        let (lab, origin) = Lab::by_hand().await;
         let mut caller = lab.caller.say(HEAD).await;
         let (mut service, _) = origin.request().await;
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno");
@@ -68,9 +70,7 @@ async fn a_service_that_refuses_is_not_sent_the_body() {
 #[tokio::test]
 async fn a_long_refusal_arrives_whole() {
     const LENGTH: usize = 8 * 1024 * 1024;
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.say(HEAD).await;
     let (mut service, _) = origin.request().await;
     let refuse = async {
@@ -89,9 +89,7 @@ async fn a_long_refusal_arrives_whole() {
 
 #[tokio::test]
 async fn a_service_that_never_asks_gets_the_body_after_a_second() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.say(HEAD).await;
     let (mut service, _) = origin.request().await;
     let began = Instant::now();
@@ -101,13 +99,7 @@ async fn a_service_that_never_asks_gets_the_body_after_a_second() {
         "{:?}",
         began.elapsed()
     );
-    caller.write_all(b"hello").await.expect("sent");
-    assert_eq!(read_bytes(&mut service, 5).await, b"hello");
-    service
-        .write_all(NO_CONTENT.as_bytes())
-        .await
-        .expect("sent");
-    assert!(read_head(&mut caller).await.starts_with("HTTP/1.1 204 "));
+    hello_is_answered(&mut caller, &mut service).await;
 }
 
 /// RFC 9110 §10.1.1: a caller need not wait for the 100.
@@ -132,9 +124,7 @@ async fn a_body_that_comes_unasked_is_taken() {
 
 #[tokio::test]
 async fn the_connection_goes_on_after_an_expected_body() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.connect().await;
     let mut service = None;
     for _ in 0..3 {

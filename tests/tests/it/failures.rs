@@ -152,9 +152,7 @@ async fn a_service_can_be_unshared_and_shared_again_elsewhere() {
 
 #[tokio::test]
 async fn a_request_under_way_outlives_its_share() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab
         .caller
         .say("GET / HTTP/1.1\r\nHost: web.localhost\r\n\r\n")

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ginnel_tests::caller::{VERSIONS, text};
 use ginnel_tests::lab::Lab;
-use ginnel_tests::origin::{ManualOrigin, Origin};
+use ginnel_tests::origin::Origin;
 use ginnel_tests::wire::{field, fields, read_head};
 use http::{Request, Version};
 use http_body_util::Empty;
@@ -219,9 +219,7 @@ async fn the_authority_of_http_2_beats_host() {
 
 #[tokio::test]
 async fn many_requests_share_one_connection() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.connect().await;
     let mut service = None;
     for number in 0..20 {

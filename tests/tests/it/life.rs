@@ -7,7 +7,7 @@ use ginnel_agent::status::LinkState;
 use ginnel_relay::admin::LiveDevice;
 use ginnel_tests::caller::{Caller, text};
 use ginnel_tests::lab::{Lab, start_relay};
-use ginnel_tests::origin::{ManualOrigin, Origin};
+use ginnel_tests::origin::Origin;
 use ginnel_tests::wait::{in_time, promptly, until, until_true};
 use ginnel_tests::wire::{read_all, read_bytes, read_head};
 use http::{Request, Response};
@@ -32,9 +32,7 @@ async fn admin(lab: &Lab, path: &str, token: Option<&str>) -> Response<Incoming>
 
 #[tokio::test]
 async fn a_relay_that_stops_lets_requests_finish() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.say(ASK).await;
     let (mut service, _) = origin.request().await;
     let http2 = lab
@@ -79,9 +77,7 @@ async fn a_relay_that_stops_lets_requests_finish() {
 /// while a relay drains.
 #[tokio::test]
 async fn a_relay_that_stops_lets_streams_finish() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let chat = "GET / HTTP/1.1\r\nHost: web.localhost\r\nConnection: upgrade\r\n\
                 Upgrade: chat\r\n\r\n";
     let mut chatting = lab.caller.say(chat).await;
@@ -119,9 +115,7 @@ async fn a_relay_that_stops_lets_streams_finish() {
 
 #[tokio::test]
 async fn a_relay_waits_for_requests_no_longer_than_its_grace() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.say(ASK).await;
     let (mut service, _) = origin.request().await;
     let stop = lab.relay.stop(Duration::from_millis(200));
@@ -160,9 +154,7 @@ async fn an_agent_finds_the_relay_that_replaces_its_own() {
 
 #[tokio::test]
 async fn an_agent_that_stops_lets_requests_finish() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.say(ASK).await;
     let (mut service, _) = origin.request().await;
     lab.agent.daemon.stop.cancel();
@@ -184,9 +176,7 @@ async fn an_agent_that_stops_lets_requests_finish() {
 /// Requests that come late are served or refused, and soon all are refused.
 #[tokio::test]
 async fn requests_to_an_agent_that_stops_are_not_left_hanging() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let _under_way = lab.caller.say(ASK).await;
     let (_service, _) = origin.request().await;
     lab.agent.daemon.stop.cancel();

@@ -6,29 +6,39 @@ use ginnel_tests::lab::Lab;
 use ginnel_tests::origin::ManualOrigin;
 use ginnel_tests::wait::{in_time, promptly};
 use ginnel_tests::wire::{read_all, read_bytes, read_head};
-use http::Version;
+use http::{Response, Version};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 const EVENTS: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
+/// A GET for the service played at `origin`, and what that begins to answer.
+async fn exchange(
+    lab: &Lab,
+    origin: &ManualOrigin,
+    version: Version,
+    answer: &[u8],
+) -> (Response<Incoming>, TcpStream) {
+    let request = lab
+        .request_over(version, "web", "/")
+        .body(Empty::<Bytes>::new());
+    let answered = lab.caller.send_over(version, request.expect("valid"));
+    let service = async {
+        let (mut service, _) = origin.request().await;
+        service.write_all(answer).await.expect("sent");
+        service
+    };
+    tokio::join!(answered, service)
+}
+
 #[tokio::test]
 async fn each_token_arrives_before_the_next_is_made() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     for version in VERSIONS {
-        let request = lab
-            .request_over(version, "web", "/")
-            .body(Empty::<Bytes>::new());
-        let answered = lab.caller.send_over(version, request.expect("valid"));
-        let service = async {
-            let (mut service, _) = origin.request().await;
-            service.write_all(EVENTS).await.expect("sent");
-            service
-        };
-        let (response, mut service) = tokio::join!(answered, service);
+        let (response, mut service) = exchange(&lab, &origin, version, EVENTS).await;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         let mut body = response.into_body();
         for number in 0..20 {
@@ -52,9 +62,7 @@ async fn each_token_arrives_before_the_next_is_made() {
 /// The head alone is worth sending: a browser opens its event source on it.
 #[tokio::test]
 async fn the_head_arrives_before_the_first_token() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab
         .caller
         .say("GET / HTTP/1.1\r\nHost: web.localhost\r\n\r\n")
@@ -67,9 +75,7 @@ async fn the_head_arrives_before_the_first_token() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_before_the_answer_frees_the_service() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     for version in VERSIONS {
         let request = lab
             .request_over(version, "web", "/")
@@ -85,21 +91,10 @@ async fn a_caller_that_leaves_before_the_answer_frees_the_service() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_amid_the_answer_frees_the_service() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     for version in VERSIONS {
-        let request = lab
-            .request_over(version, "web", "/")
-            .body(Empty::<Bytes>::new());
-        let answered = lab.caller.send_over(version, request.expect("valid"));
-        let service = async {
-            let (mut service, _) = origin.request().await;
-            service.write_all(EVENTS).await.expect("sent");
-            service.write_all(b"4\r\nfour\r\n").await.expect("sent");
-            service
-        };
-        let (response, mut service) = tokio::join!(answered, service);
+        let (response, mut service) = exchange(&lab, &origin, version, EVENTS).await;
+        service.write_all(b"4\r\nfour\r\n").await.expect("sent");
         let mut body = response.into_body();
         in_time("a piece", body.frame())
             .await
@@ -112,9 +107,7 @@ async fn a_caller_that_leaves_amid_the_answer_frees_the_service() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_amid_its_upload_frees_the_service() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let head = "POST / HTTP/1.1\r\nHost: web.localhost\r\nContent-Length: 100\r\n\r\n1234";
     let caller = lab.caller.say(head).await;
     let (mut service, _) = origin.request().await;
@@ -126,9 +119,7 @@ async fn a_caller_that_leaves_amid_its_upload_frees_the_service() {
 /// The caller's other requests on the same connection are not its business.
 #[tokio::test]
 async fn leaving_one_request_of_http_2_leaves_the_others_alone() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut sender = lab.caller.http2().await;
     let request = |path| {
         let request = lab

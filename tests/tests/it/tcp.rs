@@ -1,6 +1,7 @@
 //! Raw TCP services: from another device, and from a port of the relay.
 
-use ginnel_agent::local_client::ClientError;
+use ginnel_agent::daemon_file::DaemonLock;
+use ginnel_agent::local_client::{ClientError, LocalClient};
 use ginnel_agent::services::spec::ServiceSpec;
 use ginnel_proto::id::{DeviceName, ServiceName};
 use ginnel_tests::lab::{Lab, LabAgent};
@@ -32,6 +33,45 @@ async fn share(lab: &Lab, agent: &LabAgent, name: &str, spec: ServiceSpec) {
     .await;
 }
 
+/// Two devices of one person. The desktop shares `db`, a TCP service that the
+/// test plays itself; the laptop's programs call it.
+struct Pair {
+    lab: Lab,
+    _desktop: LabAgent,
+    origin: ManualOrigin,
+    client: LocalClient,
+    _lock: DaemonLock,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let lab = Lab::start().await;
+        let desktop = lab.another_agent("alice", "desktop").await;
+        let origin = ManualOrigin::bind().await;
+        share(&lab, &desktop, "db", ServiceSpec::new(origin.tcp_target())).await;
+        let (client, lock) = lab.agent.client().await;
+        Self {
+            lab,
+            _desktop: desktop,
+            origin,
+            client,
+            _lock: lock,
+        }
+    }
+
+    /// A connection, at the caller's end and at the service's.
+    async fn connect(
+        &self,
+        device: Option<&DeviceName>,
+    ) -> (
+        impl AsyncRead + AsyncWrite + Unpin + Send + use<>,
+        TcpStream,
+    ) {
+        let verdict = in_time("a verdict", self.client.tcp(device, &service("db"))).await;
+        (verdict.expect("connects"), self.origin.accept().await)
+    }
+}
+
 /// What a daemon answers that will not connect.
 fn refusal<T>(outcome: Result<T, ClientError>) -> (StatusCode, String) {
     match outcome.map(|_| ()) {
@@ -42,16 +82,9 @@ fn refusal<T>(outcome: Result<T, ClientError>) -> (StatusCode, String) {
 
 #[tokio::test]
 async fn a_device_reaches_a_private_service_of_another() {
-    let lab = Lab::start().await;
-    let desktop = lab.another_agent("alice", "desktop").await;
-    let origin = ManualOrigin::bind().await;
-    share(&lab, &desktop, "db", ServiceSpec::new(origin.tcp_target())).await;
-    let (client, _lock) = lab.agent.client().await;
+    let pair = Pair::start().await;
     for named in [Some(&device("desktop")), None] {
-        let mut caller = in_time("a verdict", client.tcp(named, &service("db")))
-            .await
-            .expect("connects");
-        let mut stream = origin.accept().await;
+        let (mut caller, mut stream) = pair.connect(named).await;
         // Databases speak first.
         stream.write_all(b"hello\0").await.expect("sent");
         assert_eq!(read_bytes(&mut caller, 6).await, b"hello\0");
@@ -69,16 +102,9 @@ async fn a_device_reaches_a_private_service_of_another() {
 
 #[tokio::test]
 async fn each_direction_ends_by_itself() {
-    let lab = Lab::start().await;
-    let desktop = lab.another_agent("alice", "desktop").await;
-    let origin = ManualOrigin::bind().await;
-    share(&lab, &desktop, "db", ServiceSpec::new(origin.tcp_target())).await;
-    let (client, _lock) = lab.agent.client().await;
+    let pair = Pair::start().await;
 
-    let mut caller = in_time("a verdict", client.tcp(None, &service("db")))
-        .await
-        .expect("connects");
-    let mut stream = origin.accept().await;
+    let (mut caller, mut stream) = pair.connect(None).await;
     caller.write_all(b"bye").await.expect("sent");
     caller.shutdown().await.expect("half closed");
     assert_eq!(promptly("the end", read_all(&mut stream)).await, b"bye");
@@ -87,10 +113,7 @@ async fn each_direction_ends_by_itself() {
     drop(stream);
     assert_eq!(promptly("the end", read_all(&mut caller)).await, b"");
 
-    let mut caller = in_time("a verdict", client.tcp(None, &service("db")))
-        .await
-        .expect("connects");
-    let mut stream = origin.accept().await;
+    let (mut caller, mut stream) = pair.connect(None).await;
     stream.shutdown().await.expect("half closed");
     assert_eq!(promptly("the end", read_all(&mut caller)).await, b"");
     caller.write_all(b"not yet").await.expect("sent");
@@ -115,15 +138,8 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, sent: &[u8]) {
 
 #[tokio::test]
 async fn megabytes_pass_both_ways_at_once() {
-    let lab = Lab::start().await;
-    let desktop = lab.another_agent("alice", "desktop").await;
-    let origin = ManualOrigin::bind().await;
-    share(&lab, &desktop, "db", ServiceSpec::new(origin.tcp_target())).await;
-    let (client, _lock) = lab.agent.client().await;
-    let caller = in_time("a verdict", client.tcp(None, &service("db")))
-        .await
-        .expect("connects");
-    let stream = origin.accept().await;
+    let pair = Pair::start().await;
+    let (caller, stream) = pair.connect(None).await;
     let sent = Pattern::bytes(16 * 1024 * 1024);
     let both = async { tokio::join!(exchange(caller, &sent), exchange(stream, &sent)) };
     in_time("all bytes", both).await;
@@ -188,21 +204,14 @@ async fn a_service_that_cannot_be_had_says_why() {
 
 #[tokio::test]
 async fn a_connection_that_is_reset_ends_at_both_ends() {
-    let lab = Lab::start().await;
-    let desktop = lab.another_agent("alice", "desktop").await;
-    let origin = ManualOrigin::bind().await;
-    share(&lab, &desktop, "db", ServiceSpec::new(origin.tcp_target())).await;
-    let (client, _lock) = lab.agent.client().await;
-    let mut caller = in_time("a verdict", client.tcp(None, &service("db")))
-        .await
-        .expect("connects");
-    let stream = origin.accept().await;
+    let pair = Pair::start().await;
+    let (mut caller, stream) = pair.connect(None).await;
     // An abrupt end, as of a killed process.
     stream.set_zero_linger().expect("set");
     drop(stream);
     promptly("the caller's end", read_all(&mut caller)).await;
     // The relay and both agents have let go.
-    let links = lab.relay.relay.links.all();
+    let links = pair.lab.relay.relay.links.all();
     until_true("the streams are gone", || {
         links.iter().all(|device| device.link.streams() <= 1)
     })

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ginnel_tests::lab::Lab;
-use ginnel_tests::origin::{ManualOrigin, Origin};
+use ginnel_tests::origin::Origin;
 use ginnel_tests::wire::{field, read_bytes, read_head};
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -85,9 +85,7 @@ async fn a_requests_trailers_arrive_from_http_2() {
 
 #[tokio::test]
 async fn a_requests_trailers_arrive_from_http_1() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let request = "POST / HTTP/1.1\r\nHost: web.localhost\r\nTransfer-Encoding: chunked\r\n\
                    Trailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n";
     let mut caller = lab.caller.say(request).await;

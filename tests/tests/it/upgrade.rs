@@ -24,9 +24,7 @@ async fn switched(lab: &Lab, origin: &ManualOrigin) -> (TcpStream, TcpStream) {
 
 #[tokio::test]
 async fn bytes_pass_both_ways_once_the_service_has_switched() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.say(ASK).await;
     let (mut service, seen) = origin.request().await;
     assert!(seen.starts_with("GET /chat HTTP/1.1\r\n"));
@@ -55,9 +53,7 @@ async fn bytes_pass_both_ways_once_the_service_has_switched() {
 
 #[tokio::test]
 async fn each_direction_of_an_upgrade_ends_by_itself() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
 
     let (mut caller, mut service) = switched(&lab, &origin).await;
     caller.write_all(b"bye").await.expect("sent");
@@ -77,9 +73,7 @@ async fn each_direction_of_an_upgrade_ends_by_itself() {
 
 #[tokio::test]
 async fn an_upgraded_connection_that_breaks_off_ends_at_both_ends() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let (caller, mut service) = switched(&lab, &origin).await;
     drop(caller);
     promptly("the service's end", read_all(&mut service)).await;
@@ -91,9 +85,7 @@ async fn an_upgraded_connection_that_breaks_off_ends_at_both_ends() {
 
 #[tokio::test]
 async fn a_caller_that_leaves_before_the_switch_frees_the_service() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let caller = lab.caller.say(ASK).await;
     let (mut service, _) = origin.request().await;
     drop(caller);
@@ -102,9 +94,7 @@ async fn a_caller_that_leaves_before_the_switch_frees_the_service() {
 
 #[tokio::test]
 async fn a_refused_upgrade_is_an_ordinary_answer() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.say(ASK).await;
     let (mut service, _) = origin.request().await;
     let refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
@@ -127,9 +117,7 @@ async fn a_refused_upgrade_is_an_ordinary_answer() {
 
 #[tokio::test]
 async fn bytes_sent_right_behind_an_upgrade_reach_the_new_protocol() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let mut caller = lab.caller.say(format!("{ASK}\x01\x02 too early\n")).await;
     let (mut service, _) = origin.request().await;
     service.write_all(SWITCH.as_bytes()).await.expect("sent");
@@ -153,9 +141,7 @@ async fn a_request_right_behind_a_refused_upgrade_is_answered() {
 /// The answer to an earlier request says nothing about the upgrade.
 #[tokio::test]
 async fn an_upgrade_right_behind_another_request_switches() {
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let first = "GET /first HTTP/1.1\r\nHost: web.localhost\r\n\r\n";
     let mut caller = lab.caller.say(format!("{first}{ASK}")).await;
     let (mut service, seen) = origin.request().await;
@@ -197,9 +183,7 @@ async fn nothing_switches_unless_the_connection_says_so() {
 #[tokio::test]
 async fn megabytes_pass_an_upgrade_both_ways_at_once() {
     const LENGTH: u64 = 16 * 1024 * 1024;
-    let lab = Lab::start().await;
-    let origin = ManualOrigin::bind().await;
-    lab.agent.share("web", &origin.target()).await;
+    let (lab, origin) = Lab::by_hand().await;
     let (caller, service) = switched(&lab, &origin).await;
     let sent = ginnel_tests::pattern::Pattern::bytes(LENGTH);
     let exchange = |stream: TcpStream| {

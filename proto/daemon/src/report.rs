@@ -9,11 +9,14 @@
 //! Hints come from the errors' own texts, where they follow `; hint: `.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _};
+use std::io;
 
-use clap::builder::styling::{AnsiColor, Style as Ansi};
+use anstyle::{AnsiColor, Style as Ansi};
 
-use crate::config::Environment;
+use crate::environment::{Environment, shows_colours};
+
+/// What stands between a message and its hint.
+const HINT: &str = "; hint: ";
 
 /// How the first words of a line look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,23 +45,26 @@ impl Style {
     /// has not asked for none (<https://no-color.org>).
     #[must_use]
     pub fn of_stderr(environment: Environment<'_>) -> Self {
-        let refused = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = environment("TERM").is_none_or(|term| term == "dumb");
-        if refused || dumb || cfg!(windows) || !io::stderr().is_terminal() {
-            return Self::plain();
+        if shows_colours(environment) {
+            return Self::coloured();
         }
-        Self::coloured()
+        Self::plain()
     }
 }
 
-/// The error, its causes and what to do, one a line.
+/// The error, its causes and what to do, one a line. In an error of several
+/// lines each line keeps its own hint.
 #[must_use]
 pub fn render(error: &anyhow::Error, style: Style) -> String {
     let mut hints: Vec<String> = Vec::new();
     let mut text = String::new();
     let mut told = String::new();
     for (depth, cause) in error.chain().enumerate() {
-        let message = take_hints(&cause.to_string(), &mut hints);
+        let message = cause.to_string();
+        let message = match message.contains('\n') {
+            true => message.replace(HINT, &format!("\n    {0}hint:{0:#} ", style.hint)),
+            false => take_hints(&message, &mut hints),
+        };
         // An error that passes another one on says nothing new.
         if message == told {
             continue;
@@ -76,18 +82,24 @@ pub fn render(error: &anyhow::Error, style: Style) -> String {
     text
 }
 
-/// The message without its hints, which go to the list, each once.
-pub(super) fn take_hints(message: &str, hints: &mut Vec<String>) -> String {
-    let lines = message.lines().map(|line| {
-        let Some((line, hint)) = line.split_once("; hint: ") else {
-            return line;
-        };
-        if !hints.iter().any(|known| known == hint) {
-            hints.push(hint.to_owned());
-        }
-        line
-    });
-    lines.collect::<Vec<_>>().join("\n")
+/// The message without its hint, which goes to the list unless it is there.
+pub fn take_hints(message: &str, hints: &mut Vec<String>) -> String {
+    let Some((message, hint)) = message.split_once(HINT) else {
+        return message.to_owned();
+    };
+    if !hints.iter().any(|known| known == hint) {
+        hints.push(hint.to_owned());
+    }
+    message.to_owned()
+}
+
+/// Whether the reader of our output has gone.
+#[must_use]
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        cause.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
 }
 
 #[cfg(test)]
@@ -111,11 +123,22 @@ mod tests {
     fn nothing_is_said_twice() {
         let error = anyhow!("inner; hint: same").context("inner; hint: same");
         assert_eq!(render(&error, Style::plain()), "error: inner\nhint: same\n");
-        let list = anyhow!("2 mistakes\n  a: x; hint: same\n  b: y; hint: same");
+    }
+
+    #[test]
+    fn each_of_several_mistakes_keeps_its_hint() {
+        let error = anyhow!("2 mistakes\n  a: wrong; hint: do x\n  b: wrong");
         assert_eq!(
-            render(&list, Style::plain()),
-            "error: 2 mistakes\n  a: x\n  b: y\nhint: same\n"
+            render(&error, Style::plain()),
+            "error: 2 mistakes\n  a: wrong\n    hint: do x\n  b: wrong\n"
         );
+    }
+
+    #[test]
+    fn a_broken_pipe_is_known() {
+        let broken = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&anyhow::Error::from(broken).context("x")));
+        assert!(!is_broken_pipe(&anyhow!("broken pipe")));
     }
 
     #[test]

@@ -1,10 +1,5 @@
-//! Everything wrong with a person's settings, said at once.
-//!
-//! [`Mistakes`] collects lines while settings are read; `TomlFile` is a
-//! settings file whose keys can be named by line. Used by [`crate::config`]
-//! and [`crate::services`].
+//! A settings file whose keys can be named by line.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Range;
@@ -12,69 +7,15 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-/// Largest settings file that is read, in bytes: 256 services fit many times.
+use crate::mistakes::Mistakes;
+
+/// Largest settings file that is read, in bytes: hundreds of services or
+/// upstreams fit many times.
 pub const FILE_MAX: u64 = 1024 * 1024;
-
-/// What is wrong, one line for each mistake. As an error it is never empty.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mistakes {
-    lines: Vec<String>,
-}
-
-impl Mistakes {
-    /// Adds one mistake: where it is, and what is wrong there.
-    pub(crate) fn add(&mut self, place: impl fmt::Display, what: impl fmt::Display) {
-        self.lines.push(format!("{place}: {what}"));
-    }
-
-    /// Takes over the mistakes of a part, which is at `place`.
-    pub(crate) fn add_all(&mut self, place: impl fmt::Display, of: Self) {
-        let lines = of.lines.into_iter();
-        self.lines
-            .extend(lines.map(|line| format!("{place}: {line}")));
-    }
-
-    /// Whether nothing is wrong so far.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
-    /// The value, if nothing was wrong with it.
-    ///
-    /// # Errors
-    /// The mistakes, if there are any.
-    pub(crate) fn or<T>(self, value: T) -> Result<T, Self> {
-        if self.is_empty() {
-            return Ok(value);
-        }
-        Err(self)
-    }
-
-    /// One line for each mistake.
-    #[must_use]
-    pub fn lines(&self) -> &[String] {
-        &self.lines
-    }
-}
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let [line] = self.lines.as_slice() {
-            return f.write_str(line);
-        }
-        write!(f, "{} mistakes", self.lines.len())?;
-        for line in &self.lines {
-            write!(f, "\n  {line}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Mistakes {}
 
 /// A TOML file in memory.
 #[derive(Debug)]
-pub(crate) struct TomlFile {
+pub struct TomlFile {
     path: PathBuf,
     text: String,
 }
@@ -84,7 +25,7 @@ impl TomlFile {
     ///
     /// # Errors
     /// The system refuses, the file is too long or not UTF-8.
-    pub(crate) fn read(path: &Path) -> Result<Option<Self>, Mistakes> {
+    pub fn read(path: &Path) -> Result<Option<Self>, Mistakes> {
         let read = || -> io::Result<String> {
             let mut text = String::new();
             let file = File::open(path)?;
@@ -107,7 +48,7 @@ impl TomlFile {
     }
 
     /// A file's text, and the path to name in mistakes.
-    pub(crate) fn new(path: &Path, text: String) -> Self {
+    pub fn new(path: &Path, text: String) -> Self {
         Self {
             path: path.to_owned(),
             text,
@@ -116,7 +57,7 @@ impl TomlFile {
 
     /// The file's keys; `None`, and the reasons in `mistakes`, if it is not
     /// TOML.
-    pub(crate) fn table(&self, mistakes: &mut Mistakes) -> Option<DeTable<'_>> {
+    pub fn table(&self, mistakes: &mut Mistakes) -> Option<DeTable<'_>> {
         let (table, mut errors) = DeTable::parse_recoverable(&self.text);
         errors.sort_by_key(|error| error.span().unwrap_or_default().start);
         for error in &errors {
@@ -127,7 +68,7 @@ impl TomlFile {
     }
 
     /// A place in the file, for people: `PATH:LINE`.
-    pub(crate) fn place(&self, span: Range<usize>) -> String {
+    pub fn place(&self, span: Range<usize>) -> String {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
         let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
         format!("{}:{line}", self.path.display())
@@ -137,17 +78,6 @@ impl TomlFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_mistake_is_a_line_and_more_are_a_list() {
-        let mut mistakes = Mistakes::default();
-        mistakes.add("a", "is wrong");
-        assert_eq!(mistakes.to_string(), "a: is wrong");
-        mistakes.add("b", "too");
-        assert_eq!(mistakes.to_string(), "2 mistakes\n  a: is wrong\n  b: too");
-        assert_eq!(Mistakes::default().or(7), Ok(7));
-        assert!(mistakes.or(7).is_err());
-    }
 
     #[test]
     fn every_syntax_error_is_named_by_its_line() {

@@ -1,0 +1,12 @@
+//! What agent and relay do alike as daemons: read settings files, find their
+//! state folder, log, tell errors, and stop when they are told to.
+//!
+//! Neither knows the other; what they say to each other is in `ginnel-proto`.
+
+pub mod environment;
+pub mod log;
+pub mod mistakes;
+pub mod report;
+pub mod signal;
+pub mod state_dir;
+pub mod toml_file;
