@@ -2,13 +2,13 @@
 //!
 //! The device names an upstream, never a host, and never sees the credential.
 
+mod connect;
 pub mod meter;
 pub mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ginnel_link::body::send_body;
 use ginnel_link::chunks::Chunks;
@@ -24,13 +24,12 @@ use http::{HeaderMap, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 use tracing::debug;
 
+use self::connect::Connector;
 use self::meter::{Meter, Uploaded};
 use crate::links::Connected;
 use crate::relay::Relay;
@@ -45,7 +44,7 @@ pub struct Upstream {
     base: Uri,
     /// The field that carries the credential, and its value.
     credential: Option<(HeaderName, HeaderValue)>,
-    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    client: Client<Connector, RequestBody>,
 }
 
 impl Upstream {
@@ -65,19 +64,11 @@ impl Upstream {
             Some(file) => ginnel_certs::web::add_roots(&mut roots, file)?,
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         }
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(ginnel_certs::web::client_config(roots))
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new());
         Ok(Self {
             base,
             credential,
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client: client.build(Connector::new(roots)),
         })
     }
 }
@@ -104,9 +95,6 @@ pub async fn serve(
 
 /// Why a request ended early: the code for the device, the reason for the log.
 type Ended = (Code, String);
-
-/// How long an upstream may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The body of a request to an upstream.
 type RequestBody = Either<Uploaded, Empty<Chunks>>;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -10,8 +11,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::wait::in_time;
@@ -118,6 +120,45 @@ impl Heads {
         self.0.try_recv().is_err()
     }
 }
+
+/// A local service whose queue of connections is full: what knocks is not
+/// heard.
+#[derive(Debug)]
+pub struct FullOrigin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    _listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl FullOrigin {
+    /// Listens, and fills the queue.
+    pub async fn bind() -> Self {
+        let socket = TcpSocket::new_v4().expect("socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("bound");
+        let listener = socket.listen(1).expect("listening");
+        let address = listener.local_addr().expect("bound");
+        let mut queued = Vec::new();
+        while let Ok(stream) = timeout(HEARD, TcpStream::connect(address)).await {
+            queued.push(stream.expect("queued"));
+            assert!(queued.len() < 100, "the queue does not fill");
+        }
+        Self {
+            address,
+            _listener: listener,
+            _queued: queued,
+        }
+    }
+
+    /// What `share` takes for it as an HTTP service.
+    #[must_use]
+    pub fn target(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+/// Whoever is heard at all on loopback is heard by then.
+const HEARD: Duration = Duration::from_millis(300);
 
 /// A local service that a test plays itself, connection by connection.
 #[derive(Debug)]

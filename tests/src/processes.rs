@@ -133,6 +133,12 @@ impl Processes {
         Some(answer.status().as_u16())
     }
 
+    /// Whether the relay offers agents of the same person a way to join.
+    #[must_use]
+    pub fn invites(&self) -> bool {
+        self.folder.path().join("relay/dev.join").exists()
+    }
+
     /// What all processes have logged.
     #[must_use]
     pub fn log(&self) -> String {

@@ -5,13 +5,13 @@ use ginnel_agent::services::spec::ServiceSpec;
 use ginnel_proto::id::ServiceName;
 use ginnel_tests::caller::text;
 use ginnel_tests::lab::Lab;
-use ginnel_tests::origin::{ManualOrigin, Origin};
+use ginnel_tests::origin::{FullOrigin, ManualOrigin, Origin};
 use ginnel_tests::wait::until_true;
 use ginnel_tests::wire::read_head;
 use http::Response;
 use hyper::body::Incoming;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 
 fn assert_reason(response: &Response<Incoming>, status: u16, reason: &str) {
     let seen = response
@@ -101,18 +101,8 @@ async fn a_service_that_hangs_up_or_babbles_is_502() {
 #[tokio::test]
 async fn a_service_that_does_not_accept_in_time_is_504() {
     let lab = Lab::start().await;
-    let socket = TcpSocket::new_v4().expect("socket");
-    socket.bind(([127, 0, 0, 1], 0).into()).expect("bound");
-    let listener = socket.listen(1).expect("listening");
-    let address = listener.local_addr().expect("bound");
-    // Fills the backlog: what knocks then is not heard.
-    let mut queued = Vec::new();
-    let quick = std::time::Duration::from_millis(300);
-    while let Ok(stream) = tokio::time::timeout(quick, TcpStream::connect(address)).await {
-        queued.push(stream.expect("queued"));
-        assert!(queued.len() < 100, "the backlog does not fill");
-    }
-    lab.agent.share("web", &format!("http://{address}")).await;
+    let origin = FullOrigin::bind().await;
+    lab.agent.share("web", &origin.target()).await;
     assert_reason(&lab.get("web", "/").await, 504, "connect_timeout");
 }
 

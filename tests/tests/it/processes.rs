@@ -54,6 +54,7 @@ async fn a_relay_that_is_told_to_stop_finishes_and_the_next_goes_on() {
     let mut caller = Caller::new(processes.public).say(head).await;
     let (mut service, _) = slow.request().await;
 
+    assert!(processes.invites());
     terminate(&relay).await;
     in_time("the relay drains", async {
         while processes.ready().await != Some(503) {
@@ -67,6 +68,10 @@ async fn a_relay_that_is_told_to_stop_finishes_and_the_next_goes_on() {
     assert_eq!(read_bytes(&mut caller, 2).await, b"ok");
     let status = end(&mut relay).await;
     assert!(status.success(), "{status}\n{}", processes.log());
+    assert!(
+        !processes.invites(),
+        "a code that nobody answers to is left"
+    );
 
     let since = Instant::now();
     let _relay = processes.relay().await;

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use ginnel_relay::registry::usage::{Amount, Direction, UsageRow};
 use ginnel_tests::caller::{Caller, body, text};
 use ginnel_tests::lab::{Lab, UPSTREAM_KEY};
-use ginnel_tests::origin::{ManualOrigin, Origin};
+use ginnel_tests::origin::{FullOrigin, ManualOrigin, Origin};
 use ginnel_tests::pattern::{Pattern, check};
 use ginnel_tests::wait::{LOOK_AGAIN, in_time, promptly};
 use ginnel_tests::wire::{field, fields, read_all, read_head};
@@ -293,6 +293,24 @@ async fn an_upstream_that_is_not_there_is_502() {
     let told = text(response).await;
     assert!(told.contains("upstream_unreachable"), "{told}");
     assert!(!told.contains(UPSTREAM_KEY.1));
+}
+
+/// Neither TCP nor TLS may keep an app waiting for ever.
+#[tokio::test]
+async fn an_upstream_that_does_not_accept_in_time_is_504() {
+    let full = FullOrigin::bind().await;
+    let silent = ManualOrigin::bind().await;
+    let is_504 = async |url: String| {
+        let lab = lab(&url).await;
+        let response = send(&lab, ask(&lab, "/cloud/v1")).await;
+        assert_eq!(response.status(), 504, "{url}");
+        let told = text(response).await;
+        assert!(told.contains("connect_timeout"), "{told}");
+    };
+    tokio::join!(
+        is_504(full.target()),
+        is_504(format!("https://{}", silent.address)),
+    );
 }
 
 #[tokio::test]
