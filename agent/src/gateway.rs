@@ -222,11 +222,12 @@ fn empty() -> ApiBody {
 /// What to tell a local app when the relay said no or the link broke.
 fn failed(error: &StreamError, what: &dyn std::fmt::Display) -> Problem {
     let code = error.code();
-    let problem = Problem::new(
-        code.status(),
-        code.name(),
-        format!("{what} cannot be reached: {error}"),
-    );
+    let problem = |message| Problem::new(code.status(), code.name(), message);
+    if code == Code::BadRequest {
+        let message = format!("the relay passes no such request on to {what}");
+        return problem(message).hint("leave . and .. out of the path");
+    }
+    let problem = problem(format!("{what} cannot be reached: {error}"));
     if code == Code::UnknownUpstream {
         return problem.hint(format!(
             "the relay's configuration needs a section [upstream.{what}]"

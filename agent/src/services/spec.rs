@@ -48,7 +48,7 @@ pub struct ServiceSpec {
     /// See [`Target::parse`].
     pub target: String,
     /// Callers need no API key.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     pub public: bool,
     /// The target may be on another machine.
     #[serde(default, skip_serializing_if = "is_false")]

@@ -57,7 +57,7 @@ pub struct SocketPath(Box<str>);
 
 /// Why a text is not a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("target {reason}, target={text:?}{}", .hint.as_deref().unwrap_or_default())]
+#[error("{reason}, target={text:?}{}", .hint.as_deref().unwrap_or_default())]
 pub struct InvalidTarget {
     reason: &'static str,
     text: String,

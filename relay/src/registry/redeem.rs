@@ -66,7 +66,7 @@ pub enum RedeemError {
     Used,
     /// Neither the code nor the device names the device.
     #[error(
-        "the join code is for no device in particular, choose a name: ginnel join CODE --name NAME"
+        "the join code is for no device in particular; hint: choose a name: ginnel join CODE --name NAME"
     )]
     NameMissing,
     /// The code is for another device name.
@@ -77,8 +77,8 @@ pub enum RedeemError {
     },
     /// The user has a device of this name, and the code is not for it.
     #[error(
-        "{user} has a device of this name already, device={device}; choose another name, \
-         or for this very device use a code from: \
+        "{user} has a device of this name already, device={device}; hint: choose another name, \
+         or for this very device use a code from \
          ginnel-relay invite --user {user} --device {device}"
     )]
     NameInUse {

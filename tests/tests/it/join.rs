@@ -148,7 +148,7 @@ async fn machines_of_one_name_are_numbered() {
     }
     let code = invite(&lab.relay, "alice").await;
     let refusal = refusal(&state(&lab, "10"), &code, None).await;
-    assert!(refusal.contains("choose another name"), "{refusal}");
+    assert!(refusal.contains("hint: choose another name"), "{refusal}");
 }
 
 #[tokio::test]

@@ -99,6 +99,8 @@ async fn paths_that_climb_out_of_the_upstream_are_refused() {
     for path in ["/cloud/../admin/keys", "/cloud/%2e%2E/admin/keys"] {
         let response = send(&lab, ask(&lab, path)).await;
         assert_eq!(response.status(), 400, "{path}");
+        let told = text(response).await;
+        assert!(told.contains("leave . and .. out of the path"), "{told}");
     }
     assert!(heads.is_empty());
 }
