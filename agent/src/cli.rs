@@ -15,7 +15,7 @@ mod table;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
@@ -23,6 +23,7 @@ use clap_complete::Shell;
 use ginnel_daemon::environment::Environment;
 use ginnel_daemon::log::{self, LogFormat};
 use ginnel_daemon::report::{self, Style};
+use ginnel_daemon::shell;
 use ginnel_proto::id::{DeviceName, ServiceName};
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +86,7 @@ pub enum Command {
     },
     /// Print the manual page, or write all of them to a folder
     Man {
-        /// The folder
+        /// The folder; made if there is none
         #[arg(value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
@@ -250,8 +251,8 @@ async fn execute(
                 services::write_text(&list, out)?;
             }
         }
-        Command::Completions { shell } => completions(shell, out)?,
-        Command::Man { dir } => man(dir.as_deref(), out)?,
+        Command::Completions { shell } => shell::completions(Cli::command(), shell, out)?,
+        Command::Man { dir } => shell::man(Cli::command(), dir.as_deref(), out)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -293,23 +294,6 @@ impl Share {
             tls_ca,
             tls_insecure: self.insecure,
         })
-    }
-}
-
-fn completions(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
-    // Gathered first: the generator panics where a pipe is closed early.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "ginnel", &mut script);
-    out.write_all(&script)
-}
-
-fn man(dir: Option<&Path>, out: &mut dyn Write) -> io::Result<()> {
-    match dir {
-        Some(dir) => {
-            std::fs::create_dir_all(dir)?;
-            clap_mangen::generate_to(Cli::command(), dir)
-        }
-        None => clap_mangen::Man::new(Cli::command()).render(out),
     }
 }
 

@@ -12,7 +12,6 @@ pub mod invite;
 pub mod key;
 pub mod live;
 pub mod opened;
-pub mod shell;
 pub mod table;
 pub mod usage;
 pub mod when;
@@ -27,12 +26,14 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
 use serde::Serialize;
 
 use ginnel_daemon::environment::Environment;
 use ginnel_daemon::log;
 use ginnel_daemon::report::{self, Style};
+use ginnel_daemon::shell;
 
 use crate::config::place::RelayPlace;
 use crate::config::{Config, Flags};
@@ -78,9 +79,16 @@ enum Command {
     /// Show what users and devices sent to upstreams
     Usage(usage::UsageArgs),
     /// Print a script that completes this command in a shell
-    Completions(shell::CompletionsArgs),
-    /// Write the manual pages into a folder
-    Man(shell::ManArgs),
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write all of them to a folder
+    Man {
+        /// The folder; made if there is none
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -147,8 +155,8 @@ pub fn run(
         Command::Devices(command) => block_on(devices::run(&find()?, command, terminal)),
         Command::Key(command) => block_on(key::run(&find()?, command, terminal)),
         Command::Usage(args) => block_on(usage::run(&find()?, &args, terminal)),
-        Command::Completions(args) => shell::completions(&args, terminal),
-        Command::Man(args) => shell::man(&args, terminal),
+        Command::Completions { shell } => shell::completions(Cli::command(), shell, terminal.out),
+        Command::Man { dir } => shell::man(Cli::command(), dir.as_deref(), terminal.out),
     }
 }
 

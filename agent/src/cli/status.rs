@@ -5,13 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ginnel_daemon::quantity::bytes;
+use ginnel_daemon::report;
+
 use super::services::access;
 use super::table;
 use crate::clock;
 use crate::local_client::{ClientError, LocalClient};
 use crate::renewal;
 use crate::status::{LinkState, LinkStatus, ServiceStatus, Status};
-use ginnel_daemon::report;
 
 /// Clears the screen and goes to its first line.
 const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
@@ -174,25 +176,6 @@ fn duration(duration: Duration) -> String {
     }
 }
 
-/// One digit after the point: `1.5 MiB`.
-fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    // Tenths, in integers: exact up to the last unit.
-    let mut tenths = u128::from(count) * 10;
-    let mut unit = "B";
-    for larger in UNITS {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths /= 1024;
-        unit = larger;
-    }
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,7 +215,7 @@ mod tests {
              link         connected for 3m 12s\n\
              round trip   12.3 ms, heartbeat 14.0 ms, 0 % lost\n\
              requests     3 under way\n\
-             traffic      1.5 MiB sent, 1023 B received\n\
+             traffic      1.5 MB sent, 1.0 kB received\n\
              certificate  ends in 29 days\n\
              ginnel       0.1.0, up 3h 12m, pid 7\n\
              \n\
@@ -287,16 +270,6 @@ mod tests {
             (90_000, "1d 1h"),
         ] {
             assert_eq!(duration(Duration::from_secs(seconds)), text);
-        }
-        for (count, text) in [
-            (0, "0 B"),
-            (1_023, "1023 B"),
-            (1_024, "1.0 KiB"),
-            (1_048_575, "1023.9 KiB"),
-            (1_048_576, "1.0 MiB"),
-            (u64::MAX, "16383.9 PiB"),
-        ] {
-            assert_eq!(bytes(count), text);
         }
     }
 

@@ -6,7 +6,9 @@
 pub mod environment;
 pub mod log;
 pub mod mistakes;
+pub mod quantity;
 pub mod report;
+pub mod shell;
 pub mod signal;
 pub mod state_dir;
 pub mod toml_file;

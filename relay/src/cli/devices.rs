@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
+use ginnel_daemon::quantity::bytes;
 use ginnel_proto::id::DeviceName;
 use serde::Serialize;
 
 use super::opened::Opened;
-use super::table::{Align, Table, bytes, printable};
+use super::table::{Align, Table, printable};
 use super::{Terminal, live, now_ms, when};
 use crate::admin::LiveDevice;
 use crate::config::place::RelayPlace;

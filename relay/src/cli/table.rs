@@ -67,24 +67,6 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// A number of bytes: `1.5 MB`.
-#[must_use]
-pub fn bytes(count: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [
-        (1_000_000_000_000, "TB"),
-        (1_000_000_000, "GB"),
-        (1_000_000, "MB"),
-        (1_000, "kB"),
-    ];
-    for (unit, name) in UNITS {
-        if count >= unit {
-            let tenths = count / (unit / 10);
-            return format!("{}.{} {name}", tenths / 10, tenths % 10);
-        }
-    }
-    format!("{count} B")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,19 +89,5 @@ mod tests {
              é       1234567\n\
              longer        8  y?[2J\n"
         );
-    }
-
-    #[test]
-    fn bytes_are_shown_in_their_largest_unit() {
-        for (count, shown) in [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.0 kB"),
-            (1999, "1.9 kB"),
-            (1_500_000, "1.5 MB"),
-            (u64::MAX, "18446744.0 TB"),
-        ] {
-            assert_eq!(bytes(count), shown);
-        }
     }
 }

@@ -405,6 +405,7 @@ fn shells_and_manuals_are_served() {
         let script = case.ran(&format!("completions {shell}")).out;
         assert!(script.contains("ginnel-relay"), "{shell}");
     }
+    assert!(case.ran("man").out.contains(".TH ginnel-relay 1"));
     let dir = case.dir.path().join("a/man1");
     case.ran(&format!("man {}", dir.display()));
     assert!(dir.join("ginnel-relay.1").exists());

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
+use ginnel_daemon::quantity::bytes;
 use serde::Serialize;
 
 use super::opened::Opened;
-use super::table::{Align, Table, bytes};
+use super::table::{Align, Table};
 use super::{Terminal, duration, now_ms};
 use crate::config::place::RelayPlace;
 use crate::registry::usage::{Direction, UsageRow};
