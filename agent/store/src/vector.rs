@@ -1,0 +1,3 @@
+//! Vector indexes: which rows are nearest to a query.
+
+pub mod scan;

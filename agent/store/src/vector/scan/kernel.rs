@@ -1,0 +1,231 @@
+//! The innermost loop: how near each vector of a block is.
+//!
+//! One function for each kind of processor, chosen once when the program
+//! starts. All give the same bits for the same input, so an index answers the
+//! same on every machine.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod portable;
+
+use std::fmt;
+
+use super::code::{BLOCK, FACTORS, block_bytes};
+use super::query::Query;
+
+/// The estimates of a block: one for each of its vectors.
+pub type Estimates = [f32; BLOCK];
+
+/// Scores one block, see [`Kernel::score`].
+///
+/// # Safety
+/// The processor must have what the function was compiled for.
+type Score = unsafe fn(Block<'_>, &Query, Bounds, &mut Estimates) -> u32;
+
+/// A block in its two parts. There are two tables for each column, and the
+/// number of columns is a multiple of eight.
+#[derive(Debug, Clone, Copy)]
+struct Block<'a> {
+    columns: &'a [[u8; BLOCK]],
+    factors: &'a [u8; FACTORS],
+}
+
+/// What is added to each estimate, and what it is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The inner product of the query with what was taken off the vectors.
+    pub centre: f32,
+    /// Only estimates above it are of interest.
+    pub threshold: f32,
+}
+
+/// A way to score blocks on this processor.
+#[derive(Clone, Copy)]
+pub struct Kernel {
+    name: &'static str,
+    score: Score,
+}
+
+impl Kernel {
+    /// All that run here, the fastest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        let portable = Self {
+            name: "portable",
+            score: portable::score,
+        };
+        fastest().into_iter().chain([portable])
+    }
+
+    /// The fastest that runs here.
+    #[must_use]
+    pub fn best() -> Self {
+        let mut available = Self::available();
+        available
+            .next()
+            .unwrap_or_else(|| unreachable!("portable runs everywhere"))
+    }
+
+    /// The instruction set it uses.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Estimates the inner product of the query with each vector of a block,
+    /// and tells by a bit each which ones are above the threshold.
+    ///
+    /// # Panics
+    /// The block is not one of vectors with as many dimensions as the query.
+    pub fn score(&self, block: &[u8], query: &Query, bounds: Bounds, out: &mut Estimates) -> u32 {
+        let padded = query.tables().len() * 8;
+        assert_eq!(
+            block.len(),
+            block_bytes(padded),
+            "another number of dimensions"
+        );
+        let (columns, factors) = block.split_at(block.len() - FACTORS);
+        let Some(factors) = factors.first_chunk() else {
+            return 0;
+        };
+        let columns = columns.as_chunks().0;
+        #[expect(unsafe_code, reason = "a function for this processor in particular")]
+        // SAFETY: `available` gives only what runs here.
+        unsafe {
+            (self.score)(Block { columns, factors }, query, bounds, out)
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn fastest() -> Option<Kernel> {
+    is_x86_feature_detected!("avx2").then_some(Kernel {
+        name: "avx2",
+        score: avx2::score,
+    })
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fastest() -> Option<Kernel> {
+    None
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Kernel").field(&self.name).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::vector::scan::code::Codes;
+    use crate::vector::scan::query::DIMENSIONS_MAX;
+
+    fn bounds(centre: f32, threshold: f32) -> Bounds {
+        Bounds { centre, threshold }
+    }
+
+    fn vector(random: &mut Rng, dimensions: usize) -> Vec<f32> {
+        (0..dimensions).map(|_| random.f32() - 0.5).collect()
+    }
+
+    fn codes(random: &mut Rng, dimensions: usize, count: usize) -> (Vec<Vec<f32>>, Codes) {
+        let vectors: Vec<_> = (0..count).map(|_| vector(random, dimensions)).collect();
+        let mut codes = Codes::new(dimensions);
+        vectors.iter().for_each(|vector| codes.push(vector));
+        (vectors, codes)
+    }
+
+    #[test]
+    fn every_kernel_gives_the_same_bits() {
+        let mut random = Rng::with_seed(3);
+        for dimensions in [64, 128, 384, 768, 1536, DIMENSIONS_MAX] {
+            let (_, codes) = codes(&mut random, dimensions, BLOCK);
+            let query = Query::new(&vector(&mut random, dimensions));
+            let answers = Kernel::available().map(|kernel| {
+                let mut out = [0.0; BLOCK];
+                let above = kernel.score(codes.blocks(), &query, bounds(0.25, 0.3), &mut out);
+                (above, out.map(f32::to_bits))
+            });
+            let answers: Vec<_> = answers.collect();
+            assert!(
+                answers.windows(2).all(|pair| pair[0] == pair[1]),
+                "{dimensions}"
+            );
+        }
+    }
+
+    /// All entries as large as they get, in as many dimensions as may be.
+    #[test]
+    fn sums_do_not_overflow() {
+        let query = Query::new(&[1.0; DIMENSIONS_MAX]);
+        let mut codes = Codes::new(DIMENSIONS_MAX);
+        codes.push(&[1.0; DIMENSIONS_MAX]);
+        for kernel in Kernel::available() {
+            let mut out = [0.0; BLOCK];
+            kernel.score(codes.blocks(), &query, bounds(0.0, 0.0), &mut out);
+            assert!(
+                (out[0] / DIMENSIONS_MAX as f32 - 1.0).abs() < 1e-5,
+                "{kernel:?}: {}",
+                out[0]
+            );
+        }
+    }
+
+    /// What the error bound of RaBitQ promises: the mean error is about zero,
+    /// and it shrinks with the root of the dimensions.
+    #[test]
+    fn estimates_are_near_and_not_biased() {
+        let mut random = Rng::with_seed(5);
+        for dimensions in [128, 384, 1536] {
+            let (vectors, codes) = codes(&mut random, dimensions, 64 * BLOCK);
+            let query_vector = vector(&mut random, dimensions);
+            let query = Query::new(&query_vector);
+            let size =
+                |vector: &[f32]| vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+            let (mut sum, mut square) = (0.0, 0.0);
+            let blocks = codes.blocks().chunks_exact(block_bytes(dimensions));
+            for (block, vectors) in blocks.zip(vectors.chunks(BLOCK)) {
+                let mut out = [0.0; BLOCK];
+                Kernel::best().score(block, &query, bounds(0.0, 0.0), &mut out);
+                for (estimate, vector) in out.iter().zip(vectors) {
+                    let dot: f32 = vector.iter().zip(&query_vector).map(|(a, b)| a * b).sum();
+                    let error = (estimate - dot) / (size(vector) * size(&query_vector));
+                    sum += f64::from(error);
+                    square += f64::from(error * error);
+                }
+            }
+            let count = vectors.len() as f64;
+            let (mean, deviation) = (sum / count, (square / count).sqrt());
+            // √(1 ÷ 0.75 - 1) for uniform values, whose mean size is √0.75 of the root mean square.
+            let expected = (1.0 / 0.75_f64 - 1.0).sqrt() / (dimensions as f64).sqrt();
+            assert!(mean.abs() < 0.15 * expected, "{dimensions}: mean {mean}");
+            assert!(
+                (deviation / expected - 1.0).abs() < 0.1,
+                "{dimensions}: {deviation} {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_above_the_threshold_is_told() {
+        let mut random = Rng::with_seed(6);
+        let (_, codes) = codes(&mut random, 128, 20);
+        let query = Query::new(&vector(&mut random, 128));
+        let mut out = [0.0; BLOCK];
+        let above = Kernel::best().score(codes.blocks(), &query, bounds(1.0, 1.0), &mut out);
+        for (lane, estimate) in out.iter().enumerate() {
+            assert_eq!(above >> lane & 1 == 1, *estimate > 1.0);
+        }
+        assert_eq!(above >> 20, 0, "there are no more than 20");
+    }
+
+    #[test]
+    #[should_panic = "another number of dimensions"]
+    fn a_block_of_other_dimensions_is_refused() {
+        let query = Query::new(&[1.0; 128]);
+        Kernel::best().score(&[0; 1000], &query, bounds(0.0, 0.0), &mut [0.0; BLOCK]);
+    }
+}
