@@ -10,7 +10,7 @@ use ginnel_link::error::StreamError;
 use ginnel_link::link::{Link, Priority};
 use ginnel_link::splice::splice;
 use ginnel_link::stream::Stream;
-use ginnel_proto::code::Code;
+use ginnel_proto::code::{Code, REASON};
 use ginnel_proto::frame::FrameType;
 use ginnel_proto::hop::strip_hop_by_hop;
 use ginnel_proto::http::RequestHead;
@@ -18,7 +18,7 @@ use ginnel_proto::id::{DeviceName, ServiceName, UpstreamName};
 use ginnel_proto::open::Open;
 use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -75,6 +75,14 @@ impl Gateway {
         request: Request<Incoming>,
     ) -> Result<Response<ApiBody>, Problem> {
         let (mut parts, body) = request.into_parts();
+        if parts.method == Method::TRACE || parts.method == Method::CONNECT {
+            let message = format!("{} is not passed on to upstreams", parts.method);
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                Code::BadRequest.name(),
+                message,
+            ));
+        }
         strip_hop_by_hop(&mut parts.headers);
         parts.headers.remove(HOST);
         // The relay reads the body anyway, to count it.
@@ -114,6 +122,8 @@ impl Gateway {
         let mut response = Response::new(stream_body(recv.into_body(), upload));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
+        // Only what the relay says of itself is a reason.
+        response.headers_mut().remove(REASON);
         Ok(response)
     }
 
@@ -221,17 +231,40 @@ fn empty() -> ApiBody {
 
 /// What to tell a local app when the relay said no or the link broke.
 fn failed(error: &StreamError, what: &dyn std::fmt::Display) -> Problem {
+    const KNOWN: [(Code, &str, Option<&str>); 6] = [
+        (
+            Code::BadRequest,
+            "the relay passes no such request on to it",
+            Some("leave . and .. out of the path"),
+        ),
+        (Code::UpstreamUnreachable, "the relay cannot reach it", None),
+        (Code::UpstreamFailed, "it broke off", None),
+        (
+            Code::ConnectTimeout,
+            "it did not accept a connection in time",
+            None,
+        ),
+        (
+            Code::UnknownService,
+            "no device of yours shares such a service",
+            Some("see which there are: ginnel services, on the device that shares it"),
+        ),
+        (
+            Code::WrongKind,
+            "it is not a TCP service",
+            Some("share it with tcp://HOST:PORT"),
+        ),
+    ];
     let code = error.code();
-    let problem = |message| Problem::new(code.status(), code.name(), message);
-    if code == Code::BadRequest {
-        let message = format!("the relay passes no such request on to {what}");
-        return problem(message).hint("leave . and .. out of the path");
-    }
-    let problem = problem(format!("{what} cannot be reached: {error}"));
+    let problem = |message: String| Problem::new(code.status(), code.name(), message);
     if code == Code::UnknownUpstream {
-        return problem.hint(format!(
+        return problem(format!("{what}: the relay has no such upstream")).hint(format!(
             "the relay's configuration needs a section [upstream.{what}]"
         ));
     }
-    problem
+    match KNOWN.iter().find(|(known, ..)| *known == code) {
+        Some((_, text, Some(hint))) => problem(format!("{what}: {text}")).hint(*hint),
+        Some((_, text, None)) => problem(format!("{what}: {text}")),
+        None => problem(format!("{what} cannot be reached: {error}")),
+    }
 }

@@ -15,9 +15,10 @@ use ginnel_proto::hop::strip_hop_by_hop;
 use ginnel_proto::http::{RequestHead, ResponseHead};
 use ginnel_proto::id::ServiceName;
 use ginnel_proto::limits::HEAD_TIMEOUT;
+use ginnel_proto::message::{announce_body, expects_100, is_grpc};
 use ginnel_proto::open::Open;
-use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderValue, UPGRADE};
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
+use http::{Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
@@ -249,8 +250,7 @@ impl Server {
 
     /// gRPC is HTTP/2 only, and its servers want no negotiation.
     fn client(&self, head: &RequestHead) -> &LocalClient<RequestBody> {
-        let kind = head.headers.get(CONTENT_TYPE);
-        match kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        match is_grpc(&head.headers) {
             true => &self.http2,
             false => &self.http1,
         }
@@ -272,6 +272,7 @@ impl Server {
         };
         let host = HeaderValue::from_str(host).map_err(|error| bad(error.to_string()))?;
         head.headers.insert(HOST, host);
+        announce_body(&mut head);
         let uri = Uri::builder()
             .scheme("http")
             .authority(local::host(&service.name, self.services.generation()))
@@ -310,12 +311,6 @@ async fn answer(response: Response<Incoming>, send: &mut SendHalf) -> Result<(),
     }
     send_body(send, body).await.map_err(ended)?;
     Ok(())
-}
-
-fn expects_100(headers: &HeaderMap) -> bool {
-    headers
-        .get(EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn reset(mut send: SendHalf, code: Code, reason: String) -> Result<(), Ended> {

@@ -4,7 +4,11 @@
 //! status everywhere: on the wire, in logs, in metrics and in the
 //! `ginnel-reason` header.
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
+
+/// The field of an answer in which a relay or agent says its code's name, when
+/// the answer is its own.
+pub const REASON: HeaderName = HeaderName::from_static("ginnel-reason");
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $status:ident;)*) => {

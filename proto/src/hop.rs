@@ -7,7 +7,8 @@ use http::uri::{Authority, Scheme};
 
 /// Removes the fields that belong to one connection only (RFC 9110 §7.6.1):
 /// the listed ones and those that `Connection` names. `TE: trailers` stays,
-/// because it is what makes a gRPC server answer.
+/// because it is what makes a gRPC server answer. A Content-Length beside a
+/// Transfer-Encoding goes too, since it says nothing (RFC 9112 §6.3).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // Most heads have none of them.
     if !headers.keys().any(is_for_one_hop) {
@@ -21,6 +22,9 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
         .filter(|name| !NEVER_NAMED.contains(name))
         .collect();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
@@ -167,7 +171,6 @@ mod tests {
             ("keep-alive", "5"),
             ("proxy-connection", "x"),
             ("proxy-authorization", "x"),
-            ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("te", "gzip, Trailers"),
             ("content-length", "5"),
@@ -180,6 +183,9 @@ mod tests {
         left.sort_unstable();
         assert_eq!(left, ["content-length", "te", "x-stays"]);
         assert_eq!(headers["te"], "trailers");
+        headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+        strip_hop_by_hop(&mut headers);
+        assert!(!headers.contains_key("content-length"), "it says nothing");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use crate::PayloadError;
 use crate::hop::strip_hop_by_hop;
 use crate::limits::{HEAD_MAX, HEADERS_MAX};
+use crate::message::check_request;
 use crate::wire;
 
 /// The head of a forwarded request.
@@ -85,7 +86,8 @@ impl RequestHead {
     /// Reads the payload of a HEAD frame.
     ///
     /// # Errors
-    /// The payload is not a request head, or a field is not valid HTTP.
+    /// The payload is not a request head, a field is not valid HTTP, or the
+    /// request is one of [`message::Malformed`](crate::message::Malformed).
     pub fn decode(payload: Bytes) -> Result<Self, PayloadError> {
         let head = wire::RequestHead::decode(payload)
             .map_err(|error| PayloadError::unreadable("RequestHead", &error))?;
@@ -104,7 +106,7 @@ impl RequestHead {
                 "does not start with a slash",
             ));
         }
-        Ok(Self {
+        let head = Self {
             method: Method::from_bytes(&head.method)
                 .map_err(|error| PayloadError::invalid("RequestHead.method", error))?,
             scheme: Scheme::try_from(&head.scheme[..])
@@ -114,7 +116,9 @@ impl RequestHead {
             headers: read_headers("RequestHead.headers", head.headers)?,
             upgrade: read_upgrade("RequestHead.upgrade", head.upgrade)?,
             end: head.end,
-        })
+        };
+        check_request(&head).map_err(|error| PayloadError::invalid("RequestHead", error))?;
+        Ok(head)
     }
 }
 
@@ -464,6 +468,19 @@ mod tests {
             },
             wire::RequestHead {
                 upgrade: "a\nb".into(),
+                ..good.clone()
+            },
+            wire::RequestHead {
+                method: "CONNECT".into(),
+                ..good.clone()
+            },
+            wire::RequestHead {
+                headers: header("content-length", "20"),
+                end: true,
+                ..good.clone()
+            },
+            wire::RequestHead {
+                headers: header("content-length", "+20"),
                 ..good.clone()
             },
         ] {

@@ -41,6 +41,7 @@ pub mod id;
 pub mod join;
 pub mod limits;
 pub mod link;
+pub mod message;
 pub mod open;
 pub mod varint;
 

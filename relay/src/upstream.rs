@@ -19,8 +19,9 @@ use ginnel_proto::hop::{strip_forwarded, strip_hop_by_hop};
 use ginnel_proto::http::{RequestHead, ResponseHead};
 use ginnel_proto::id::UpstreamName;
 use ginnel_proto::limits::HEAD_TIMEOUT;
+use ginnel_proto::message::announce_body;
 use http::header::{ACCEPT_ENCODING, HOST, HeaderName, HeaderValue};
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
@@ -137,10 +138,15 @@ fn request(
     if let Some((name, value)) = &upstream.credential {
         head.headers.insert(name.clone(), value.clone());
     }
+    // TRACE would be answered with the credential (RFC 9110 §9.3.8).
+    if head.method == Method::TRACE {
+        return Err((Code::BadRequest, "TRACE is not passed on".into()));
+    }
     if climbs(head.path.path()) {
         let reason = "the path leaves the upstream's: it has a segment that is .. or .";
         return Err((Code::BadRequest, reason.into()));
     }
+    announce_body(&mut head);
     let uri = join(&upstream.base, head.path.as_str())
         .map_err(|error| (Code::BadRequest, error.to_string()))?;
     let mut request = Request::new(body);
@@ -188,6 +194,9 @@ async fn answer(
     send: &mut SendHalf,
 ) -> Result<(), Ended> {
     let (mut parts, body) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err((Code::UpstreamFailed, "it switched protocols unasked".into()));
+    }
     strip_hop_by_hop(&mut parts.headers);
     meter.begin(parts.status, &parts.headers);
     let head = ResponseHead {

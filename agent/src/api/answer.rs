@@ -3,6 +3,8 @@
 use std::error::Error;
 
 use bytes::Bytes;
+use ginnel_daemon::mistakes::Mistakes;
+use ginnel_proto::code::REASON;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -11,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::local_token::Refusal;
 use crate::services::ServicesError;
-use ginnel_daemon::mistakes::Mistakes;
 
 /// Why a body broke off.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -88,6 +89,8 @@ impl Problem {
             },
         };
         let mut response = json(self.status, &body);
+        let reason = HeaderValue::from_static(self.code);
+        response.headers_mut().insert(REASON, reason);
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);

@@ -9,16 +9,13 @@ use ginnel_link::body::RecvBody;
 use ginnel_link::chunks::Chunks;
 use ginnel_link::error::StreamError;
 use ginnel_link::stream::SendHalf;
-use ginnel_proto::code::Code;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use ginnel_proto::code::{Code, REASON};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::metrics::Metrics;
-
-/// Says why a request was not answered by the service: the code's name.
-pub const REASON: HeaderName = HeaderName::from_static("ginnel-reason");
 
 /// The body of every answer on the public side.
 #[derive(Debug)]

@@ -10,12 +10,13 @@ use ginnel_link::error::StreamError;
 use ginnel_link::link::Priority;
 use ginnel_link::splice::splice;
 use ginnel_link::stream::{SendHalf, Stream};
-use ginnel_proto::code::Code;
+use ginnel_proto::code::{Code, REASON};
 use ginnel_proto::control::{Service, ServiceKind};
 use ginnel_proto::hop::{Hop, set_forwarded, strip_hop_by_hop};
 use ginnel_proto::http::{RequestHead, ResponseHead};
+use ginnel_proto::message::{expects_100, is_grpc};
 use ginnel_proto::open::Open;
-use http::header::{CONNECTION, EXPECT, HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, UPGRADE};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -26,7 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use super::access;
-use super::answer::{AnswerBody, REASON, Refusal};
+use super::answer::{AnswerBody, Refusal};
 use super::guard::Gate;
 use super::patient::{PATIENCE, Patient};
 use super::route::route;
@@ -57,10 +58,7 @@ where
     B::Error: std::fmt::Display + Send,
 {
     let method = request.method().clone();
-    let speaks_grpc = request
-        .headers()
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let speaks_grpc = is_grpc(request.headers());
     let began = tokio::time::Instant::now();
     let response = match try_forward(relay, caller, request).await {
         Ok(response) => response,
@@ -194,12 +192,6 @@ fn upgrade<B>(request: &Request<B>) -> Option<HeaderValue> {
             .get(http::header::CONTENT_LENGTH)
             .is_none_or(|length| length == "0");
     (wanted && bodiless && request.version() == Version::HTTP_11).then(|| protocol.clone())
-}
-
-fn expects_100(headers: &HeaderMap) -> bool {
-    headers
-        .get(EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Makes the head what the next hop shall see.

@@ -5,9 +5,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use ginnel_proto::code::REASON;
 use ginnel_proto::hop::Hop;
 use ginnel_proto::id::DeviceName;
-use ginnel_relay::edge::answer::{AnswerBody, REASON};
+use ginnel_relay::edge::answer::AnswerBody;
 use ginnel_relay::edge::proxy::{Caller, forward};
 use ginnel_relay::relay::Relay;
 use http::uri::Scheme;

@@ -288,6 +288,73 @@ async fn both_bodies_flow_at_the_same_time() {
     }
 }
 
+/// HTTP allows a body in any request, announced by a length or not.
+#[tokio::test]
+async fn a_body_arrives_whatever_the_method() {
+    let lab = Lab::start().await;
+    let origin = Origin::http(|request: Request<Incoming>| async move {
+        let body = request.into_body().collect().await.expect("a whole body");
+        Response::builder()
+            .header("seen", body.to_bytes().len())
+            .body(Empty::<Bytes>::new())
+            .expect("valid")
+    })
+    .await;
+    lab.agent.share("web", &origin.target()).await;
+    for version in VERSIONS {
+        for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "QUERY"] {
+            for told in [true, false] {
+                let request = lab.request_over(version, "web", "/").method(method);
+                let request = match told {
+                    true => request.header("content-length", "5"),
+                    false => request,
+                };
+                let (feed, body) = channel_body();
+                feed.try_send(Bytes::from_static(b"hello")).expect("room");
+                drop(feed);
+                let mut request = request.body(body).expect("valid");
+                if !told && version == Version::HTTP_11 {
+                    // hyper, too, would leave the body out.
+                    let chunked = http::HeaderValue::from_static("chunked");
+                    request.headers_mut().insert("transfer-encoding", chunked);
+                }
+                let response = lab.caller.send_over(version, request).await;
+                assert_eq!(
+                    response.headers()["seen"],
+                    "5",
+                    "{version:?} {method} {told}"
+                );
+            }
+        }
+    }
+}
+
+/// RFC 9112 §6.3: the length says nothing then.
+#[tokio::test]
+async fn an_answer_with_a_length_and_a_coding_is_as_long_as_its_chunks() {
+    let (lab, origin) = Lab::by_hand().await;
+    for lines in [
+        "Content-Length: 100\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 1",
+    ] {
+        let caller = lab
+            .caller
+            .exchange("GET / HTTP/1.1\r\nHost: web.localhost\r\nConnection: close\r\n\r\n");
+        let service = async {
+            let (mut service, _) = origin.request().await;
+            let answer = format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+            service.write_all(answer.as_bytes()).await.expect("sent");
+        };
+        let (answer, ()) = tokio::join!(caller, service);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{lines}: {answer}");
+        assert_eq!(field(&answer, "content-length"), None, "{lines}: {answer}");
+        assert!(
+            answer.ends_with("2\r\nok\r\n0\r\n\r\n"),
+            "{lines}: {answer}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_truncated_answer_never_looks_whole() {
     let (lab, origin) = Lab::by_hand().await;

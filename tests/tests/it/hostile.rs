@@ -10,6 +10,7 @@ use ginnel_link::stream::Stream;
 use ginnel_proto::code::Code;
 use ginnel_proto::control::{Control, Hello};
 use ginnel_proto::frame::FrameType;
+use ginnel_proto::http::RequestHead;
 use ginnel_proto::id::{ServiceName, UpstreamName};
 use ginnel_proto::limits;
 use ginnel_proto::open::Open;
@@ -17,9 +18,12 @@ use ginnel_proto::varint;
 use ginnel_tests::caller::text;
 use ginnel_tests::device::{Device, end_of, frame_of};
 use ginnel_tests::lab::Lab;
+use ginnel_tests::origin::Origin;
 use ginnel_tests::wait::{in_time, promptly};
 use ginnel_tests::wire::read_head;
 use tokio::io::AsyncWriteExt as _;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// A lab with an honest device and a hostile one.
 async fn lab() -> (Lab, Device) {
@@ -210,6 +214,49 @@ async fn bad_streams_are_reset_and_the_link_stays() {
     }
     assert!(driver.link().close_reason().is_none());
     assert_unharmed(&lab).await;
+}
+
+/// The relay's connections to an upstream are shared by all devices: a request
+/// that announces a body and ends without would swallow the next one.
+#[tokio::test]
+async fn a_request_that_could_swallow_the_next_one_reaches_no_upstream() {
+    let (origin, mut heads) = Origin::canned(OK).await;
+    let file = format!("[upstream.cloud]\nurl = '{}'\n", origin.target());
+    let lab = Lab::start_from(&file).await;
+    let state = lab.folder.path().join("hostile");
+    let device = Device::join(&lab.relay, &state, "mallory", "hostile").await;
+    let driver = device.greet().await.expect("welcome");
+    let upstream = UpstreamName::parse("cloud").expect("valid");
+    for (method, length) in [
+        ("GET", "20"),
+        ("POST", "20"),
+        ("GET", "+5"),
+        ("CONNECT", "0"),
+    ] {
+        let mut head = RequestHead {
+            method: method.parse().expect("a method"),
+            scheme: http::uri::Scheme::HTTP,
+            authority: None,
+            path: http::uri::PathAndQuery::from_static("/"),
+            headers: http::HeaderMap::new(),
+            upgrade: None,
+            end: true,
+        };
+        let length = http::HeaderValue::from_static(length);
+        head.headers.insert("content-length", length);
+        let mut stream = open(driver.link()).await;
+        let open = Open::Upstream {
+            upstream: upstream.clone(),
+        };
+        stream.send.send_request(&open, &head).await.expect("sent");
+        stream.send.finish();
+        assert_eq!(
+            verdict(&mut stream).await,
+            Some(Code::Malformed),
+            "{head:?}"
+        );
+    }
+    assert!(heads.is_empty());
 }
 
 #[tokio::test]

@@ -66,6 +66,28 @@ async fn any_method_arrives_as_it_was_sent() {
     }
 }
 
+/// gRPC-Web is plain HTTP, though its type begins like gRPC's.
+#[tokio::test]
+async fn grpc_web_is_plain_http() {
+    let lab = Lab::start().await;
+    let (origin, mut heads) = Origin::canned(OK).await;
+    lab.agent.share("web", &origin.target()).await;
+    for kind in [
+        "application/grpc-web",
+        "application/grpc-web+proto",
+        "application/grpc-web-text",
+    ] {
+        let request = lab
+            .request("web", "/")
+            .method("POST")
+            .header("content-type", kind);
+        let response = lab.caller.send(request.body(empty()).expect("valid")).await;
+        assert_eq!(response.status(), 200, "{kind}");
+        let head = heads.next().await;
+        assert!(head.starts_with("POST / HTTP/1.1\r\n"), "{head}");
+    }
+}
+
 #[tokio::test]
 async fn connect_is_refused() {
     let lab = Lab::start().await;

@@ -3,8 +3,14 @@
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use ginnel_link::link::Priority;
+use ginnel_proto::code::Code;
+use ginnel_proto::http::RequestHead;
+use ginnel_proto::id::UpstreamName;
+use ginnel_proto::open::Open;
 use ginnel_relay::registry::usage::{Amount, Direction, UsageRow};
 use ginnel_tests::caller::{Caller, body, text};
+use ginnel_tests::device::Device;
 use ginnel_tests::lab::{Lab, UPSTREAM_KEY};
 use ginnel_tests::origin::{FullOrigin, ManualOrigin, Origin};
 use ginnel_tests::pattern::{Pattern, check};
@@ -102,6 +108,59 @@ async fn paths_that_climb_out_of_the_upstream_are_refused() {
         let told = text(response).await;
         assert!(told.contains("leave . and .. out of the path"), "{told}");
     }
+    assert!(heads.is_empty());
+}
+
+/// An upstream that follows RFC 9110 answers TRACE with the request as it
+/// came, and so with the credential.
+#[tokio::test]
+async fn methods_that_would_show_the_credential_are_refused() {
+    let (origin, mut heads) = Origin::canned(OK).await;
+    let lab = lab(&origin.target()).await;
+    let token = lab.agent.token()["authorization"]
+        .to_str()
+        .expect("text")
+        .to_owned();
+    for line in ["TRACE /upstream/cloud/v1", "CONNECT /upstream/cloud/v1"] {
+        let host = lab.agent.local();
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\nConnection: close\r\n\r\n"
+        );
+        let answer = local(&lab).exchange(head).await;
+        assert!(answer.starts_with("HTTP/1.1 4"), "{line}: {answer}");
+    }
+    assert!(heads.is_empty());
+}
+
+/// An agent that was changed to let it through is refused by the relay.
+#[tokio::test]
+async fn the_relay_passes_no_trace_on() {
+    let (origin, mut heads) = Origin::canned(OK).await;
+    let lab = lab(&origin.target()).await;
+    let state = lab.folder.path().join("changed");
+    let device = Device::join(&lab.relay, &state, "alice", "changed").await;
+    let driver = device.greet().await.expect("welcome");
+    let link = driver.link();
+    let mut stream = in_time("a stream", link.open(Priority::Interactive))
+        .await
+        .expect("open");
+    let head = RequestHead {
+        method: http::Method::TRACE,
+        scheme: http::uri::Scheme::HTTP,
+        authority: None,
+        path: http::uri::PathAndQuery::from_static("/"),
+        headers: http::HeaderMap::new(),
+        upgrade: None,
+        end: true,
+    };
+    let open = Open::Upstream {
+        upstream: UpstreamName::parse("cloud").expect("valid"),
+    };
+    stream.send.send_request(&open, &head).await.expect("sent");
+    stream.send.finish();
+    let answer = promptly("the verdict", stream.recv.response()).await;
+    let error = answer.expect_err("refused");
+    assert_eq!(error.code(), Code::BadRequest, "{error}");
     assert!(heads.is_empty());
 }
 
