@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -15,22 +16,24 @@ use super::scanner::{PREFACE, Scanner, Verdict};
 /// once it has its end.
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-/// Most that is read behind an upgrade request, in bytes.
-const HELD_MAX: usize = 64 * 1024;
+/// Most that a caller may send behind a request before its answer is over, in
+/// bytes. Reading on is how a caller that leaves is noticed, so one that sends
+/// more is cut off. Hardly any sends anything.
+const AHEAD_MAX: usize = 64 * 1024;
 
 /// A connection whose requests were held to RFC 9112 before hyper sees them.
 #[derive(Debug)]
 pub struct Guarded<IO> {
     io: IO,
     gate: Gate,
-    /// Read and not yet let through: what came behind an upgrade request.
+    /// Read and not yet let through: what came behind a request.
     held: Vec<u8>,
     closed: bool,
     /// Bytes that began like [`PREFACE`], until some did not.
     preface: Option<usize>,
 }
 
-/// Tells a [`Guarded`] connection how an upgrade was answered.
+/// Tells a [`Guarded`] connection how far its last request has come.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
     state: Arc<Mutex<GateState>>,
@@ -44,13 +47,18 @@ struct GateState {
 }
 
 impl Gate {
-    /// The connection now carries what was upgraded to, or HTTP as before.
-    pub fn decide(&self, upgraded: bool) {
+    /// The connection now carries what was upgraded to.
+    pub fn upgraded(&self) {
         let mut state = self.lock();
-        state.scanner.decide(upgraded);
-        if let Some(waiting) = state.waiting.take() {
-            waiting.wake();
-        }
+        state.scanner.upgraded();
+        state.wake();
+    }
+
+    /// The answer to the last request is over.
+    fn answered(&self) {
+        let mut state = self.lock();
+        state.scanner.answered();
+        state.wake();
     }
 
     /// Waits until the version of HTTP is known.
@@ -64,8 +72,16 @@ impl Gate {
     }
 }
 
+impl GateState {
+    fn wake(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
+}
+
 impl<IO> Guarded<IO> {
-    /// Guards `io`. The gate is for whoever answers upgrades.
+    /// Guards `io`. The gate is for whoever answers.
     pub fn new(io: IO) -> (Self, Gate) {
         let gate = Gate::default();
         let guarded = Self {
@@ -109,19 +125,32 @@ impl<IO> Guarded<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> Guarded<IO> {
-    /// Reads on behind an upgrade request, so that a caller that leaves is
-    /// noticed; lets nothing through.
+    /// Reads on behind a request, so that a caller that leaves is noticed; lets
+    /// nothing through.
     fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = [0; 4096];
-        while self.held.len() < HELD_MAX {
+        loop {
             let mut buffer = ReadBuf::new(&mut room);
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut buffer))?;
             if buffer.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
             self.held.extend_from_slice(buffer.filled());
+            if self.held.len() > AHEAD_MAX {
+                return Poll::Ready(Err(io::Error::other("too much ahead of an answer")));
+            }
         }
-        Poll::Pending
+    }
+
+    /// Whether the scanner waits for an answer. It wakes us when it no longer
+    /// does, if something is held; else what comes next does.
+    fn is_parked(&mut self, cx: &Context<'_>) -> bool {
+        let mut state = self.gate.lock();
+        let parked = state.scanner.is_parked();
+        if parked && !self.held.is_empty() {
+            state.waiting = Some(cx.waker().clone());
+        }
+        parked
     }
 }
 
@@ -137,16 +166,14 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guarded<IO> {
             buffer.put_slice(&held);
             return Poll::Ready(Ok(()));
         }
-        let parked = {
-            let mut state = self.gate.lock();
-            let parked = state.scanner.is_parked();
-            if parked {
-                state.waiting = Some(cx.waker().clone());
+        while self.is_parked(cx) {
+            if let Poll::Ready(ended) = self.poll_parked(cx) {
+                return Poll::Ready(ended);
             }
-            parked
-        };
-        if parked {
-            return self.poll_parked(cx);
+            // What came meanwhile may have to be woken for.
+            if self.is_parked(cx) {
+                return Poll::Pending;
+            }
         }
         let from = buffer.filled().len();
         if self.held.is_empty() {
@@ -190,5 +217,56 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer that tells the [`Gate`] when it is over, one way or another.
+    #[derive(Debug)]
+    pub struct Answer<B> {
+        #[pin]
+        body: B,
+        over: Over,
+    }
+}
+
+/// Says so when dropped.
+#[derive(Debug)]
+struct Over(Option<Gate>);
+
+impl<B> Answer<B> {
+    /// The body of an answer to the last request of the connection of `gate`.
+    /// HTTP/2, which has many at once, needs none.
+    pub fn new(body: B, gate: Option<Gate>) -> Self {
+        let over = Over(gate);
+        Self { body, over }
+    }
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        if let Some(gate) = &self.0 {
+            gate.answered();
+        }
+    }
+}
+
+impl<B: Body> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -16,8 +16,6 @@ pub(super) enum Follows {
     Body(u64),
     /// A body in chunks.
     Chunks,
-    /// That depends on the answer: an upgrade was asked for.
-    Upgrade,
     /// Nothing that will be read: hyper refuses this head with more precise
     /// a status than ours.
     Unread,
@@ -73,11 +71,9 @@ pub(super) fn judge(head: &[u8]) -> Result<Follows, &'static str> {
     if chunked && request.version != Some(1) {
         return Err("transfer-encoding in HTTP/1.0");
     }
-    let upgrade = named("upgrade").next().is_some();
     Ok(match (chunked, length) {
         (true, _) => Follows::Chunks,
         (false, Some(length @ 1..)) => Follows::Body(length),
-        (false, Some(0) | None) if upgrade => Follows::Upgrade,
         (false, Some(0) | None) => Follows::Request,
     })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ginnel_proto::hop::Hop;
 use http::uri::Scheme;
+use http::{Response, StatusCode, Version};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -19,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::accept::Acceptor;
-use super::guard::Guarded;
+use super::guard::{Answer, Gate, Guarded};
 use super::proxy::{Caller, forward};
 use super::scanner::HEADERS_MAX;
 use crate::relay::Relay;
@@ -110,12 +111,15 @@ impl Connection {
         let (io, gate) = Guarded::new(io);
         let caller = Caller {
             hop: Hop::new(self.address, scheme),
-            gate: Some(gate.clone()),
         };
         let service = service_fn(|request| {
             let relay = Arc::clone(&self.relay);
             let caller = caller.clone();
-            async move { Ok::<_, std::convert::Infallible>(forward(&relay, &caller, request).await) }
+            let gate = (request.version() < Version::HTTP_2).then(|| gate.clone());
+            async move {
+                let response = forward(&relay, &caller, request).await;
+                Ok::<_, std::convert::Infallible>(pass_gate(response, gate))
+            }
         });
         let tasks = Tasks(self.relay.tasks.clone());
         let mut builder = auto::Builder::new(tasks);
@@ -158,6 +162,20 @@ impl Connection {
             debug!(%error, "a caller's connection ended");
         }
     }
+}
+
+/// Opens the gate for what follows the answer: the next request once it is
+/// over, or at once what was upgraded to.
+fn pass_gate<B>(response: Response<B>, gate: Option<Gate>) -> Response<Answer<B>> {
+    let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let gate = match gate {
+        Some(gate) if switched => {
+            gate.upgraded();
+            None
+        }
+        gate => gate,
+    };
+    response.map(|body| Answer::new(body, gate))
 }
 
 /// Gives hyper's tasks an owner.

@@ -28,7 +28,6 @@ use tracing::debug;
 
 use super::access;
 use super::answer::{AnswerBody, Refusal};
-use super::guard::Gate;
 use super::patient::{PATIENCE, Patient};
 use super::route::route;
 use crate::links::Connected;
@@ -42,8 +41,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Caller {
     /// Its address and scheme, as they are told to services.
     pub hop: Hop,
-    /// To be told how an upgrade was answered.
-    pub gate: Option<Gate>,
 }
 
 /// Answers a public request: by the service it is for, or by saying why not.
@@ -70,9 +67,6 @@ where
             }
         }
     };
-    if let Some(gate) = &caller.gate {
-        gate.decide(response.status() == StatusCode::SWITCHING_PROTOCOLS);
-    }
     relay
         .metrics
         .request(&method, response.status(), began.elapsed());

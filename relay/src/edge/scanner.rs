@@ -6,7 +6,8 @@
 //! looks at the same bytes first and holds them to RFC 9112 without mercy. It
 //! never changes a good byte. A bad message has the byte at which it became
 //! bad replaced by NUL, which hyper cannot read over: it answers 400 and
-//! closes the connection, after the answers to requests before it.
+//! closes the connection. It lets one request through at a time: what was sent
+//! behind it waits until its answer is over.
 //!
 //! Pure: bytes in, verdict out. [`guard`](super::guard) does the I/O.
 
@@ -29,8 +30,8 @@ pub struct Scanner {
     /// The head being collected.
     head: Vec<u8>,
     first: bool,
-    /// Requests that passed and have no answer yet.
-    unanswered: u64,
+    /// A request has passed and its answer is not over.
+    unanswered: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,9 @@ enum State {
     Chunks(Chunks),
     /// Inside a chunk's data.
     ChunkData { remaining: u64 },
-    /// An upgrade was asked for: what follows depends on the answer.
+    /// Behind a request whose answer is not over. What follows waits: after an
+    /// upgrade it is something else than HTTP, and whoever reads no further
+    /// than one request notices a caller that leaves.
     Parked,
     /// Not HTTP/1, or no longer.
     Raw,
@@ -57,7 +60,7 @@ pub enum Verdict {
     /// All may pass.
     Pass,
     /// The first so many bytes may pass; the rest must wait for
-    /// [`Scanner::decide`].
+    /// [`Scanner::answered`] or [`Scanner::upgraded`].
     Park(usize),
     /// The first so many bytes may pass, the last of which has been made
     /// unreadable; drop the rest and read no more.
@@ -70,7 +73,7 @@ impl Default for Scanner {
             state: State::Head,
             head: Vec::new(),
             first: true,
-            unanswered: 0,
+            unanswered: false,
         }
     }
 }
@@ -86,7 +89,7 @@ impl Scanner {
                 State::Body { remaining } => {
                     let (taken, left) = take(remaining, rest.len());
                     self.state = match left {
-                        0 => State::Head,
+                        0 => self.after_message(),
                         remaining => State::Body { remaining },
                     };
                     Ok(taken)
@@ -103,7 +106,7 @@ impl Scanner {
                     let byte = rest.first().copied().unwrap_or_default();
                     match chunks.byte(byte) {
                         Ok(next) => {
-                            self.state = State::after_chunk_byte(next);
+                            self.state = self.after_chunk_byte(next);
                             Ok(1)
                         }
                         Err(reason) => Err((1, reason)),
@@ -131,15 +134,20 @@ impl Scanner {
         Verdict::Pass
     }
 
-    /// The upgrade that was asked for has been answered.
-    pub fn decide(&mut self, upgraded: bool) {
-        self.unanswered = self.unanswered.saturating_sub(1);
-        if self.state == State::Parked && self.unanswered == 0 {
-            self.state = if upgraded { State::Raw } else { State::Head };
+    /// The answer to the last request is over.
+    pub fn answered(&mut self) {
+        self.unanswered = false;
+        if self.state == State::Parked {
+            self.state = State::Head;
         }
     }
 
-    /// Whether the bytes wait for [`Scanner::decide`].
+    /// The last request has switched the connection to another protocol.
+    pub fn upgraded(&mut self) {
+        self.state = State::Raw;
+    }
+
+    /// Whether the bytes wait for an answer to be over.
     #[must_use]
     pub fn is_parked(&self) -> bool {
         self.state == State::Parked
@@ -175,11 +183,14 @@ impl Scanner {
                 self.first = false;
                 let follows = judge(&self.head);
                 self.head.clear();
+                self.unanswered = true;
                 self.state = match follows {
-                    Ok(follows) => State::after_head(follows),
+                    Ok(Follows::Request) => self.after_message(),
+                    Ok(Follows::Body(remaining)) => State::Body { remaining },
+                    Ok(Follows::Chunks) => State::Chunks(Chunks::start()),
+                    Ok(Follows::Unread) => State::Raw,
                     Err(reason) => return Err((line_end, reason)),
                 };
-                self.unanswered += 1;
                 return Ok(line_end);
             }
         }
@@ -191,31 +202,27 @@ impl Scanner {
         Ok(bytes.len())
     }
 
+    /// A message is over; its answer may be, too.
+    fn after_message(&self) -> State {
+        match self.unanswered {
+            true => State::Parked,
+            false => State::Head,
+        }
+    }
+
+    fn after_chunk_byte(&self, next: Next) -> State {
+        match next {
+            Next::Framing(chunks) => State::Chunks(chunks),
+            Next::Data(remaining) => State::ChunkData { remaining },
+            Next::Done => self.after_message(),
+        }
+    }
+
     /// Where the line that just ended began.
     fn line_start(&self) -> usize {
         let before = self.head.len().saturating_sub(2);
         let head = self.head.get(..before).unwrap_or_default();
         memchr::memrchr(b'\n', head).map_or(0, |at| at + 1)
-    }
-}
-
-impl State {
-    fn after_head(follows: Follows) -> Self {
-        match follows {
-            Follows::Request => Self::Head,
-            Follows::Body(remaining) => Self::Body { remaining },
-            Follows::Chunks => Self::Chunks(Chunks::start()),
-            Follows::Upgrade => Self::Parked,
-            Follows::Unread => Self::Raw,
-        }
-    }
-
-    fn after_chunk_byte(next: Next) -> Self {
-        match next {
-            Next::Framing(chunks) => Self::Chunks(chunks),
-            Next::Data(remaining) => Self::ChunkData { remaining },
-            Next::Done => Self::Head,
-        }
     }
 }
 
@@ -232,19 +239,19 @@ mod tests {
     use crate::edge::head::REQUEST_LINE_MAX;
     use proptest::prelude::*;
 
-    fn verdict(wire: &str) -> Verdict {
-        Scanner::default().scan(&mut wire.as_bytes().to_vec())
-    }
-
     #[track_caller]
     fn passes(wire: &str) {
-        assert_eq!(verdict(wire), Verdict::Pass, "{wire:?}");
-        // The next request is read as one: the framing was understood.
-        let wire = format!("{wire}GET / HTTP/1.1\r\n\r\n");
-        let Verdict::Poison(_, reason) = verdict(&wire) else {
-            panic!("lost the framing: {wire:?}");
+        // Up to the next request, which waits: the framing was understood.
+        let next = "GET / HTTP/1.1\r\n\r\n";
+        let whole = format!("{wire}{next}");
+        let mut scanner = Scanner::default();
+        let parked = scanner.scan(&mut whole.as_bytes().to_vec());
+        assert_eq!(parked, Verdict::Park(wire.len()), "{wire:?}");
+        scanner.answered();
+        let Verdict::Poison(_, reason) = scanner.scan(&mut next.as_bytes().to_vec()) else {
+            panic!("passed: {whole:?}");
         };
-        assert_eq!(reason, "host is missing", "{wire:?}");
+        assert_eq!(reason, "host is missing");
     }
 
     #[track_caller]
@@ -360,27 +367,38 @@ mod tests {
         wire.extend_from_slice(b"\n\0anything\nat all");
         assert_eq!(Scanner::default().scan(&mut wire), Verdict::Pass);
         // Not at the start of a connection, it is no preface.
-        poisons(
-            "GET / HTTP/1.1\r\nHost: a\r\n\r\nPRI * HTTP/2.0\r\n\r\n",
-            "head is not valid",
-        );
+        let late = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPRI * HTTP/2.0\r\n\r\n";
+        let (_, reason) = outcome(late, &[]);
+        assert_eq!(reason, Some("head is not valid"));
     }
 
     #[test]
-    fn an_upgrade_parks_until_it_is_answered() {
+    fn what_follows_an_upgrade_is_not_http() {
         let request =
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
         let mut wire = format!("{request}\nraw").into_bytes();
         let mut scanner = Scanner::default();
         assert_eq!(scanner.scan(&mut wire), Verdict::Park(request.len()));
-        scanner.decide(true);
+        scanner.upgraded();
         assert_eq!(scanner.scan(&mut wire[request.len()..]), Verdict::Pass);
 
         let mut refused = Scanner::default();
         assert_eq!(refused.scan(&mut wire), Verdict::Park(request.len()));
-        refused.decide(false);
+        refused.answered();
         let verdict = refused.scan(&mut wire[request.len()..]);
         assert!(matches!(verdict, Verdict::Poison(1, _)), "{verdict:?}");
+    }
+
+    /// A service may answer without having read the whole request.
+    #[test]
+    fn an_answer_may_be_over_before_the_request_is() {
+        let mut scanner = Scanner::default();
+        let mut begun = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab".to_vec();
+        assert_eq!(scanner.scan(&mut begun), Verdict::Pass);
+        scanner.answered();
+        let mut rest = b"cdGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+        let whole = rest.len();
+        assert_eq!(scanner.scan(&mut rest), Verdict::Park(whole));
     }
 
     #[test]
@@ -426,22 +444,27 @@ mod tests {
         }
     }
 
-    /// The bytes that pass, and why they stop.
+    /// The bytes that pass when every answer comes at once, and why they stop.
     fn outcome(wire: &[u8], cuts: &[usize]) -> (Vec<u8>, Option<&'static str>) {
         let mut scanner = Scanner::default();
         let mut passed = Vec::new();
         let mut rest = wire.to_vec();
         for cut in cuts.iter().copied().chain([usize::MAX]) {
             let mut piece: Vec<u8> = rest.drain(..cut.min(rest.len())).collect();
-            match scanner.scan(&mut piece) {
-                Verdict::Pass => passed.extend(piece),
-                Verdict::Park(at) => {
-                    passed.extend(&piece[..at]);
-                    return (passed, None);
-                }
-                Verdict::Poison(at, reason) => {
-                    passed.extend(&piece[..at]);
-                    return (passed, Some(reason));
+            loop {
+                match scanner.scan(&mut piece) {
+                    Verdict::Pass => {
+                        passed.append(&mut piece);
+                        break;
+                    }
+                    Verdict::Park(at) => {
+                        passed.extend(piece.drain(..at));
+                        scanner.answered();
+                    }
+                    Verdict::Poison(at, reason) => {
+                        passed.extend(&piece[..at]);
+                        return (passed, Some(reason));
+                    }
                 }
             }
         }

@@ -151,7 +151,6 @@ impl Ask {
 pub async fn send(relay: &Arc<Relay>, request: Request<AskBody>) -> Response<AnswerBody> {
     let caller = Caller {
         hop: Hop::new(([198, 51, 100, 7], 50_000).into(), Scheme::HTTPS),
-        gate: None,
     };
     forward(relay, &caller, request).await
 }

@@ -89,6 +89,48 @@ async fn a_caller_that_leaves_before_the_answer_frees_the_service() {
     }
 }
 
+/// Whatever it sent behind its request meanwhile.
+#[tokio::test]
+async fn a_caller_that_leaves_with_more_requests_behind_frees_the_service() {
+    let (lab, origin) = Lab::by_hand().await;
+    let get = "GET / HTTP/1.1\r\nHost: web.localhost\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nHost: web.localhost\r\nContent-Length: 9000\r\n\r\n";
+    for behind in [get.to_owned(), format!("{post}{}", "x".repeat(9000))] {
+        let caller = lab.caller.say(format!("{get}{behind}")).await;
+        let (mut service, _) = origin.request().await;
+        drop(caller);
+        let rest = promptly("the end of the request", read_all(&mut service)).await;
+        assert_eq!(rest, b"");
+    }
+}
+
+#[tokio::test]
+async fn requests_sent_ahead_are_answered_in_order() {
+    let lab = Lab::start().await;
+    lab.agent.share("web", "demo").await;
+    let request = |method: &str, path: &str, last: &str| {
+        let body = if method == "POST" { "hello" } else { "" };
+        let length = body.len();
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: web.localhost\r\n{last}Content-Length: {length}\r\n\r\n{body}"
+        )
+    };
+    let all = [
+        request("GET", "/bytes/70000", ""),
+        request("POST", "/echo?first", ""),
+        request("GET", "/echo?second", ""),
+        request("POST", "/echo?third", "Connection: close\r\n"),
+    ];
+    let answers = lab.caller.exchange(all.concat()).await;
+    assert_eq!(
+        answers.matches("HTTP/1.1 200 ").count(),
+        4,
+        "{answers:.300}"
+    );
+    let at = |text: &str| answers.find(text).expect(text);
+    assert!(at("?first") < at("?second") && at("?second") < at("?third"));
+}
+
 #[tokio::test]
 async fn a_caller_that_leaves_amid_the_answer_frees_the_service() {
     let (lab, origin) = Lab::by_hand().await;

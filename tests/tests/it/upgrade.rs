@@ -71,6 +71,19 @@ async fn each_direction_of_an_upgrade_ends_by_itself() {
     assert_eq!(read_bytes(&mut service, 7).await, b"not yet");
 }
 
+/// Whoever has left cannot be told from one that does not read, once there is
+/// no room for what it sent.
+#[tokio::test]
+async fn a_caller_that_sends_too_much_before_the_switch_is_cut_off() {
+    let (lab, origin) = Lab::by_hand().await;
+    let mut caller = lab.caller.say(ASK).await;
+    let (mut service, _) = origin.request().await;
+    let sent = caller.write_all(&vec![0; 4 << 20]).await;
+    promptly("the end of the request", read_all(&mut service)).await;
+    let answer = promptly("the end", read_all(&mut caller)).await;
+    assert!(sent.is_err() || answer.is_empty());
+}
+
 #[tokio::test]
 async fn an_upgraded_connection_that_breaks_off_ends_at_both_ends() {
     let (lab, origin) = Lab::by_hand().await;
