@@ -1,11 +1,13 @@
 //! Local apps' way out: HTTP to upstreams, and raw bytes to other devices'
 //! services, both through the link.
 
+use std::io::Cursor;
 use std::time::Duration;
 
 use bytes::Buf as _;
 use futures_util::future::BoxFuture;
 use ginnel_link::body::{RecvBody, send_body};
+use ginnel_link::cut::Cuttable;
 use ginnel_link::error::StreamError;
 use ginnel_link::link::{Link, Priority};
 use ginnel_link::splice::splice;
@@ -23,6 +25,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -161,9 +164,15 @@ impl Gateway {
             let Ok(upgraded) = switched.await else {
                 return;
             };
-            let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-            if let Err(error) = splice(reader, writer, &mut send, recv).await {
-                debug!(%error, %service, "raw connection ended");
+            let Ok(parts) = upgraded.downcast::<TokioIo<Cuttable>>() else {
+                return;
+            };
+            let connection = parts.io.into_inner();
+            let cut = connection.cut();
+            let (reader, writer) = tokio::io::split(connection);
+            let reader = AsyncReadExt::chain(Cursor::new(parts.read_buf), reader);
+            if let Err(error) = splice(reader, writer, &cut, &mut send, recv).await {
+                debug!(%error, %service, "raw connection broke off");
             }
         });
         let mut response = Response::new(empty());

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use ginnel_link::cut::{Cut, Cuttable};
 use ginnel_proto::code::Code;
 use ginnel_proto::id::ServiceName;
 use http::Uri;
@@ -73,7 +74,18 @@ impl ConnectError {
 }
 
 /// A connection to a local service.
-pub struct LocalStream(Box<dyn Io>);
+pub struct LocalStream {
+    io: Box<dyn Io>,
+    cut: Cut,
+}
+
+impl LocalStream {
+    /// What cuts this connection off; without effect where it is not TCP.
+    #[must_use]
+    pub fn cut(&self) -> Cut {
+        self.cut.clone()
+    }
+}
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -106,12 +118,16 @@ pub async fn connect(
 }
 
 async fn open(service: &SharedService, tasks: &TaskTracker) -> io::Result<LocalStream> {
-    let stream: Box<dyn Io> = match &service.target {
+    let mut cut = Cut::default();
+    let io: Box<dyn Io> = match &service.target {
         Target::Http(authority) | Target::Tcp(authority) => {
-            Box::new(tcp(service, authority).await?)
+            let stream = Cuttable::new(tcp(service, authority).await?);
+            cut = stream.cut();
+            Box::new(stream)
         }
         Target::Https(authority) => {
-            let stream = tcp(service, authority).await?;
+            let stream = Cuttable::new(tcp(service, authority).await?);
+            cut = stream.cut();
             Box::new(tls(service, authority, stream).await?)
         }
         Target::Unix(path) | Target::TcpUnix(path) => unix(path.as_path()).await?,
@@ -121,7 +137,7 @@ async fn open(service: &SharedService, tasks: &TaskTracker) -> io::Result<LocalS
             Box::new(ours)
         }
     };
-    Ok(LocalStream(stream))
+    Ok(LocalStream { io, cut })
 }
 
 /// Resolves and checks each address right before it is used, so that DNS
@@ -153,8 +169,8 @@ async fn tcp(service: &SharedService, authority: &Authority) -> io::Result<TcpSt
 async fn tls(
     service: &SharedService,
     authority: &Authority,
-    stream: TcpStream,
-) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    stream: Cuttable,
+) -> io::Result<tokio_rustls::client::TlsStream<Cuttable>> {
     let config = match &service.trust {
         Trust::Web => {
             let mut roots = rustls::RootCertStore::empty();
@@ -283,7 +299,7 @@ impl AsyncRead for LocalStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 
@@ -293,7 +309,7 @@ impl AsyncWrite for LocalStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -301,18 +317,18 @@ impl AsyncWrite for LocalStream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

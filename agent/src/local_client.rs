@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
+use ginnel_link::cut::{Cut, Cuttable};
 use ginnel_proto::id::{DeviceName, ServiceName};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
 use http::{Method, Request, StatusCode};
@@ -183,7 +184,7 @@ impl LocalClient {
         &self,
         device: Option<&DeviceName>,
         service: &ServiceName,
-    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, ClientError> {
+    ) -> Result<(impl AsyncRead + AsyncWrite + Unpin + Send + use<>, Cut), ClientError> {
         let path = match device {
             Some(device) => format!("/v1/tcp/{device}/{service}"),
             None => format!("/v1/tcp/{service}"),
@@ -197,7 +198,7 @@ impl LocalClient {
     async fn switch(
         &self,
         path: &str,
-    ) -> Result<Result<TokioIo<Upgraded>, (StatusCode, Bytes)>, BoxError> {
+    ) -> Result<Result<(TokioIo<Upgraded>, Cut), (StatusCode, Bytes)>, BoxError> {
         let request = Request::builder()
             .uri(path)
             .header(HOST, self.daemon.local.to_string())
@@ -207,12 +208,14 @@ impl LocalClient {
             .body(Empty::<Bytes>::new())?;
         let stream = TcpStream::connect(self.daemon.local).await?;
         stream.set_nodelay(true)?;
+        let stream = Cuttable::new(stream);
+        let cut = stream.cut();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let exchange = async move {
             let response = sender.send_request(request).await?;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 let upgraded = hyper::upgrade::on(response).await?;
-                return Ok(Ok(TokioIo::new(upgraded)));
+                return Ok(Ok((TokioIo::new(upgraded), cut)));
             }
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_MAX).collect().await?;

@@ -2,6 +2,7 @@
 //!
 //! The other half is the relay's `edge/proxy.rs`.
 
+use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,13 +24,14 @@ use http_body::Body as _;
 use http_body_util::{Either, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::failures::Failures;
-use crate::local::{self, ConnectError, LocalClient};
+use crate::local::{self, ConnectError, LocalClient, LocalStream};
 use crate::services::Services;
 use crate::services::spec::SharedService;
 
@@ -202,9 +204,16 @@ impl Server {
         let upgraded = hyper::upgrade::on(&mut response)
             .await
             .map_err(|error| (Code::ServiceFailed, error.to_string()))?;
-        let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-        splice(reader, writer, send, recv).await.map_err(ended)?;
-        Ok(())
+        let Ok(parts) = upgraded.downcast::<TokioIo<LocalStream>>() else {
+            return Err((Code::ServiceFailed, "another connection switched".into()));
+        };
+        let connection = parts.io.into_inner();
+        let cut = connection.cut();
+        let (reader, writer) = tokio::io::split(connection);
+        // What the service said right behind its 101 comes first.
+        let reader = AsyncReadExt::chain(Cursor::new(parts.read_buf), reader);
+        let spliced = splice(reader, writer, &cut, send, recv).await;
+        spliced.map(drop).map_err(ended)
     }
 
     async fn serve_tcp(
@@ -224,11 +233,10 @@ impl Server {
                 return reset(send, code, reason);
             }
         };
+        let cut = connection.cut();
         let (reader, writer) = tokio::io::split(connection);
-        splice(reader, writer, &mut send, recv)
-            .await
-            .map_err(ended)?;
-        Ok(())
+        let spliced = splice(reader, writer, &cut, &mut send, recv).await;
+        spliced.map(drop).map_err(ended)
     }
 
     /// Tells the owner why a request ended, where the service is to blame. Raw

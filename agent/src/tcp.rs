@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ginnel_link::cut::{Cut, Cuttable};
 use ginnel_proto::id::{DeviceName, ServiceName};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -87,12 +88,18 @@ async fn carry(
     state: &Path,
     device: Option<&DeviceName>,
     service: &ServiceName,
-    mut connection: TcpStream,
+    connection: TcpStream,
 ) -> anyhow::Result<()> {
     connection.set_nodelay(true)?;
+    let mut connection = Cuttable::new(connection);
     let daemon = LocalClient::find(state).await?;
-    let mut tunnel = daemon.tcp(device, service).await?;
+    let (mut tunnel, cut) = daemon.tcp(device, service).await?;
+    // Until both directions have ended well, neither end must take what it got
+    // for the whole.
+    let ends = [connection.cut(), cut];
+    ends.iter().for_each(Cut::cut);
     tokio::io::copy_bidirectional(&mut connection, &mut tunnel).await?;
+    ends.iter().for_each(Cut::spare);
     Ok(())
 }
 

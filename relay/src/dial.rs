@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ginnel_link::cut::Cuttable;
 use ginnel_link::link::Priority;
 use ginnel_link::splice::{bridge, splice};
 use ginnel_link::stream::Stream;
@@ -83,10 +84,12 @@ async fn connect(relay: &Relay, connection: TcpStream, device: &DeviceName, serv
     };
     match stream {
         Ok(mut stream) => {
-            let (reader, writer) = connection.into_split();
-            let spliced = splice(reader, writer, &mut stream.send, stream.recv);
+            let connection = Cuttable::new(connection);
+            let cut = connection.cut();
+            let (reader, writer) = tokio::io::split(connection);
+            let spliced = splice(reader, writer, &cut, &mut stream.send, stream.recv);
             if let Err(error) = spliced.await {
-                debug!(%error, %device, %service, "TCP connection ended");
+                debug!(%error, %device, %service, "TCP connection broke off");
             }
         }
         Err(refusal) => debug!(%device, %service, message = refusal.message, "TCP refused"),

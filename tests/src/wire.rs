@@ -1,5 +1,7 @@
 //! Reading raw connections, always within a time.
 
+use std::io;
+
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use crate::wait::in_time;
@@ -23,7 +25,7 @@ pub async fn next_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// Reads exactly so many bytes.
-pub async fn read_bytes(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Vec<u8> {
+pub async fn read_bytes(stream: &mut (impl AsyncRead + Unpin + ?Sized), count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     let read = in_time("bytes", stream.read_exact(&mut bytes)).await;
     read.expect("as many bytes as expected");
@@ -35,6 +37,16 @@ pub async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = in_time("the connection's end", stream.read_to_end(&mut bytes)).await;
     bytes
+}
+
+/// Reads until the connection is reset. An end in good order would make half of
+/// something look whole.
+pub async fn read_to_reset(stream: &mut (impl AsyncRead + Unpin + ?Sized)) {
+    let mut seen = Vec::new();
+    match stream.read_to_end(&mut seen).await {
+        Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}"),
+        Ok(_) => panic!("ended in good order, after {} bytes", seen.len()),
+    }
 }
 
 /// The value of a header line in a raw head; names in any case.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ginnel_link::cut::Cuttable;
 use http::Request;
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -85,7 +86,7 @@ async fn serve_connection(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Cuttable::new(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = match shutdown.run_until_cancelled(connection.as_mut()).await {

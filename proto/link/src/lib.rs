@@ -20,6 +20,7 @@
 
 pub mod body;
 pub mod chunks;
+pub mod cut;
 pub mod driver;
 pub mod endpoint;
 pub mod error;

@@ -7,6 +7,7 @@ use ginnel_proto::frame::{self, Piece};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::body::RecvBody;
+use crate::cut::Cut;
 use crate::error::StreamError;
 use crate::stream::{RecvHalf, SendHalf, Stream};
 
@@ -26,23 +27,30 @@ pub struct Spliced {
 /// expected first. The end of one direction leaves the other open; an error
 /// in one ends both.
 ///
+/// Until both have ended well, `cut` is set: whoever drops this, for whatever
+/// reason, resets the local connection.
+///
 /// # Errors
 /// The stream or the local side broke off; the stream is reset.
 pub async fn splice(
     reader: impl AsyncRead + Unpin,
     writer: impl AsyncWrite + Unpin,
+    cut: &Cut,
     send: &mut SendHalf,
     mut recv: RecvHalf,
 ) -> Result<Spliced, StreamError> {
+    cut.cut();
+    let (mut reader, mut writer) = (reader, writer);
     let up = async {
         send.send(&mut [frame::REST]).await?;
-        pump_in(reader, send).await
+        pump_in(&mut reader, send).await
     };
     let down = async {
         recv.rest_begins().await?;
-        pump_out(recv.into_body(), writer).await
+        pump_out(recv.into_body(), &mut writer).await
     };
     let (sent, received) = tokio::try_join!(up, down)?;
+    cut.spare();
     Ok(Spliced { sent, received })
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ginnel_link::cut::{Cut, Cuttable};
 use ginnel_proto::hop::Hop;
 use http::uri::Scheme;
 use http::{Response, StatusCode, Version};
@@ -93,24 +94,27 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream) {
         let _active = self.relay.metrics.connection();
+        let stream = Cuttable::new(stream);
+        let cut = stream.cut();
         let Some(tls) = &self.tls else {
-            return self.serve_http(stream, Scheme::HTTP).await;
+            return self.serve_http(stream, cut, Scheme::HTTP).await;
         };
         let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
         match timeout(TLS_TIMEOUT, handshake).await {
-            Ok(Ok(stream)) => self.serve_http(stream, Scheme::HTTPS).await,
+            Ok(Ok(stream)) => self.serve_http(stream, cut, Scheme::HTTPS).await,
             Ok(Err(error)) => debug!(%error, "TLS handshake of a caller failed"),
             Err(_) => debug!("TLS handshake of a caller took too long"),
         }
     }
 
-    async fn serve_http<IO>(&self, io: IO, scheme: Scheme)
+    async fn serve_http<IO>(&self, io: IO, cut: Cut, scheme: Scheme)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (io, gate) = Guarded::new(io);
         let caller = Caller {
             hop: Hop::new(self.address, scheme),
+            cut,
         };
         let service = service_fn(|request| {
             let relay = Arc::clone(&self.relay);

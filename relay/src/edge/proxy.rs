@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ginnel_link::body::send_body;
+use ginnel_link::cut::Cut;
 use ginnel_link::error::StreamError;
 use ginnel_link::link::Priority;
 use ginnel_link::splice::splice;
@@ -41,6 +42,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Caller {
     /// Its address and scheme, as they are told to services.
     pub hop: Hop,
+    /// Ends its connection so that it notices.
+    pub cut: Cut,
 }
 
 /// Answers a public request: by the service it is for, or by saying why not.
@@ -125,7 +128,10 @@ where
     // Through the tunnel, and back.
     let stream = open(&device, &service, &head).await?;
     match switched {
-        Some(switched) => Box::pin(exchange_upgrade(relay, &device, stream, switched)).await,
+        Some(switched) => {
+            let upgrading = (switched, caller.cut.clone());
+            Box::pin(exchange_upgrade(relay, &device, stream, upgrading)).await
+        }
         None => {
             // HTTP/2 has pings for that, and gRPC's streams may well be silent.
             let patience = (version <= Version::HTTP_11).then_some(PATIENCE);
@@ -335,7 +341,7 @@ async fn exchange_upgrade(
     relay: &Arc<Relay>,
     device: &Connected,
     mut stream: Stream,
-    switched: OnUpgrade,
+    (switched, cut): (OnUpgrade, Cut),
 ) -> Result<Response<AnswerBody>, Refusal> {
     let mut head = loop {
         let head = stream.recv.response().await;
@@ -361,9 +367,9 @@ async fn exchange_upgrade(
             return;
         };
         let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-        let spliced = splice(reader, writer, &mut stream.send, stream.recv);
+        let spliced = splice(reader, writer, &cut, &mut stream.send, stream.recv);
         if let Err(error) = spliced.await {
-            debug!(%error, "upgraded connection ended");
+            debug!(%error, "upgraded connection broke off");
         }
     });
     let mut response = response(head, AnswerBody::Own(None));

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use ginnel_link::cut::Cut;
 use ginnel_proto::code::REASON;
 use ginnel_proto::hop::Hop;
 use ginnel_proto::id::DeviceName;
@@ -150,6 +151,7 @@ impl Ask {
 /// Sends any request, as the public side would.
 pub async fn send(relay: &Arc<Relay>, request: Request<AskBody>) -> Response<AnswerBody> {
     let caller = Caller {
+        cut: Cut::default(),
         hop: Hop::new(([198, 51, 100, 7], 50_000).into(), Scheme::HTTPS),
     };
     forward(relay, &caller, request).await

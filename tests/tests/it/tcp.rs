@@ -8,7 +8,7 @@ use ginnel_tests::lab::{Lab, LabAgent};
 use ginnel_tests::origin::{ManualOrigin, Origin};
 use ginnel_tests::pattern::Pattern;
 use ginnel_tests::wait::{in_time, promptly, until_true};
-use ginnel_tests::wire::{read_all, read_bytes};
+use ginnel_tests::wire::{read_all, read_bytes, read_to_reset};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,7 +68,8 @@ impl Pair {
         TcpStream,
     ) {
         let verdict = in_time("a verdict", self.client.tcp(device, &service("db"))).await;
-        (verdict.expect("connects"), self.origin.accept().await)
+        let (caller, _) = verdict.expect("connects");
+        (caller, self.origin.accept().await)
     }
 }
 
@@ -209,7 +210,7 @@ async fn a_connection_that_is_reset_ends_at_both_ends() {
     // An abrupt end, as of a killed process.
     stream.set_zero_linger().expect("set");
     drop(stream);
-    promptly("the caller's end", read_all(&mut caller)).await;
+    promptly("the caller's end", read_to_reset(&mut caller)).await;
     // The relay and both agents have let go.
     let links = pair.lab.relay.relay.links.all();
     until_true("the streams are gone", || {
@@ -217,6 +218,43 @@ async fn a_connection_that_is_reset_ends_at_both_ends() {
     })
     .await;
 }
+
+/// Half a file must not look whole where its end is the connection's.
+#[tokio::test]
+async fn a_lost_link_resets_the_connections_at_both_ends() {
+    let (lab, port) = lab_with_port().await;
+    let origin = ManualOrigin::bind().await;
+    let public = ServiceSpec {
+        public: true,
+        ..ServiceSpec::new(origin.tcp_target())
+    };
+    share(&lab, &lab.agent, "db", public).await;
+    let desktop = lab.another_agent("alice", "desktop").await;
+    let (client, _lock) = desktop.client().await;
+    let mut at_port = TcpStream::connect(port).await.expect("connects");
+    let mut first = origin.accept().await;
+    let verdict = in_time("a verdict", client.tcp(None, &service("db"))).await;
+    let (mut at_agent, _) = verdict.expect("connects");
+    let mut second = origin.accept().await;
+    for (service, caller) in [
+        (&mut first, &mut at_port as &mut (dyn Both + Unpin)),
+        (&mut second, &mut at_agent),
+    ] {
+        service.write_all(b"half").await.expect("sent");
+        assert_eq!(read_bytes(caller, 4).await, b"half");
+    }
+    let registry = lab.registry().await;
+    let now_ms = lab.relay.relay.now_ms();
+    let revoked = registry.revoke_device(&lab.agent.device, now_ms).await;
+    assert!(revoked.expect("revoked"));
+    promptly("the port's caller", read_to_reset(&mut at_port)).await;
+    promptly("the agent's caller", read_to_reset(&mut at_agent)).await;
+    promptly("the first service", read_to_reset(&mut first)).await;
+    promptly("the second service", read_to_reset(&mut second)).await;
+}
+
+trait Both: AsyncRead + AsyncWrite {}
+impl<T: AsyncRead + AsyncWrite> Both for T {}
 
 /// A lab whose relay has a TCP port for `db` of the laptop.
 async fn lab_with_port() -> (Lab, std::net::SocketAddr) {

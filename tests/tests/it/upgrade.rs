@@ -3,7 +3,7 @@
 use ginnel_tests::lab::Lab;
 use ginnel_tests::origin::{ManualOrigin, Origin};
 use ginnel_tests::wait::{in_time, promptly};
-use ginnel_tests::wire::{field, read_all, read_bytes, read_head};
+use ginnel_tests::wire::{field, read_all, read_bytes, read_head, read_to_reset};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -88,12 +88,13 @@ async fn a_caller_that_sends_too_much_before_the_switch_is_cut_off() {
 async fn an_upgraded_connection_that_breaks_off_ends_at_both_ends() {
     let (lab, origin) = Lab::by_hand().await;
     let (caller, mut service) = switched(&lab, &origin).await;
+    caller.set_zero_linger().expect("set");
     drop(caller);
-    promptly("the service's end", read_all(&mut service)).await;
-    drop(service);
+    promptly("the service's end", read_to_reset(&mut service)).await;
     let (mut caller, service) = switched(&lab, &origin).await;
+    service.set_zero_linger().expect("set");
     drop(service);
-    promptly("the caller's end", read_all(&mut caller)).await;
+    promptly("the caller's end", read_to_reset(&mut caller)).await;
 }
 
 #[tokio::test]
