@@ -22,6 +22,7 @@ use crate::edge::accept::Acceptor;
 use crate::edge::answer::Refusal;
 use crate::links::Connected;
 use crate::relay::Relay;
+use crate::shares::Share;
 
 /// How long a connection may wait for a free stream to the device.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +41,7 @@ pub async fn serve(
         Err(refusal) => Err(refusal),
     };
     match target {
-        Ok(target) => {
+        Ok((target, _share)) => {
             if let Err(error) = bridge(stream, target).await {
                 debug!(%error, from = %from.id, %service, "connection ended");
             }
@@ -83,7 +84,7 @@ async fn connect(relay: &Relay, connection: TcpStream, device: &DeviceName, serv
         Err(refusal) => Err(refusal),
     };
     match stream {
-        Ok(mut stream) => {
+        Ok((mut stream, _share)) => {
             let connection = Cuttable::new(connection);
             let cut = connection.cut();
             let (reader, writer) = tokio::io::split(connection);
@@ -96,13 +97,14 @@ async fn connect(relay: &Relay, connection: TcpStream, device: &DeviceName, serv
     }
 }
 
-async fn open_tcp(target: &Connected, service: &Service) -> Result<Stream, Refusal> {
+async fn open_tcp(target: &Connected, service: &Service) -> Result<(Stream, Share), Refusal> {
     if service.kind != ServiceKind::Tcp {
         return Err(Refusal::new(
             Code::WrongKind,
             format!("this service speaks HTTP, service={}", service.name),
         ));
     }
+    let share = target.share(&service.name)?;
     let busy = || Refusal::new(Code::Overloaded, "the device takes no more streams now");
     let lost = |error: String| Refusal::new(Code::LinkLost, error);
     let opened = timeout(OPEN_TIMEOUT, target.link.open(Priority::Interactive)).await;
@@ -117,5 +119,5 @@ async fn open_tcp(target: &Connected, service: &Service) -> Result<Stream, Refus
         .send_frame(FrameType::Open, &open.encode())
         .await
         .map_err(|error| lost(error.to_string()))?;
-    Ok(stream)
+    Ok((stream, share))
 }

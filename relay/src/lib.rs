@@ -31,5 +31,6 @@ pub mod links;
 pub mod metrics;
 pub mod registry;
 pub mod relay;
+pub mod shares;
 pub mod state;
 pub mod upstream;

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::edge::answer::Refusal;
 use crate::registry::serial::Serial;
+use crate::shares::{Share, Shares};
 
 /// How long the streams of a link may go on when a newer one has taken over.
 pub const RETIRE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,6 +49,7 @@ pub struct Connected {
     /// When Welcome was sent, milliseconds since 1970.
     pub since_unix_ms: u64,
     services: ArcSwap<BTreeMap<ServiceName, Service>>,
+    shares: Shares,
     pulse: Mutex<Pulse>,
     drain: watch::Sender<Option<Drain>>,
 }
@@ -71,6 +73,7 @@ impl Connected {
             serial,
             since_unix_ms,
             services: ArcSwap::default(),
+            shares: Shares::default(),
             pulse: Mutex::default(),
             drain: watch::Sender::new(None),
         }
@@ -95,6 +98,17 @@ impl Connected {
             .map(|service| (service.name.clone(), service))
             .collect();
         self.services.store(Arc::new(by_name));
+    }
+
+    /// A place for one more stream to a service of this device.
+    ///
+    /// # Errors
+    /// The service has too many.
+    pub fn share(&self, service: &ServiceName) -> Result<Share, Refusal> {
+        self.shares.take(service).ok_or_else(|| {
+            let message = format!("the service has too much to do now, service={service}");
+            Refusal::new(Code::Overloaded, message)
+        })
     }
 
     /// What the device's heartbeats tell.

@@ -16,6 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::metrics::Metrics;
+use crate::shares::Share;
 
 /// The body of every answer on the public side.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub enum AnswerBody {
 pub struct Streamed {
     body: RecvBody,
     metrics: Arc<Metrics>,
+    _share: Share,
     /// The request's body, still going up; cut off when the caller no longer
     /// reads the answer.
     _upload: Option<AbortOnDropHandle<()>>,
@@ -45,12 +47,14 @@ impl AnswerBody {
     pub fn streamed(
         body: RecvBody,
         metrics: Arc<Metrics>,
+        share: Share,
         upload: Option<AbortOnDropHandle<()>>,
         withheld: Option<SendHalf>,
     ) -> Self {
         Self::Streamed(Box::new(Streamed {
             body,
             metrics,
+            _share: share,
             _upload: upload,
             _withheld: withheld,
         }))

@@ -33,6 +33,7 @@ use super::patient::{PATIENCE, Patient};
 use super::route::route;
 use crate::links::Connected;
 use crate::relay::Relay;
+use crate::shares::Share;
 
 /// How long a request may wait for a free stream to the device.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -126,17 +127,18 @@ where
     let waits_for_100 = expects_100(&head.headers);
 
     // Through the tunnel, and back.
+    let share = device.share(&service.name)?;
     let stream = open(&device, &service, &head).await?;
     match switched {
         Some(switched) => {
             let upgrading = (switched, caller.cut.clone());
-            Box::pin(exchange_upgrade(relay, &device, stream, upgrading)).await
+            Box::pin(exchange_upgrade(relay, &device, (stream, share), upgrading)).await
         }
         None => {
-            // HTTP/2 has pings for that, and gRPC's streams may well be silent.
-            let patience = (version <= Version::HTTP_11).then_some(PATIENCE);
-            let body = Patient::new(body, patience);
-            exchange(relay, &device, stream, body, waits_for_100).await
+            // gRPC's streams, which announce no length, may well be silent.
+            let patient = version <= Version::HTTP_11 || body.size_hint().exact().is_some();
+            let body = Patient::new(body, patient.then_some(PATIENCE));
+            exchange(relay, &device, (stream, share), body, waits_for_100).await
         }
     }
 }
@@ -251,7 +253,7 @@ async fn open(
 async fn exchange<B>(
     relay: &Arc<Relay>,
     device: &Connected,
-    stream: Stream,
+    (stream, share): (Stream, Share),
     body: Patient<B>,
     waits_for_100: bool,
 ) -> Result<Response<AnswerBody>, Refusal>
@@ -299,7 +301,7 @@ where
         false => {
             let withheld = waiting.map(|(send, _)| send);
             let metrics = Arc::clone(&relay.metrics);
-            AnswerBody::streamed(recv.into_body(), metrics, upload, withheld)
+            AnswerBody::streamed(recv.into_body(), metrics, share, upload, withheld)
         }
     };
     Ok(response(head, body))
@@ -340,7 +342,7 @@ where
 async fn exchange_upgrade(
     relay: &Arc<Relay>,
     device: &Connected,
-    mut stream: Stream,
+    (mut stream, share): (Stream, Share),
     (switched, cut): (OnUpgrade, Cut),
 ) -> Result<Response<AnswerBody>, Refusal> {
     let mut head = loop {
@@ -355,6 +357,7 @@ async fn exchange_upgrade(
         let body = AnswerBody::streamed(
             stream.recv.into_body(),
             Arc::clone(&relay.metrics),
+            share,
             None,
             None,
         );
@@ -362,6 +365,7 @@ async fn exchange_upgrade(
     }
     let protocol = head.upgrade.take();
     relay.tasks.spawn(async move {
+        let _share = share;
         // Comes once hyper has sent the 101 below.
         let Ok(upgraded) = switched.await else {
             return;

@@ -1,8 +1,10 @@
 //! Limits, at their value and one above it.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::pending;
 use ginnel_link::link::Priority;
 use ginnel_proto::code::Code;
 use ginnel_proto::datagram::{Datagram, Ping};
@@ -11,9 +13,13 @@ use ginnel_proto::limits::{CAPABILITIES_MAX, DATAGRAM_MAX, TEXT_MAX};
 use ginnel_tests::device::{Device, end_of, frame_of};
 use ginnel_tests::lab::{Lab, LabAgent, restart_agent_with};
 use ginnel_tests::origin::{ManualOrigin, Origin};
-use ginnel_tests::wait::{in_time, promptly};
+use ginnel_tests::wait::{in_time, promptly, until_true};
 use ginnel_tests::wire::read_head;
+use http::Version;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinSet;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const ASK: &str = "GET / HTTP/1.1\r\nHost: web.localhost\r\n\r\n";
@@ -165,4 +171,43 @@ async fn a_datagram_above_its_limit_is_ignored() {
         };
         assert_eq!(pong.sequence, answered);
     }
+}
+
+/// However many callers one service has, the others are there.
+#[tokio::test]
+async fn a_service_cannot_take_all_of_a_devices_streams() {
+    let lab = Lab::start().await;
+    for name in ["flooded", "other"] {
+        lab.agent.share(name, "demo").await;
+    }
+    let device = lab
+        .relay
+        .relay
+        .links
+        .get(&lab.agent.device)
+        .expect("connected");
+    let flooded = "flooded".parse().expect("valid");
+    let mut callers = JoinSet::new();
+    // Requests whose bodies never come, 250 on a connection.
+    while device.share(&flooded).is_ok() {
+        assert!(callers.len() < 4096, "there is no limit");
+        let mut connection = lab.caller.http2().await;
+        for _ in 0..250 {
+            let request = lab
+                .request_over(Version::HTTP_2, "flooded", "/echo")
+                .method("POST");
+            let body = StreamBody::new(pending::<Result<Frame<Bytes>, Infallible>>());
+            callers.spawn(connection.send_request(request.body(body).expect("valid")));
+        }
+        let expected = callers.len().min(3072);
+        until_true("they are under way", || {
+            device.link.streams() as usize > expected
+        })
+        .await;
+    }
+    let refused = in_time("an answer", lab.get("flooded", "/")).await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["ginnel-reason"], "overloaded");
+    let served = promptly("an answer", lab.get("other", "/echo")).await;
+    assert_eq!(served.status(), 200);
 }
