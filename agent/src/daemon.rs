@@ -18,7 +18,6 @@ use anyhow::{Context as _, bail};
 use ginnel_certs::device::Credentials;
 use ginnel_daemon::signal;
 use ginnel_link::driver::WallClock;
-use ginnel_link::network::Network;
 use ginnel_link::transport::TransportSettings;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -32,7 +31,7 @@ use crate::clock::{self, Changes};
 use crate::config::Config;
 use crate::daemon_file::{DaemonFile, DaemonLock};
 use crate::gateway::Gateway;
-use crate::join::{self, RelayPlace, resolve, unspecified};
+use crate::join::{self, RelayPlace, any_network, resolve};
 use crate::link::{CurrentLink, Keeper};
 use crate::link_report::Report;
 use crate::local_token::LocalToken;
@@ -140,7 +139,7 @@ impl Daemon {
             forward: Arc::new(move |to, request| gateway.forward(to, request)),
         };
         let keeper = Keeper {
-            networks: networks(&place.address).await,
+            networks: Arc::new(any_network),
             resolve: {
                 let address: Arc<str> = place.address.into();
                 Arc::new(move || {
@@ -248,16 +247,6 @@ impl Describe {
                 .collect(),
         }
     }
-}
-
-/// Sockets of the relay's address family; of both where that is not known
-/// yet.
-async fn networks(relay: &str) -> crate::link::Networks {
-    let local = match resolve(relay).await {
-        Ok(address) => unspecified(address),
-        Err(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    Arc::new(move || Network::udp(local))
 }
 
 /// The join code that a development relay of the same person left, if this

@@ -1,6 +1,7 @@
 //! Gives this device its identity: a join code becomes a certificate.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use ginnel_certs::pin::SpkiPin;
 use ginnel_certs::private_file;
 use ginnel_link::endpoint::Dialer;
 use ginnel_link::error::LinkError;
-use ginnel_link::link::Priority;
+use ginnel_link::link::{Link, Priority};
 use ginnel_link::network::Network;
 use ginnel_link::transport::TransportSettings;
 use ginnel_proto::code::Code;
@@ -127,13 +128,11 @@ fn store(state: &Path, place: &RelayPlace, credentials: &Credentials) -> anyhow:
 }
 
 async fn ask(code: &JoinCode, request: &JoinRequest) -> anyhow::Result<JoinAnswer> {
-    let address = resolve(code.address()).await?;
-    let network = Network::udp(unspecified(address))?;
-    let dialer = Dialer::new(network, TransportSettings::default())?;
+    let dialer = Dialer::new(any_network()?, TransportSettings::default())?;
     let tls = Arc::new(ginnel_certs::client::join_config(code.pin()));
+    let addresses = resolve(code.address()).await?;
     // The name is not checked: the pin says who it is.
-    let link = dialer
-        .connect(address, "ginnel-relay", tls)
+    let link = dial(&dialer, &addresses, "ginnel-relay", &tls)
         .await
         .map_err(|error| unreached(error, code.address()))?;
     let mut stream = link.open(Priority::Control).await?;
@@ -182,28 +181,47 @@ fn node_name() -> Option<String> {
     std::env::var("COMPUTERNAME").ok()
 }
 
-/// The relay's address now.
+/// The relay's addresses now, the system's favourite first; at least one.
 ///
 /// # Errors
 /// The name does not resolve.
-pub async fn resolve(address: &str) -> std::io::Result<SocketAddr> {
-    let mut found = tokio::net::lookup_host(address).await?;
-    found.next().ok_or_else(|| {
-        std::io::Error::new(
-            std::io::ErrorKind::NotFound,
-            format!("name has no address, address={address}"),
-        )
-    })
+pub async fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
+    let found: Vec<_> = tokio::net::lookup_host(address).await?.collect();
+    if found.is_empty() {
+        let reason = format!("name has no address, address={address}");
+        return Err(io::Error::new(io::ErrorKind::NotFound, reason));
+    }
+    Ok(found)
 }
 
-/// The wildcard of the same family, to dial from.
-#[must_use]
-pub fn unspecified(peer: SocketAddr) -> SocketAddr {
-    if peer.is_ipv6() {
-        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
-    } else {
-        (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
+/// A link to the first of the addresses that answers.
+///
+/// # Errors
+/// Why the last one does not.
+pub async fn dial(
+    dialer: &Dialer,
+    addresses: &[SocketAddr],
+    name: &str,
+    tls: &Arc<rustls::ClientConfig>,
+) -> Result<Link, LinkError> {
+    let mut failure = LinkError::TimedOut;
+    for address in addresses {
+        match dialer.connect(*address, name, Arc::clone(tls)).await {
+            Ok(link) => return Ok(link),
+            Err(error) => failure = error,
+        }
     }
+    Err(failure)
+}
+
+/// A socket that reaches addresses of both families, as far as this machine
+/// has them: it may move from a network of one to a network of the other.
+///
+/// # Errors
+/// The system has no UDP.
+pub fn any_network() -> io::Result<Network> {
+    let both = Network::udp((Ipv6Addr::UNSPECIFIED, 0).into());
+    both.or_else(|_| Network::udp((Ipv4Addr::UNSPECIFIED, 0).into()))
 }
 
 #[cfg(test)]

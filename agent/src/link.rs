@@ -64,9 +64,9 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Makes sockets, one for each time the machine's address changes.
 pub type Networks = Arc<dyn Fn() -> io::Result<Network> + Send + Sync>;
 
-/// Finds the relay's address, anew for each attempt.
+/// Finds the relay's addresses, anew for each attempt; at least one.
 pub type Resolve = Arc<
-    dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = io::Result<SocketAddr>> + Send>>
+    dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>
         + Send
         + Sync,
 >;
@@ -126,6 +126,8 @@ impl Keeper {
         let mut dialer = Dialer::new((self.networks)()?, self.settings)?;
         let mut backoff = Backoff::new();
         let mut hurry = Hurry::default();
+        // Which of the relay's addresses: the next one after each failure.
+        let mut turn = 0;
         loop {
             self.report.connecting(backoff.failures());
             let mut changes = std::mem::replace(&mut self.changes, Changes::none());
@@ -134,7 +136,7 @@ impl Keeper {
                 () = stop.cancelled() => return Ok(()),
                 // What it has sent so far may be lost: a new attempt tells sooner.
                 _ = changes.next() => None,
-                attempt = self.connect(&dialer, hurry.connect_timeout()) => Some(attempt),
+                attempt = self.connect(&dialer, hurry.connect_timeout(), turn) => Some(attempt),
             };
             self.changes = changes;
             let Some(attempt) = attempt else {
@@ -169,6 +171,7 @@ impl Keeper {
                     }
                 }
                 Err(error) => {
+                    turn += 1;
                     hurry.handle_failure(&error);
                     error
                 }
@@ -183,9 +186,14 @@ impl Keeper {
     }
 
     /// Dials and waits for Welcome.
-    async fn connect(&self, dialer: &Dialer, limit: Duration) -> Result<Session, LinkError> {
+    async fn connect(
+        &self,
+        dialer: &Dialer,
+        limit: Duration,
+        turn: usize,
+    ) -> Result<Session, LinkError> {
         let began = Instant::now();
-        match timeout(limit, self.greet(dialer)).await {
+        match timeout(limit, self.greet(dialer, turn)).await {
             Ok(Ok((driver, welcome))) => {
                 let link = driver.link().clone();
                 self.report.connected(&welcome, &link, began.elapsed());
@@ -196,10 +204,17 @@ impl Keeper {
         }
     }
 
-    async fn greet(&self, dialer: &Dialer) -> Result<(DeviceDriver, Welcome), LinkError> {
-        let address = (self.resolve)()
-            .await
-            .map_err(|error| LinkError::Transport(format!("cannot resolve the relay: {error}")))?;
+    async fn greet(
+        &self,
+        dialer: &Dialer,
+        turn: usize,
+    ) -> Result<(DeviceDriver, Welcome), LinkError> {
+        let unresolved = |error| LinkError::Transport(format!("cannot resolve the relay: {error}"));
+        let addresses = (self.resolve)().await.map_err(unresolved)?;
+        let Some(address) = addresses.iter().cycle().nth(turn % addresses.len().max(1)) else {
+            return Err(unresolved(io::ErrorKind::NotFound.into()));
+        };
+        let address = *address;
         let tls = Arc::clone(&self.tls);
         let link = dialer.connect(address, self.domain.as_str(), tls).await?;
         let hello = Hello {

@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ginnel_agent::clock;
-use ginnel_agent::join::{RelayPlace, resolve, unspecified};
+use ginnel_agent::join::{RelayPlace, any_network, dial, resolve};
 use ginnel_certs::device::Credentials;
 use ginnel_link::body::send_body;
 use ginnel_link::driver::{DeviceDriver, WallClock};
 use ginnel_link::endpoint::Dialer;
 use ginnel_link::error::{LinkError, StreamError};
 use ginnel_link::link::{Link, Priority};
-use ginnel_link::network::Network;
 use ginnel_link::transport::TransportSettings;
 use ginnel_proto::control::Hello;
 use ginnel_proto::http::RequestHead;
@@ -133,15 +132,12 @@ impl CloudTunnel {
     }
 
     async fn greet(&self) -> Result<DeviceDriver, TunnelError> {
-        let address = resolve(&self.place.address).await?;
-        let dialer = Dialer::new(
-            Network::udp(unspecified(address))?,
-            TransportSettings::default(),
-        )?;
+        let dialer = Dialer::new(any_network()?, TransportSettings::default())?;
         let tls = ginnel_certs::client::link_config(&self.credentials)
             .map_err(|error| TunnelError::Identity(error.into()))?;
         let name = self.credentials.domain().as_str();
-        let link = dialer.connect(address, name, Arc::new(tls)).await?;
+        let addresses = resolve(&self.place.address).await?;
+        let link = dial(&dialer, &addresses, name, &Arc::new(tls)).await?;
         let clock: WallClock = Arc::new(clock::unix_ms);
         let mut driver = DeviceDriver::start(link, Hello::default(), clock).await?;
         loop {

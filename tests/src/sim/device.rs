@@ -127,7 +127,7 @@ impl Device {
         let (net, host, owner) = (self.net.clone(), self.host, tasks.clone());
         let keeper = Keeper {
             networks: Arc::new(move || Ok(net.socket(host).network(&owner))),
-            resolve: Arc::new(|| Box::pin(async { Ok(RELAY) })),
+            resolve: Arc::new(|| Box::pin(async { Ok(vec![RELAY]) })),
             domain: self.domain.clone(),
             tls: Arc::clone(&self.tls),
             settings: TransportSettings {
