@@ -3,6 +3,8 @@
 //! What may be reached is the allow list in [`services`](crate::services);
 //! the relay can name a service on it and nothing else.
 
+mod tls;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -24,9 +26,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::TaskTracker;
 
+use self::tls::{Protocol, TlsSettings};
 use crate::services::Services;
 use crate::services::address::check_address;
-use crate::services::spec::{SharedService, Trust};
+use crate::services::spec::SharedService;
 use crate::services::target::{Authority, Host, Target};
 
 /// A local service must accept by then.
@@ -96,18 +99,38 @@ impl std::fmt::Debug for LocalStream {
     }
 }
 
-/// Connects to a service, within [`CONNECT_TIMEOUT`].
-///
-/// `tasks` owns the demo origin's connections.
+/// What connecting takes beside the service itself.
+#[derive(Debug, Clone)]
+struct Connecting {
+    tls: TlsSettings,
+    protocol: Protocol,
+    /// Owns the demo origin's connections.
+    tasks: TaskTracker,
+}
+
+/// Connects to a TCP service, within [`CONNECT_TIMEOUT`].
 ///
 /// # Errors
 /// [`ConnectError`] says why not.
-pub async fn connect(
+pub async fn connect_tcp(
     service: &SharedService,
     tasks: &TaskTracker,
 ) -> Result<LocalStream, ConnectError> {
+    let connecting = Connecting {
+        // Without effect: no TCP target has TLS.
+        tls: TlsSettings::default(),
+        protocol: Protocol::Http1,
+        tasks: tasks.clone(),
+    };
+    connect(service, &connecting).await
+}
+
+async fn connect(
+    service: &SharedService,
+    connecting: &Connecting,
+) -> Result<LocalStream, ConnectError> {
     let target = || service.target.to_string();
-    match timeout(CONNECT_TIMEOUT, open(service, tasks)).await {
+    match timeout(CONNECT_TIMEOUT, open(service, connecting)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(ConnectError::Unreachable {
             target: target(),
@@ -117,7 +140,7 @@ pub async fn connect(
     }
 }
 
-async fn open(service: &SharedService, tasks: &TaskTracker) -> io::Result<LocalStream> {
+async fn open(service: &SharedService, connecting: &Connecting) -> io::Result<LocalStream> {
     let mut cut = Cut::default();
     let io: Box<dyn Io> = match &service.target {
         Target::Http(authority) | Target::Tcp(authority) => {
@@ -126,14 +149,20 @@ async fn open(service: &SharedService, tasks: &TaskTracker) -> io::Result<LocalS
             Box::new(stream)
         }
         Target::Https(authority) => {
+            let config = connecting
+                .tls
+                .of(&service.trust, connecting.protocol)
+                .await?;
             let stream = Cuttable::new(tcp(service, authority).await?);
             cut = stream.cut();
-            Box::new(tls(service, authority, stream).await?)
+            Box::new(tls(authority, stream, config).await?)
         }
         Target::Unix(path) | Target::TcpUnix(path) => unix(path.as_path()).await?,
         Target::Demo => {
             let (ours, theirs) = tokio::io::duplex(DEMO_BUFFER);
-            tasks.spawn(crate::demo::serve_connection(theirs));
+            connecting
+                .tasks
+                .spawn(crate::demo::serve_connection(theirs));
             Box::new(ours)
         }
     };
@@ -167,30 +196,15 @@ async fn tcp(service: &SharedService, authority: &Authority) -> io::Result<TcpSt
 }
 
 async fn tls(
-    service: &SharedService,
     authority: &Authority,
     stream: Cuttable,
+    config: Arc<rustls::ClientConfig>,
 ) -> io::Result<tokio_rustls::client::TlsStream<Cuttable>> {
-    let config = match &service.trust {
-        Trust::Web => {
-            let mut roots = rustls::RootCertStore::empty();
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            ginnel_certs::web::client_config(roots)
-        }
-        Trust::File(file) => {
-            let mut roots = rustls::RootCertStore::empty();
-            ginnel_certs::web::add_roots(&mut roots, file).map_err(io::Error::other)?;
-            ginnel_certs::web::client_config(roots)
-        }
-        Trust::Anything => ginnel_certs::web::unverified_client_config(),
-    };
     let name = match authority.host() {
         Host::Address(address) => ServerName::from(*address),
         Host::Name(name) => ServerName::try_from(name.to_string()).map_err(io::Error::other)?,
     };
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
+    TlsConnector::from(config).connect(name, stream).await
 }
 
 #[cfg(unix)]
@@ -217,7 +231,7 @@ where
     B: http_body::Body + Send,
     B::Data: Send,
 {
-    builder().build(Connector { services, tasks })
+    builder().build(Connector::new(services, tasks, Protocol::Http1))
 }
 
 /// A client for HTTP/2 with prior knowledge, as gRPC servers want it.
@@ -231,7 +245,7 @@ where
         .http2_only(true)
         .http2_initial_connection_window_size(4 * 1024 * 1024)
         .http2_initial_stream_window_size(1024 * 1024)
-        .build(Connector { services, tasks })
+        .build(Connector::new(services, tasks, Protocol::Http2))
 }
 
 fn builder() -> hyper_util::client::legacy::Builder {
@@ -257,10 +271,23 @@ pub fn host(service: &ServiceName, generation: u64) -> String {
 #[derive(Debug, Clone)]
 pub struct Connector {
     services: Services,
-    tasks: TaskTracker,
+    connecting: Connecting,
 }
 
 impl Connector {
+    fn new(services: Services, tasks: TaskTracker, protocol: Protocol) -> Self {
+        let tls = TlsSettings::default();
+        let connecting = Connecting {
+            tls,
+            protocol,
+            tasks,
+        };
+        Self {
+            services,
+            connecting,
+        }
+    }
+
     fn find(&self, uri: &Uri) -> Result<Arc<SharedService>, ConnectError> {
         let host = uri.host().unwrap_or_default();
         let name = host.split_once('.').map_or(host, |(name, _)| name);
@@ -282,8 +309,8 @@ impl tower_service::Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let service = self.find(&uri);
-        let tasks = self.tasks.clone();
-        Box::pin(async move { Ok(TokioIo::new(connect(&*service?, &tasks).await?)) })
+        let connecting = self.connecting.clone();
+        Box::pin(async move { Ok(TokioIo::new(connect(&*service?, &connecting).await?)) })
     }
 }
 

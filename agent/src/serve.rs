@@ -226,7 +226,7 @@ impl Server {
             Ok(service) => service,
             Err((code, reason)) => return reset(send, code, reason),
         };
-        let connection = match local::connect(&service, &self.tasks).await {
+        let connection = match local::connect_tcp(&service, &self.tasks).await {
             Ok(connection) => connection,
             Err(error) => {
                 let (code, reason) = self.told(name, (error.code(), error.to_string()));

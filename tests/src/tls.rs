@@ -60,8 +60,11 @@ impl SelfSigned {
                 let Ok(stream) = acceptor.accept(stream).await else {
                     return;
                 };
-                let service = service_fn(async |request: Request<Incoming>| {
-                    Ok::<_, Infallible>(Response::new(format!("{:?}", request.version())))
+                let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+                let chosen = String::from_utf8(chosen.unwrap_or_default()).expect("text");
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let answer = format!("{:?} {chosen}", request.version());
+                    std::future::ready(Ok::<_, Infallible>(Response::new(answer)))
                 });
                 let builder = auto::Builder::new(TokioExecutor::new());
                 let _ = builder

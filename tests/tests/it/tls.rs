@@ -175,8 +175,14 @@ async fn a_local_https_service_is_reached_if_it_is_trusted() {
         for _ in 0..2 {
             let response = lab.get("web", "/").await;
             assert_eq!(response.status(), 200, "{trust:?}");
-            assert_eq!(text(response).await, "HTTP/1.1");
+            assert_eq!(text(response).await, "HTTP/1.1 http/1.1");
         }
+        // gRPC servers insist on being offered HTTP/2.
+        let request = lab.request("web", "/").method("POST");
+        let request = request.header("content-type", "application/grpc");
+        let request = request.body(Empty::<Bytes>::new()).expect("valid");
+        let response = lab.caller.send(request).await;
+        assert_eq!(text(response).await, "HTTP/2.0 h2", "{trust:?}");
     }
     // Whoever it says it is.
     let other = SelfSigned::new(&["other.example"]);
@@ -231,7 +237,7 @@ async fn an_https_upstream_is_called_if_it_is_trusted() {
     let trusts = |file: &SelfSigned| format!("ca_file = '{}'\n", file.certificate().display());
     let response = ask_upstream(&origin, &trusts(&own)).await;
     assert_eq!(response.status(), 200);
-    assert_eq!(text(response).await, "HTTP/2.0");
+    assert_eq!(text(response).await, "HTTP/2.0 h2");
     // No public authority signed it; nor did its namesake.
     let namesake = SelfSigned::new(&["127.0.0.1"]);
     for trust in [String::new(), trusts(&namesake)] {
