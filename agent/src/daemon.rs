@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use ginnel_certs::device::Credentials;
-use ginnel_daemon::signal;
+use ginnel_daemon::{open_files, signal};
 use ginnel_link::driver::WallClock;
 use ginnel_link::transport::TransportSettings;
 use tokio::net::TcpListener;
@@ -51,6 +51,8 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// The daemon cannot start, or a part of it failed.
 pub async fn run(config: Config, code: Option<String>) -> anyhow::Result<()> {
     let lock = DaemonLock::take(&config.state).await?;
+    // Each request takes a socket or two.
+    open_files::raise();
     if let Some(code) = code.or_else(|| dev_invitation(&config.state)) {
         match join::join(&config.state, &code, None).await {
             Ok(device) => info!(device, "joined"),

@@ -25,9 +25,10 @@ use tracing::{debug, warn};
 
 use crate::links::Connected;
 use crate::relay::Relay;
+use crate::tally::Tally;
 
 /// Connections at once: a handful of watchers.
-const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 64;
 
 /// A request's head must be there by then.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -133,6 +134,7 @@ impl Admin {
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         let connections = TaskTracker::new();
         let token: Arc<str> = self.token.into();
+        let failures = Tally::default();
         loop {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
                 break;
@@ -145,7 +147,9 @@ impl Admin {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    warn!(%error, "cannot accept an admin connection");
+                    if let Some(times) = failures.count(tokio::time::Instant::now()) {
+                        warn!(%error, times, "cannot accept an admin connection; told once a minute");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }

@@ -42,8 +42,9 @@ const DEV_PUBLIC_PORT: u16 = 7480;
 const SERVE_PORT: u16 = 443;
 const ADMIN_PORT: u16 = 7490;
 
-/// Public connections at once, unless told otherwise: with a few open files
-/// each, they fit the usual limit of a service manager.
+/// Public connections at once, unless told otherwise. Each is one open file:
+/// ten times the usual soft limit of a service manager, and a small part of
+/// its usual hard one. Where even that is too low, see [`crate::room`].
 const CONNECTIONS_MAX: usize = 10_000;
 
 /// How long requests may take to finish at a stop, unless told otherwise.
@@ -120,7 +121,7 @@ pub struct PublicConfig {
     pub tls: Option<TlsFiles>,
     /// How callers see the relay, if not as it listens.
     pub url: Option<BaseUrl>,
-    /// Connections at once; more have to wait.
+    /// Connections at once, if open files suffice; more have to wait.
     pub connections_max: usize,
 }
 

@@ -45,7 +45,7 @@ use crate::registry::serial::Serial;
 use crate::relay::{Parts, Relay, system_clock};
 use crate::state::State;
 use crate::upstream::{Upstream, Upstreams};
-use crate::{dial, link};
+use crate::{dial, link, room};
 
 /// How long the relay's own certificate for QUIC lives. It is made anew at
 /// each start and every [`RENEW_EVERY`].
@@ -139,7 +139,7 @@ impl Daemon {
         let listener = Listener::new(network, tls, &state.endpoint_keys, &settings)?;
         let public = &config.public;
         let tls = public_tls(public)?;
-        let room = Arc::new(Semaphore::new(public.connections_max));
+        let room = Arc::new(Semaphore::new(room::for_callers(&config)));
         let acceptor = Acceptor::bind(public.listen, Arc::clone(&room))
             .await
             .with_context(|| format!("cannot listen for callers, address={}", public.listen))?;

@@ -31,6 +31,8 @@ pub mod links;
 pub mod metrics;
 pub mod registry;
 pub mod relay;
+pub(crate) mod room;
 pub mod shares;
 pub mod state;
+pub(crate) mod tally;
 pub mod upstream;

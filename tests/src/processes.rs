@@ -70,8 +70,22 @@ impl Processes {
 
     /// Starts `ginnel-relay dev` and waits until it is ready.
     pub async fn relay(&self) -> Child {
+        let this = std::env::current_exe().expect("this test");
+        self.relay_by(Command::new(this)).await
+    }
+
+    /// As [`Processes::relay`], with so many open files at first and at most.
+    pub async fn relay_with_files(&self, soft: u32, hard: u32) -> Child {
+        let mut shell = Command::new("sh");
+        let limited = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+        let this = std::env::current_exe().expect("this test");
+        shell.arg("-c").arg(limited).arg(this);
+        self.relay_by(shell).await
+    }
+
+    async fn relay_by(&self, program: Command) -> Child {
         let (link, public, admin) = (self.link, self.public, self.admin);
-        let relay = self.start(&[
+        let arguments = [
             "ginnel-relay",
             "dev",
             "--link",
@@ -80,7 +94,8 @@ impl Processes {
             &public.to_string(),
             "--admin",
             &admin.to_string(),
-        ]);
+        ];
+        let relay = self.start_by(program, &arguments);
         in_time("the relay is ready", async {
             while self.ready().await != Some(200) {
                 sleep(LOOK_AGAIN).await;
@@ -146,13 +161,17 @@ impl Processes {
     }
 
     fn start(&self, command: &[&str]) -> Child {
+        let this = std::env::current_exe().expect("this test");
+        self.start_by(Command::new(this), command)
+    }
+
+    fn start_by(&self, mut program: Command, command: &[&str]) -> Child {
         let folder = self.folder.path();
         let mut options = std::fs::File::options();
         let log = options.create(true).append(true).open(folder.join("log"));
         let log = log.expect("opened");
-        let this = std::env::current_exe().expect("this test");
         let command = serde_json::to_string(command).expect("JSON");
-        Command::new(this)
+        program
             .args(["--exact", self.child, "--nocapture"])
             .env(COMMAND, command)
             .env("GINNEL_STATE", folder.join("agent"))

@@ -1,11 +1,12 @@
 //! What agent and relay do alike as daemons: read settings files, find their
-//! state folder, log, tell errors, and stop when they are told to.
+//! state folder, open enough files, log, tell errors, and stop when they are told to.
 //!
 //! Neither knows the other; what they say to each other is in `ginnel-proto`.
 
 pub mod environment;
 pub mod log;
 pub mod mistakes;
+pub mod open_files;
 pub mod quantity;
 pub mod report;
 pub mod shell;

@@ -131,7 +131,7 @@ environment = "@ENVIRONMENT@"
 #plain = true
 # How callers see the relay, if not as it listens.
 #url = "https://@DOMAIN@"
-# Connections at once; more have to wait.
+# Connections at once; more have to wait. Each takes an open file (LimitNOFILE).
 #connections_max = 10000
 
 # Health, readiness, metrics and live devices.

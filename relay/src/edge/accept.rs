@@ -8,8 +8,11 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+
+use crate::tally::Tally;
 
 /// When to ask a silent caller whether it is still there.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -25,6 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Acceptor {
     listener: TcpListener,
     room: Arc<Semaphore>,
+    failures: Tally,
 }
 
 /// A connection, and its place among those that may be open.
@@ -45,8 +49,11 @@ impl Acceptor {
     /// # Errors
     /// The address is taken or not ours.
     pub async fn bind(address: SocketAddr, room: Arc<Semaphore>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, room })
+        Ok(Self {
+            listener: TcpListener::bind(address).await?,
+            room,
+            failures: Tally::default(),
+        })
     }
 
     /// The address it listens at.
@@ -82,7 +89,9 @@ impl Acceptor {
                     };
                 }
                 Err(error) => {
-                    warn!(%error, "cannot accept a connection");
+                    if let Some(times) = self.failures.count(Instant::now()) {
+                        warn!(%error, times, "cannot accept a connection; told once a minute");
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             }

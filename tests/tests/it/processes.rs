@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ginnel_tests::caller::Caller;
 use ginnel_tests::origin::{ManualOrigin, Origin};
 use ginnel_tests::processes::{Processes, end, play, terminate};
-use ginnel_tests::wait::{LOOK_AGAIN, in_time};
+use ginnel_tests::wait::{LOOK_AGAIN, in_time, promptly};
 use ginnel_tests::wire::{read_bytes, read_head};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Child;
@@ -94,4 +94,32 @@ async fn after_a_killed_agent_the_next_goes_on() {
     agent.kill().await.expect("killed");
     let _agent = processes.agent();
     assert_served_soon(&processes, since, "agent killed").await;
+}
+
+#[tokio::test]
+async fn a_relay_keeps_open_files_for_more_than_its_callers() {
+    let processes = Processes::new("processes::child");
+    let _relay = processes.relay_with_files(64, 192).await;
+    let caller = Caller::new(processes.public);
+    let mut unfinished = Vec::new();
+    for _ in 0..200 {
+        unfinished.push(caller.say("GET / HTTP/1.1\r\n").await);
+    }
+    let ready = promptly("the relay is ready", processes.ready()).await;
+    assert_eq!(ready, Some(200), "{}", processes.log());
+
+    let log = processes.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
+    let [line] = lines[..] else {
+        panic!("not one warning: {log}");
+    };
+    for part in [
+        "connections_max=10000",
+        "connections=96",
+        "open_files=192",
+        "hint: LimitNOFILE=10096",
+        "ulimit -n 10096",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
 }
