@@ -12,7 +12,6 @@
 //! at most the grace → links are closed with a code → usage is written → exit.
 //! A second signal means now.
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,7 +34,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::Admin;
 use crate::config::upstream::UpstreamConfig;
-use crate::config::{Config, Mode, PublicConfig};
+use crate::config::{Config, Mode, PublicConfig, reachable};
 use crate::drain::drain;
 use crate::edge::accept::Acceptor;
 use crate::edge::listen::Edge;
@@ -43,6 +42,7 @@ use crate::registry::devices::Refusal;
 use crate::registry::join_codes::Invitation;
 use crate::registry::serial::Serial;
 use crate::relay::{Parts, Relay, system_clock};
+use crate::running::{RelayFile, RelayLock};
 use crate::state::State;
 use crate::upstream::{Upstream, Upstreams};
 use crate::{dial, link, room};
@@ -105,7 +105,7 @@ pub struct Daemon {
     /// The address that join codes carry.
     pub advertise: String,
     /// While it lives no other relay runs on the state folder.
-    _lock: File,
+    lock: RelayLock,
     listener: Listener,
     parts: JoinSet<&'static str>,
     stops: Stops,
@@ -126,7 +126,7 @@ impl Daemon {
     /// The state folder cannot be used, or an address is taken.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let state = State::open(&config.state, &config.domain)?;
-        let lock = state.lock()?;
+        let lock = RelayLock::take(&config.state).await?;
         let registry = state.registry().await.context("cannot open the registry")?;
         let network = Network::udp(config.link.listen).with_context(|| {
             format!("cannot listen for devices, address={}", config.link.listen)
@@ -168,6 +168,11 @@ impl Daemon {
             .await
             .with_context(|| format!("cannot listen, address={}", config.admin))?;
         let admin_address = admin.local_address()?;
+        lock.announce(&RelayFile {
+            pid: std::process::id(),
+            advertise: advertise.clone(),
+            admin: reachable(admin_address),
+        })?;
 
         let mut daemon = Self {
             relay,
@@ -175,7 +180,7 @@ impl Daemon {
             public_address,
             admin_address,
             advertise,
-            _lock: lock,
+            lock,
             listener,
             parts: JoinSet::new(),
             stops: Stops::default(),
@@ -264,6 +269,8 @@ impl Daemon {
     pub async fn stop(mut self, grace: Duration) -> anyhow::Result<()> {
         let Stops { edge, links, .. } = &self.stops;
         drain(&self.relay, &self.listener, edge, links, grace).await;
+        // Before the admin listener closes: then others may listen there.
+        self.lock.retract();
         self.stops.rest.cancel();
         let ended = async { while self.parts.join_next().await.is_some() {} };
         if timeout(END_TIMEOUT, ended).await.is_err() {

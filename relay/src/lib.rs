@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod registry;
 pub mod relay;
 pub(crate) mod room;
+pub(crate) mod running;
 pub mod shares;
 pub mod state;
 pub(crate) mod tally;

@@ -8,15 +8,15 @@
 //! admin.token      for the admin listener's /v1
 //! dev.join         in development: a join code for agents of the same person
 //! relay.lock       held by the relay that runs
+//! relay.json       where that relay listens, for the command line
 //! ```
 //!
 //! The folder is made 0700 and each file 0600.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use ginnel_certs::authority::Authority;
 use ginnel_certs::private_file;
 use ginnel_link::endpoint::EndpointKeys;
@@ -71,25 +71,6 @@ impl State {
             executor: Executor::Thread,
         };
         Ok(Registry::open(options).await?)
-    }
-
-    /// Makes this process the one relay of the folder, as long as the file
-    /// lives. The command line needs no lock.
-    ///
-    /// # Errors
-    /// Another relay runs on it, or the system refuses.
-    pub fn lock(&self) -> anyhow::Result<File> {
-        let path = self.folder.join("relay.lock");
-        private_file::create_empty(&path)?;
-        let file = File::open(&path).context("cannot open relay.lock")?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => bail!(
-                "a relay runs on this state folder already, or is about to stop, state={}",
-                self.folder.display()
-            ),
-            Err(TryLockError::Error(error)) => Err(error).context("cannot lock relay.lock"),
-        }
     }
 
     /// Where the development join code is kept.

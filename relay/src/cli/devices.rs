@@ -86,21 +86,16 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let opened = Opened::open(place).await?;
     match command {
-        DevicesCommand::Ls(args) => ls(place, &opened, &args, terminal).await?,
-        DevicesCommand::Show(args) => show(place, &opened, &args, terminal).await?,
+        DevicesCommand::Ls(args) => ls(&opened, &args, terminal).await?,
+        DevicesCommand::Show(args) => show(&opened, &args, terminal).await?,
         DevicesCommand::Revoke(args) => revoke(&opened, &args, terminal).await?,
     }
     Ok(opened.registry.close().await?)
 }
 
-async fn ls(
-    place: &RelayPlace,
-    opened: &Opened,
-    args: &LsArgs,
-    terminal: &mut Terminal<'_>,
-) -> anyhow::Result<()> {
+async fn ls(opened: &Opened, args: &LsArgs, terminal: &mut Terminal<'_>) -> anyhow::Result<()> {
     let rows = opened.registry.devices().await?;
-    let live = live::ask(place, &opened.state.admin_token, terminal).await?;
+    let live = live::ask(opened, terminal).await?;
     let devices = merge(rows, live);
     if args.json {
         return terminal.json(&devices);
@@ -141,16 +136,11 @@ async fn ls(
     Ok(table.write(terminal.out)?)
 }
 
-async fn show(
-    place: &RelayPlace,
-    opened: &Opened,
-    args: &ShowArgs,
-    terminal: &mut Terminal<'_>,
-) -> anyhow::Result<()> {
+async fn show(opened: &Opened, args: &ShowArgs, terminal: &mut Terminal<'_>) -> anyhow::Result<()> {
     let Some(row) = opened.registry.device(&args.name).await? else {
         return Err(unknown(&args.name));
     };
-    let live = live::ask(place, &opened.state.admin_token, terminal).await?;
+    let live = live::ask(opened, terminal).await?;
     for device in merge(vec![row], live) {
         if args.json {
             return terminal.json(&device);

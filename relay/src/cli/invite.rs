@@ -47,7 +47,8 @@ pub(super) async fn run(
     terminal: &mut Terminal<'_>,
 ) -> anyhow::Result<()> {
     let opened = Opened::open(place).await?;
-    let code = JoinCode::generate(&place.advertise, opened.state.authority.spki_pin())?;
+    let relay = opened.advertise(place);
+    let code = JoinCode::generate(relay, opened.state.authority.spki_pin())?;
     let invitation = Invitation {
         user: args.user.clone(),
         device: args.device.clone(),
@@ -68,7 +69,7 @@ pub(super) async fn run(
             command: &command,
             user: args.user.as_str(),
             device: args.device.as_ref().map(DeviceName::as_str),
-            relay: &place.advertise,
+            relay,
             expires_unix_ms: now_ms.saturating_add(ttl_ms),
         });
     }
@@ -84,8 +85,7 @@ pub(super) async fn run(
     writeln!(terminal.out, "  {text}\n")?;
     writeln!(terminal.out, "On the device, run:\n")?;
     writeln!(terminal.out, "  {command}")?;
-    if is_local(&place.advertise) {
-        let relay = &place.advertise;
+    if is_local(relay) {
         writeln!(
             terminal.notes,
             "\nhint: the code leads to {relay}, which only this machine reaches; \

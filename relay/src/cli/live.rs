@@ -1,7 +1,6 @@
 //! What a running relay knows of its devices, by its admin listener.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,8 +16,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Terminal;
+use super::opened::Opened;
 use crate::admin::LiveDevice;
-use crate::config::place::RelayPlace;
+use crate::running::{self, RelayFile, Running};
 
 /// Where the admin listener lists its live devices.
 const PATH: &str = "/v1/devices";
@@ -34,35 +34,43 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The note cannot be written.
-pub async fn ask(
-    place: &RelayPlace,
-    token: &str,
+pub(super) async fn ask(
+    opened: &Opened,
     terminal: &mut Terminal<'_>,
 ) -> anyhow::Result<Option<Vec<LiveDevice>>> {
-    let asked = timeout(TIMEOUT, exchange(place.admin, token)).await;
-    match asked.unwrap_or_else(|elapsed| Err(elapsed.into())) {
-        Ok(devices) => Ok(Some(devices)),
-        Err(error) => {
-            writeln!(
-                terminal.notes,
-                "warning: no running relay says which devices are connected, admin={}: {error:#}",
-                place.admin
-            )?;
-            Ok(None)
-        }
-    }
+    let why = match &opened.running {
+        Running::No => "none runs".to_owned(),
+        Running::Silent => "it starts or stops".to_owned(),
+        Running::Listening(relay) => match timeout(TIMEOUT, exchange(opened, relay)).await {
+            Ok(Ok(devices)) => return Ok(Some(devices)),
+            Ok(Err(error)) => format!("{error:#}, admin={}", relay.admin),
+            Err(elapsed) => format!("{elapsed}, admin={}", relay.admin),
+        },
+    };
+    writeln!(
+        terminal.notes,
+        "warning: no running relay says which devices are connected: {why}, state={}",
+        opened.folder.display()
+    )?;
+    Ok(None)
 }
 
-async fn exchange(admin: SocketAddr, token: &str) -> anyhow::Result<Vec<LiveDevice>> {
+async fn exchange(opened: &Opened, relay: &RelayFile) -> anyhow::Result<Vec<LiveDevice>> {
+    let token = &opened.state.admin_token;
     let mut bearer = HeaderValue::try_from(format!("Bearer {token}"))
         .context("the admin token is not a header value")?;
     bearer.set_sensitive(true);
     let request = Request::builder()
         .uri(PATH)
-        .header(HOST, admin.to_string())
+        .header(HOST, relay.admin.to_string())
         .header(AUTHORIZATION, bearer)
         .body(Empty::<Bytes>::new())?;
-    let stream = TcpStream::connect(admin).await?;
+    let stream = TcpStream::connect(relay.admin).await?;
+    // It listened until now, so it is the one that we are connected to; else
+    // another program may have taken over its port.
+    let still = running::find(&opened.folder)?;
+    let is_same = matches!(&still, Running::Listening(now) if now == relay);
+    ensure!(is_same, "it stopped just now");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async move {
         let response = sender.send_request(request).await?;

@@ -1,11 +1,13 @@
 //! A relay's files, opened by a command beside the running relay.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 
 use crate::config::place::RelayPlace;
 use crate::registry::Registry;
+use crate::running::{self, Running};
 use crate::state::State;
 
 /// In every state folder: the authority's key.
@@ -18,6 +20,10 @@ pub struct Opened {
     pub state: State,
     /// Who may use the relay.
     pub registry: Registry,
+    /// Whether a relay runs on it, and where.
+    pub(super) running: Running,
+    /// The folder itself.
+    pub(super) folder: PathBuf,
 }
 
 impl Opened {
@@ -36,6 +42,20 @@ impl Opened {
         }
         let state = State::open(&place.state, &place.domain)?;
         let registry = state.registry().await.context("cannot open the registry")?;
-        Ok(Self { state, registry })
+        Ok(Self {
+            state,
+            registry,
+            running: running::find(&place.state)?,
+            folder: place.state.clone(),
+        })
+    }
+
+    /// What join codes say: what the running relay says of itself, which may
+    /// have been told otherwise than the settings; else what these say.
+    pub(super) fn advertise<'a>(&'a self, place: &'a RelayPlace) -> &'a str {
+        match &self.running {
+            Running::Listening(relay) => &relay.advertise,
+            Running::No | Running::Silent => &place.advertise,
+        }
     }
 }

@@ -9,6 +9,7 @@ use ginnel_certs::join_code::JoinCode;
 use serde_json::Value;
 
 use super::*;
+use crate::running::{RelayFile, RelayLock};
 
 #[test]
 fn the_arguments_are_well_formed() {
@@ -324,7 +325,7 @@ fn usage_is_added_up() {
 
 #[test]
 fn a_running_relay_says_what_is_connected() {
-    let mut case = Case::made();
+    let case = Case::made();
     case.join("alice", "laptop");
     case.join("bob", "desktop");
     let live = serde_json::json!([{
@@ -334,7 +335,7 @@ fn a_running_relay_says_what_is_connected() {
         "bytes_sent": 1500, "bytes_received": 9, "packets_lost": 0,
     }]);
     let relay = FakeAdmin::start("200 OK", live.to_string());
-    case.admin(&relay);
+    let _lock = case.running(&relay);
 
     let listed = case.ran("devices ls");
     assert_eq!(listed.notes, "");
@@ -379,7 +380,7 @@ fn a_running_relay_says_what_is_connected() {
 
 #[test]
 fn another_program_on_the_admin_port_is_no_relay() {
-    let mut case = Case::made();
+    let case = Case::made();
     case.join("alice", "laptop");
     for (status, body, expected) in [
         ("401 Unauthorized", "no", "it is another relay"),
@@ -387,7 +388,7 @@ fn another_program_on_the_admin_port_is_no_relay() {
         ("200 OK", "{}", "its answer cannot be read"),
     ] {
         let other = FakeAdmin::start(status, body.into());
-        case.admin(&other);
+        let _lock = case.running(&other);
         let listed = case.ran("devices ls");
         assert!(listed.notes.contains(expected), "{}", listed.notes);
         assert!(
@@ -396,6 +397,66 @@ fn another_program_on_the_admin_port_is_no_relay() {
             listed.out
         );
     }
+}
+
+#[test]
+fn an_invitation_leads_to_where_the_relay_listens() {
+    let case = Case::made();
+    let relay = FakeAdmin::start("200 OK", "[]".into());
+    let lock = case.running(&relay);
+    let view = case.json("invite --user alice --json");
+    assert_eq!(view["relay"], "127.0.0.2:17443");
+    drop(lock);
+    let view = case.json("invite --user alice --json");
+    assert_eq!(view["relay"], "relay.example:443");
+}
+
+/// Whoever listens where a relay listened, or where the settings say, is
+/// nobody to send the token to.
+#[test]
+fn the_admin_token_goes_to_the_running_relay_only() {
+    let mut case = Case::made();
+    case.join("alice", "laptop");
+    let other = FakeAdmin::start("200 OK", "[]".into());
+    let address = other.address.to_string();
+    case.environment
+        .insert("GINNEL_RELAY_ADMIN_LISTEN", address);
+    let left = case.dir.path().join("relay.json");
+    let lock = case.running(&other);
+    let file = std::fs::read(&left).expect("announced");
+    drop(lock);
+    // As a crash leaves it.
+    ginnel_certs::private_file::write(&left, &file).expect("written");
+
+    let listed = case.ran("devices ls");
+    assert!(
+        listed.notes.contains("none runs, state="),
+        "{}",
+        listed.notes
+    );
+    let lock = block_on(RelayLock::take(case.dir.path())).expect("free");
+    let listed = case.ran("devices ls");
+    assert!(
+        listed.notes.contains("it starts or stops"),
+        "{}",
+        listed.notes
+    );
+    drop(lock);
+    // It stops after it was found: its port may be another program's by now.
+    let lock = case.running(&other);
+    let notes = case.with_opened(async |opened| {
+        drop(lock);
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal {
+            out: &mut out,
+            notes: &mut notes,
+        };
+        let live = live::ask(&opened, &mut terminal).await.expect("told");
+        assert_eq!(live, None);
+        String::from_utf8(notes).expect("text")
+    });
+    assert!(notes.contains("it stopped just now"), "{notes}");
+    assert!(other.requests.try_recv().is_err(), "it was asked");
 }
 
 #[test]
@@ -428,9 +489,10 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("folder");
-        // Nobody listens on the discard port.
-        let environment = [("GINNEL_RELAY_ADMIN_LISTEN", "127.0.0.1:9".to_owned())].into();
-        Self { dir, environment }
+        Self {
+            dir,
+            environment: BTreeMap::new(),
+        }
     }
 
     fn made() -> Self {
@@ -439,10 +501,16 @@ impl Case {
         case
     }
 
-    fn admin(&mut self, admin: &FakeAdmin) {
-        let address = admin.address.to_string();
-        self.environment
-            .insert("GINNEL_RELAY_ADMIN_LISTEN", address);
+    /// Pretends that a relay runs while the lock lives.
+    fn running(&self, admin: &FakeAdmin) -> RelayLock {
+        let lock = block_on(RelayLock::take(self.dir.path())).expect("free");
+        let relay = RelayFile {
+            pid: std::process::id(),
+            advertise: "127.0.0.2:17443".to_owned(),
+            admin: admin.address,
+        };
+        lock.announce(&relay).expect("written");
+        lock
     }
 
     fn parse(&self, command: &str) -> Result<Cli, clap::Error> {
@@ -485,6 +553,10 @@ impl Case {
     }
 
     fn with_registry<T>(&self, work: impl AsyncFnOnce(crate::registry::Registry) -> T) -> T {
+        self.with_opened(async |opened| work(opened.registry).await)
+    }
+
+    fn with_opened<T>(&self, work: impl AsyncFnOnce(opened::Opened) -> T) -> T {
         let place = |path: &Path| {
             let flags = Flags {
                 state: Some(path.to_owned()),
@@ -495,7 +567,7 @@ impl Case {
         let place = place(self.dir.path());
         let done = block_on(async {
             let opened = opened::Opened::open(&place).await?;
-            Ok(work(opened.registry).await)
+            Ok(work(opened).await)
         });
         done.expect("opened")
     }

@@ -1,6 +1,5 @@
 //! What commands need that work beside a running relay.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ginnel_daemon::environment::Environment;
@@ -22,10 +21,9 @@ pub struct RelayPlace {
     pub state: PathBuf,
     /// The relay's name.
     pub domain: Domain,
-    /// What join codes say: `HOST:PORT`.
+    /// What join codes say while no relay runs: `HOST:PORT`. A relay that
+    /// runs says itself where it is.
     pub advertise: String,
-    /// Where a running relay's admin listener is.
-    pub admin: SocketAddr,
 }
 
 impl RelayPlace {
@@ -43,7 +41,6 @@ impl RelayPlace {
         let config = Config::read(mode, places, flags, Purpose::Find)?;
         Ok(Self {
             advertise: config.advertise(config.link.listen),
-            admin: super::reachable(config.admin),
             state: config.state,
             domain: config.domain,
         })

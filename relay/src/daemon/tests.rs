@@ -5,7 +5,11 @@ use std::path::Path;
 use ginnel_proto::id::DeviceName;
 use tempfile::TempDir;
 
+use clap::Parser as _;
+use serde_json::{Value, json};
+
 use super::*;
+use crate::cli::{self, Cli, Terminal};
 use crate::config::Flags;
 use crate::registry::usage::{Amount, Direction, UsageEvent};
 
@@ -87,6 +91,40 @@ async fn there_is_one_relay_for_each_state_folder() {
     daemon.stop(Duration::ZERO).await.expect("stops");
     let next = start(&state).await;
     next.stop(Duration::ZERO).await.expect("stops");
+}
+
+/// A relay that was told by flags where to listen is found all the same.
+#[tokio::test]
+async fn the_command_line_finds_where_the_relay_listens() {
+    let folder = TempDir::new().expect("a folder");
+    let state = folder.path().join("state");
+    let daemon = start(&state).await;
+    let view = command(&state, "invite --user alice --json").await;
+    assert_eq!(view["relay"], daemon.advertise.as_str());
+    let file = std::fs::read(state.join("relay.json")).expect("announced");
+    let file: Value = serde_json::from_slice(&file).expect("JSON");
+    assert_eq!(file["admin"], daemon.admin_address.to_string());
+    assert_eq!(command(&state, "devices ls --json").await, json!([]));
+    daemon.stop(Duration::ZERO).await.expect("stops");
+    assert!(!state.join("relay.json").exists());
+}
+
+/// Runs `ginnel-relay` beside the running relay. It notes nothing.
+async fn command(state: &Path, words: &str) -> Value {
+    let words = format!("ginnel-relay {words} --state {}", state.display());
+    let run = move || {
+        let cli = Cli::parse_from(words.split(' '));
+        let (mut out, mut notes) = (Vec::new(), Vec::new());
+        let mut terminal = Terminal {
+            out: &mut out,
+            notes: &mut notes,
+        };
+        cli::run(cli, &|_| None, &mut terminal).expect("runs");
+        assert_eq!(String::from_utf8_lossy(&notes), "");
+        serde_json::from_slice(&out).expect("JSON")
+    };
+    let ran = tokio::task::spawn_blocking(run);
+    timeout(PATIENCE, ran).await.expect("in time").expect("ran")
 }
 
 /// What could not be written is written later.
