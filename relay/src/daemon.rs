@@ -30,7 +30,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::admin::Admin;
 use crate::config::upstream::UpstreamConfig;
@@ -62,6 +62,9 @@ pub const NOTICED_AFTER: Duration = LOOK_EVERY.saturating_add(Duration::from_mil
 
 /// How often noted usage is written.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often old usage is looked for.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a development join code lives, and when it is made anew.
 const DEV_CODE_TTL: Duration = Duration::from_secs(3600);
@@ -323,6 +326,7 @@ fn upstreams(config: &Config) -> anyhow::Result<Upstreams> {
 async fn upkeep(relay: &Relay, listener: &Listener) {
     let mut look = tokio::time::interval(LOOK_EVERY);
     let mut write = tokio::time::interval(WRITE_EVERY);
+    let mut prune = tokio::time::interval(PRUNE_EVERY);
     let mut renew = tokio::time::interval(RENEW_EVERY);
     renew.reset();
     loop {
@@ -334,6 +338,11 @@ async fn upkeep(relay: &Relay, listener: &Listener) {
                 Err(error) => error!(%error, "cannot ask the registry"),
             },
             _ = write.tick() => relay.write_down().await,
+            _ = prune.tick() => match relay.registry.prune_usage(relay.now_ms()).await {
+                Ok(0) => {}
+                Ok(rows) => debug!(rows, "old usage is forgotten"),
+                Err(error) => warn!(%error, "cannot forget old usage now"),
+            },
             _ = renew.tick() => match relay_tls(&relay.authority, &relay.domain) {
                 Ok(tls) => {
                     if let Err(error) = listener.set_tls(tls) {

@@ -26,6 +26,7 @@ pub mod dial;
 pub mod drain;
 pub mod edge;
 pub mod join;
+pub(crate) mod ledger;
 pub mod link;
 pub mod links;
 pub mod metrics;

@@ -13,11 +13,12 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
+use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::registry::key_ring::KeyRing;
-use crate::registry::usage::UsageEvent;
+use crate::registry::usage::{Amount, UsageKey};
 use crate::upstream::Upstreams;
 
 /// How long a device's certificate lives, until renewal is automatic.
@@ -25,10 +26,6 @@ pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Key uses kept until they are written; later ones are not noted.
 const USES_MAX: usize = 1000;
-
-/// Requests whose usage is kept until it is written: a second's worth, many
-/// times over.
-const USAGE_MAX: usize = 100_000;
 
 /// A running relay.
 pub struct Relay {
@@ -61,7 +58,7 @@ pub struct Relay {
     /// When devices were last connected, not yet written.
     sightings: Mutex<BTreeMap<DeviceName, i64>>,
     /// What was used, not yet written.
-    usage: Mutex<Vec<UsageEvent>>,
+    usage: Mutex<Ledger>,
     draining: AtomicBool,
 }
 
@@ -138,14 +135,9 @@ impl Relay {
         }
     }
 
-    /// Notes what a request used; written by [`Relay::write_down`].
-    pub fn used(&self, event: UsageEvent) {
-        let mut usage = lock(&self.usage);
-        if usage.len() < USAGE_MAX {
-            usage.push(event);
-        } else {
-            warn!("usage is not being written, so it is no longer noted");
-        }
+    /// Notes what was used; written by [`Relay::write_down`].
+    pub fn used(&self, key: UsageKey, amount: &Amount) {
+        lock(&self.usage).add(key, amount);
     }
 
     /// Writes what was noted in memory: once a second, and at the end.
@@ -160,29 +152,28 @@ impl Relay {
         if let Err(error) = self.registry.seen(sightings.into_iter().collect()).await {
             warn!(%error, "cannot note when devices were connected");
         }
-        let mut usage = take(&self.usage);
-        while !usage.is_empty() {
-            let batch = usage.get(..usage.len().min(USES_MAX)).unwrap_or_default();
-            match self.registry.record_usage(batch.to_vec()).await {
+        self.write_usage().await;
+    }
+
+    /// What could not be written stays, for the next time. So does what was
+    /// being written when this is dropped half-way: the registry knows it.
+    async fn write_usage(&self) {
+        loop {
+            let Some(batch) = lock(&self.usage).batch() else {
+                return;
+            };
+            let (number, sums) = (batch.number, batch.sums.len());
+            match self.registry.record_usage(batch).await {
                 Ok(()) => {}
                 Err(error) if error.is_retryable() => {
                     warn!(%error, "cannot record usage now");
-                    self.put_back(usage);
                     return;
                 }
                 // It will not be better next time.
-                Err(error) => error!(%error, events = batch.len(), "usage is lost"),
+                Err(error) => error!(%error, sums, "usage is lost"),
             }
-            usage.drain(..usage.len().min(USES_MAX));
+            lock(&self.usage).written(number);
         }
-    }
-
-    /// Keeps what could not be written, before what came since.
-    fn put_back(&self, mut usage: Vec<UsageEvent>) {
-        let mut since = lock(&self.usage);
-        usage.append(&mut since);
-        usage.truncate(USAGE_MAX);
-        *since = usage;
     }
 
     /// From now on no device is let in, and `/ready` says no.

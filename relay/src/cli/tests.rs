@@ -256,19 +256,21 @@ fn a_key_is_shown_once() {
 
 #[test]
 fn usage_is_added_up() {
-    use crate::registry::usage::{Amount, Direction, UsageEvent};
+    use crate::registry::usage::{Amount, Hour, UsageBatch, UsageKey, UsageSum};
     let case = Case::made();
     assert_eq!(
         case.ran("usage").notes,
         "Nothing was sent in the last 30d\n"
     );
     case.join("alice", "laptop");
-    let event = |id: &str, direction, at_ms| UsageEvent {
-        id: id.into(),
-        user: "alice".parse().expect("valid"),
-        device: "laptop".parse().expect("valid"),
-        direction,
-        model: Some("gpt-5".into()),
+    let sum = |device: &str, at_ms| UsageSum {
+        key: UsageKey {
+            user: "alice".parse().expect("valid"),
+            device: device.parse().expect("valid"),
+            upstream: "openai".parse().expect("valid"),
+            model: Some("gpt-5".into()),
+            hour: Hour::of(at_ms),
+        },
         amount: Amount {
             requests: 2,
             bytes_in: 1500,
@@ -276,22 +278,23 @@ fn usage_is_added_up() {
             input_tokens: 31,
             output_tokens: 12,
         },
-        at_ms,
     };
-    let to = || Direction::Upstream("openai".parse().expect("valid"));
-    let events = vec![
-        event("1", to(), now_ms()),
-        event("2", to(), now_ms()),
-        event("3", to(), now_ms() - 2 * 3_600_000),
-        event("4", Direction::Forward, now_ms()),
-    ];
-    case.with_registry(async |registry| registry.record_usage(events).await.expect("recorded"));
+    let batch = UsageBatch {
+        run: [0; 16],
+        number: 1,
+        sums: vec![
+            sum("laptop", now_ms()),
+            sum("desktop", now_ms()),
+            sum("laptop", now_ms() - 2 * 3_600_000),
+        ],
+    };
+    case.with_registry(async |registry| registry.record_usage(batch).await.expect("recorded"));
 
     let rows = case.json("usage --since 1h --json");
-    assert_eq!(rows.as_array().map(Vec::len), Some(2));
-    assert_eq!(rows[1]["upstream"], "openai");
-    assert_eq!(rows[1]["requests"], 4);
-    assert_eq!(rows[1]["input_tokens"], 62);
+    assert_eq!(rows.as_array().map(Vec::len), Some(1));
+    assert_eq!(rows[0]["upstream"], "openai");
+    assert_eq!(rows[0]["requests"], 4);
+    assert_eq!(rows[0]["input_tokens"], 62);
     let table = case.ran("usage").out;
     let rows: Vec<Vec<&str>> = table
         .lines()
@@ -304,19 +307,6 @@ fn usage_is_added_up() {
         .collect();
     assert_eq!(
         rows[1],
-        [
-            "alice",
-            "own services",
-            "gpt-5",
-            "2",
-            "1.5 kB",
-            "20 B",
-            "31",
-            "12"
-        ]
-    );
-    assert_eq!(
-        rows[2],
         [
             "alice", "openai", "gpt-5", "6", "4.5 kB", "60 B", "93", "36"
         ]

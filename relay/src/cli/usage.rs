@@ -10,12 +10,12 @@ use super::opened::Opened;
 use super::table::{Align, Table};
 use super::{Terminal, duration, now_ms};
 use crate::config::place::RelayPlace;
-use crate::registry::usage::{Direction, UsageRow};
+use crate::registry::usage::UsageRow;
 
 /// What `usage` is told.
 #[derive(Debug, Args)]
 pub struct UsageArgs {
-    /// How far back to look
+    /// How far back to look, in whole hours; 400 days are kept
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration::parse)]
     since: Duration,
     /// Print JSON
@@ -23,13 +23,11 @@ pub struct UsageArgs {
     json: bool,
 }
 
-/// One user's traffic of one kind as JSON. The names are stable.
+/// One user's traffic to one upstream and model as JSON. The names are stable.
 #[derive(Debug, Serialize)]
 struct UsageView {
     user: String,
-    /// `forward` or `upstream`.
-    direction: &'static str,
-    upstream: Option<String>,
+    upstream: String,
     model: Option<String>,
     requests: u64,
     bytes_in: u64,
@@ -70,7 +68,7 @@ pub(super) async fn run(
     for view in views {
         table.push([
             view.user,
-            view.upstream.unwrap_or_else(|| "own services".to_owned()),
+            view.upstream,
             view.model.unwrap_or_default(),
             view.requests.to_string(),
             bytes(view.bytes_in),
@@ -83,14 +81,9 @@ pub(super) async fn run(
 }
 
 fn view(row: UsageRow) -> UsageView {
-    let (direction, upstream) = match row.direction {
-        Direction::Forward => ("forward", None),
-        Direction::Upstream(name) => ("upstream", Some(name.to_string())),
-    };
     UsageView {
         user: row.user.to_string(),
-        direction,
-        upstream,
+        upstream: row.upstream.to_string(),
         model: row.model,
         requests: row.amount.requests,
         bytes_in: row.amount.bytes_in,

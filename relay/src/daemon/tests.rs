@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cli::{self, Cli, Terminal};
 use crate::config::Flags;
-use crate::registry::usage::{Amount, Direction, UsageEvent};
+use crate::registry::usage::{Amount, Hour, UsageKey};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -137,18 +137,20 @@ async fn usage_outlives_a_registry_that_is_busy() {
     let now_ms = daemon.relay.now_ms();
     let other = rusqlite::Connection::open(state.join("relay.db")).expect("opens");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    daemon.relay.used(UsageEvent {
-        id: "one".into(),
+    let key = UsageKey {
         user: user.clone(),
         device: DeviceName::parse("laptop").expect("valid"),
-        direction: Direction::Upstream(UpstreamName::parse("cloud").expect("valid")),
+        upstream: UpstreamName::parse("cloud").expect("valid"),
         model: None,
-        amount: Amount {
-            requests: 1,
-            ..Amount::default()
-        },
-        at_ms: now_ms,
-    });
+        hour: Hour::of(now_ms),
+    };
+    let amount = Amount {
+        requests: 1,
+        ..Amount::default()
+    };
+    for _ in 0..3 {
+        daemon.relay.used(key.clone(), &amount);
+    }
     daemon.relay.write_down().await;
     other.execute_batch("ROLLBACK").expect("unlocked");
     let recorded = async {
@@ -162,6 +164,6 @@ async fn usage_outlives_a_registry_that_is_busy() {
         }
     };
     let requests = timeout(PATIENCE, recorded).await.expect("written");
-    assert_eq!(requests, 1);
+    assert_eq!(requests, 3);
     daemon.stop(Duration::ZERO).await.expect("stops");
 }

@@ -57,8 +57,16 @@ pub const KEYS_PER_USER_MAX: i64 = 1000;
 /// Tries to find a free key id. With 40 random bits even one repeat is rare.
 pub const KEY_ID_TRIES: usize = 4;
 
-/// Usage events in one call: the transaction blocks the other writers.
+/// Sums of usage in one call: the transaction blocks the other writers.
 pub const USAGE_BATCH_MAX: usize = 1000;
 
-/// The longest id of a usage event and the longest model name, in bytes.
+/// The longest model name, in bytes.
 pub const USAGE_TEXT_MAX: usize = 200;
+
+/// How long usage is kept, in milliseconds: 400 days, so that a month can be
+/// compared with the same one a year before.
+pub const USAGE_KEPT_MS: i64 = 400 * 24 * 60 * 60 * 1000;
+
+/// Rows of usage forgotten in one call, for the same reason as
+/// [`USAGE_BATCH_MAX`].
+pub const USAGE_PRUNE_MAX: u64 = 1000;

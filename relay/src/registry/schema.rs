@@ -11,7 +11,10 @@ use super::error::{Error, ErrorKind, Result};
 pub(super) const APPLICATION_ID: i32 = 0x474e_4c52;
 
 /// Every migration ever released, in order. Append only.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_registry.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_registry.sql"),
+    include_str!("../../migrations/0002_usage_hours.sql"),
+];
 
 /// The newest schema that this program knows.
 const KNOWN: i64 = MIGRATIONS.len() as i64;

@@ -1,4 +1,4 @@
-//! Counts one request to an upstream: bytes and tokens, written at its end.
+//! Counts one request to an upstream: bytes and tokens, noted at its end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,13 +14,12 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tracing::warn;
 
 use super::tokens::TokenMeter;
-use crate::registry::usage::{Amount, Direction, UsageEvent};
+use crate::registry::usage::{Amount, Hour, UsageKey};
 use crate::relay::Relay;
 
-/// Counts one request. Writes when dropped, however the request ended.
+/// Counts one request. Notes it when dropped, however the request ended.
 #[derive(Debug)]
 pub struct Meter {
     relay: Arc<Relay>,
@@ -95,27 +94,15 @@ impl Drop for Meter {
         };
         let metrics = &self.relay.metrics;
         metrics.upstream(self.upstream.as_str(), self.status, &amount);
-        let event = UsageEvent {
-            id: event_id(),
+        let key = UsageKey {
             user: self.device.user.clone(),
             device: self.device.device.clone(),
-            direction: Direction::Upstream(self.upstream.clone()),
+            upstream: self.upstream.clone(),
             model: usage.model,
-            amount,
-            at_ms: self.relay.now_ms(),
+            hour: Hour::of(self.relay.now_ms()),
         };
-        self.relay.used(event);
+        self.relay.used(key, &amount);
     }
-}
-
-/// A request's own id, so that writing its usage twice counts once.
-fn event_id() -> String {
-    let mut random = [0; 16];
-    // Cannot fail once the process has started: the generator is seeded.
-    if aws_lc_rs::rand::fill(&mut random).is_err() {
-        warn!("no random numbers for a usage event");
-    }
-    data_encoding::HEXLOWER.encode(&random)
 }
 
 /// A body whose bytes a [`Meter`] sees.

@@ -8,7 +8,7 @@ use ginnel_proto::code::Code;
 use ginnel_proto::http::RequestHead;
 use ginnel_proto::id::UpstreamName;
 use ginnel_proto::open::Open;
-use ginnel_relay::registry::usage::{Amount, Direction, UsageRow};
+use ginnel_relay::registry::usage::{Amount, UsageRow};
 use ginnel_tests::caller::{Caller, body, text};
 use ginnel_tests::device::Device;
 use ginnel_tests::lab::{Lab, UPSTREAM_KEY};
@@ -293,7 +293,7 @@ async fn assert_counted((kind, answer, input, output): (&'static str, &'static s
 
     let row = in_time("usage is written", usage(&lab)).await;
     assert_eq!(row.user.as_str(), "alice");
-    assert!(matches!(&row.direction, Direction::Upstream(name) if name.as_str() == "cloud"));
+    assert_eq!(row.upstream.as_str(), "cloud");
     let model = row.model.as_deref();
     assert!(model.is_some_and(|model| answer.contains(model)));
     let amount = Amount {

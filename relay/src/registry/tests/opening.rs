@@ -18,7 +18,7 @@ async fn a_new_file_is_migrated_and_marked() {
             .expect(name)
     };
     assert_eq!(pragma("application_id"), 0x474e_4c52);
-    assert_eq!(pragma("user_version"), 1);
+    assert_eq!(pragma("user_version"), 2);
     let loose: i64 = raw
         .query_row(
             "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'
@@ -28,7 +28,7 @@ async fn a_new_file_is_migrated_and_marked() {
         )
         .expect("tables");
     assert_eq!(loose, 0, "a table is not STRICT");
-    for index in ["idx_api_keys_user", "idx_usage_user", "idx_usage_org"] {
+    for index in ["idx_api_keys_user", "idx_usage_hours_hour"] {
         let found = raw
             .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = ?1")
             .and_then(|mut query| query.exists([index]))
@@ -119,7 +119,7 @@ async fn a_newer_file_is_refused_untouched() {
     assert_eq!(error.kind(), ErrorKind::Newer);
     let text = error.to_string();
     assert!(
-        text.starts_with("registry was made by a newer ginnel-relay, schema=99, known=1"),
+        text.starts_with("registry was made by a newer ginnel-relay, schema=99, known=2"),
         "{text}"
     );
     assert_eq!(std::fs::read(&path).expect("read"), before);

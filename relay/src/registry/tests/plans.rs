@@ -23,8 +23,9 @@ async fn hot_queries_use_indexes() {
         (api_keys::TOUCH_KEY, "sqlite_autoindex_api_keys_1 (id=?)"),
         (
             usage::SUMMARY,
-            "idx_usage_user (user_id=? AND created_at>?)",
+            "sqlite_autoindex_usage_hours_1 (user_id=? AND hour>?)",
         ),
+        (usage::PRUNE, "idx_usage_hours_hour (hour<?)"),
     ];
     let registry = open_memory().await;
     for (query, index) in expected {
