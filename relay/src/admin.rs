@@ -1,7 +1,10 @@
 //! The admin listener, on loopback: health, readiness, metrics, live devices.
 //!
 //! `/health`, `/ready` and `/metrics` are for machines that watch and need no
-//! token; they name no secret. `/v1` wants the token in the state folder.
+//! token; they name no secret. `/v1` wants the token in the state folder. All
+//! are asked by a local host name; see [`host`].
+
+mod host;
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::server::conn::http1;
@@ -23,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use self::host::Hosts;
 use crate::links::Connected;
 use crate::relay::Relay;
 use crate::tally::Tally;
@@ -108,7 +112,7 @@ impl LiveDevice {
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
-    token: String,
+    access: Access,
 }
 
 impl Admin {
@@ -118,7 +122,9 @@ impl Admin {
     /// The address is taken or not ours.
     pub async fn bind(address: SocketAddr, token: String) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, token })
+        let hosts = Hosts::of(listener.local_addr()?);
+        let access = Access { token, hosts };
+        Ok(Self { listener, access })
     }
 
     /// The address it listens at.
@@ -133,7 +139,7 @@ impl Admin {
     pub async fn serve(self, relay: Arc<Relay>, stop: CancellationToken) {
         let room = Arc::new(Semaphore::new(CONNECTIONS));
         let connections = TaskTracker::new();
-        let token: Arc<str> = self.token.into();
+        let access = Arc::new(self.access);
         let failures = Tally::default();
         loop {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
@@ -154,10 +160,10 @@ impl Admin {
                     continue;
                 }
             };
-            let (relay, token, stop) = (Arc::clone(&relay), Arc::clone(&token), stop.clone());
+            let (relay, access, stop) = (Arc::clone(&relay), Arc::clone(&access), stop.clone());
             connections.spawn(async move {
                 tokio::select! {
-                    () = serve_connection(relay, token, stream) => {}
+                    () = serve_connection(relay, access, stream) => {}
                     () = stop.cancelled() => {}
                 }
                 drop(permit);
@@ -166,10 +172,17 @@ impl Admin {
     }
 }
 
-async fn serve_connection(relay: Arc<Relay>, token: Arc<str>, stream: TcpStream) {
+/// Who may ask.
+#[derive(Debug)]
+struct Access {
+    token: String,
+    hosts: Hosts,
+}
+
+async fn serve_connection(relay: Arc<Relay>, access: Arc<Access>, stream: TcpStream) {
     let service = service_fn(|request| {
-        let (relay, token) = (Arc::clone(&relay), Arc::clone(&token));
-        async move { Ok::<_, std::convert::Infallible>(answer(&relay, &token, &request).await) }
+        let (relay, access) = (Arc::clone(&relay), Arc::clone(&access));
+        async move { Ok::<_, std::convert::Infallible>(answer(&relay, &access, &request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -181,21 +194,39 @@ async fn serve_connection(relay: Arc<Relay>, token: Arc<str>, stream: TcpStream)
     }
 }
 
-async fn answer<B>(relay: &Relay, token: &str, request: &Request<B>) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
+/// The answer to GET; hyper leaves its body out for HEAD.
+async fn answer<B>(relay: &Relay, access: &Access, request: &Request<B>) -> Response<Full<Bytes>> {
+    if !access.hosts.allow(request.uri(), request.headers()) {
+        return text(StatusCode::FORBIDDEN, "the host is not local\n".into());
     }
-    match request.uri().path() {
-        "/health" => json(StatusCode::OK, &Health { status: "ok" }),
-        "/ready" => ready(relay).await,
-        "/metrics" => {
+    let path = request.uri().path();
+    // Before anything is told, even that a path does not exist.
+    if path.starts_with("/v1/") && !has_token(request, &access.token) {
+        return text(
+            StatusCode::UNAUTHORIZED,
+            "the admin token is needed\n".into(),
+        );
+    }
+    let Some(route) = Route::find(path) else {
+        return text(StatusCode::NOT_FOUND, "not found\n".into());
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(ALLOW, allowed);
+        return response;
+    }
+    match route {
+        Route::Health => json(StatusCode::OK, &Health { status: "ok" }),
+        Route::Ready => ready(relay).await,
+        Route::Metrics => {
             let mut response = text(StatusCode::OK, relay.metrics.render(&relay.links));
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             let kind = HeaderValue::from_static(kind);
             response.headers_mut().insert(CONTENT_TYPE, kind);
             response
         }
-        "/v1/devices" if has_token(request, token) => {
+        Route::Devices => {
             let devices: Vec<_> = relay
                 .links
                 .all()
@@ -204,11 +235,27 @@ async fn answer<B>(relay: &Relay, token: &str, request: &Request<B>) -> Response
                 .collect();
             json(StatusCode::OK, &devices)
         }
-        path if path.starts_with("/v1/") => text(
-            StatusCode::UNAUTHORIZED,
-            "the admin token is needed\n".into(),
-        ),
-        _ => text(StatusCode::NOT_FOUND, "not found\n".into()),
+    }
+}
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy)]
+enum Route {
+    Health,
+    Ready,
+    Metrics,
+    Devices,
+}
+
+impl Route {
+    fn find(path: &str) -> Option<Self> {
+        match path {
+            "/health" => Some(Self::Health),
+            "/ready" => Some(Self::Ready),
+            "/metrics" => Some(Self::Metrics),
+            "/v1/devices" => Some(Self::Devices),
+            _ => None,
+        }
     }
 }
 

@@ -134,7 +134,8 @@ environment = "@ENVIRONMENT@"
 # Connections at once; more have to wait. Each takes an open file (LimitNOFILE).
 #connections_max = 10000
 
-# Health, readiness, metrics and live devices.
+# Health, readiness, metrics and live devices. On loopback it answers to local
+# host names only, anywhere else to all.
 [admin]
 #listen = "127.0.0.1:7490"
 

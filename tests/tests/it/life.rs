@@ -9,7 +9,7 @@ use ginnel_tests::caller::{Caller, text};
 use ginnel_tests::lab::{Lab, start_relay};
 use ginnel_tests::origin::Origin;
 use ginnel_tests::wait::{in_time, promptly, until, until_true};
-use ginnel_tests::wire::{read_all, read_bytes, read_head};
+use ginnel_tests::wire::{field, read_all, read_bytes, read_head};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
@@ -245,6 +245,77 @@ async fn live_devices_are_told_to_who_holds_the_admin_token() {
             401,
             "{token:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn who_holds_the_admin_token_learns_what_does_not_exist() {
+    let lab = Lab::start().await;
+    let token = std::fs::read_to_string(lab.relay_state().join("admin.token")).expect("readable");
+    for (token, status) in [(Some(token.trim()), 404), (Some("wrong"), 401), (None, 401)] {
+        let answer = admin(&lab, "/v1/nope", token).await;
+        assert_eq!(answer.status(), status, "{token:?}");
+    }
+}
+
+#[tokio::test]
+async fn watchers_ask_by_get_or_head() {
+    let lab = Lab::start().await;
+    let watcher = Caller::new(lab.relay.admin_address);
+    for path in ["/health", "/ready", "/metrics"] {
+        for (method, status) in [("GET", 200), ("HEAD", 200), ("POST", 405), ("PUT", 405)] {
+            let ask =
+                format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            let answer = watcher.exchange(ask).await;
+            let expected = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&expected), "{method} {path}: {answer}");
+            let allow = answer.contains("\r\nallow: GET, HEAD\r\n");
+            assert_eq!(allow, status == 405, "{method} {path}: {answer}");
+            let length = field(&answer, "content-length").expect("a length");
+            assert_ne!(length, "0", "{method} {path}");
+            let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+            assert_eq!(
+                body.is_empty(),
+                method == "HEAD",
+                "{method} {path}: {answer}"
+            );
+        }
+    }
+    let nowhere = "POST /nope HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = watcher.exchange(nowhere).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+}
+
+/// A web page that lets its name lead to this machine reads nothing.
+#[tokio::test]
+async fn a_loopback_admin_listener_is_asked_by_local_names_only() {
+    let lab = Lab::start().await;
+    let address = lab.relay.admin_address;
+    let watcher = Caller::new(address);
+    for (host, status) in [
+        ("localhost", 200),
+        (&*address.to_string(), 200),
+        ("rebound.example", 403),
+        (&*format!("rebound.example:{}", address.port()), 403),
+    ] {
+        for path in ["/health", "/metrics"] {
+            let ask = Request::get(path).header("host", host);
+            let ask = ask.body(Empty::<Bytes>::new()).expect("valid");
+            assert_eq!(watcher.send(ask).await.status(), status, "{host} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_admin_listener_of_the_network_is_asked_by_any_name() {
+    let any = ([0, 0, 0, 0], 0).into();
+    let lab = Lab::start_with(|config| config.admin = any).await;
+    let port = lab.relay.admin_address.port();
+    let watcher = Caller::new(([127, 0, 0, 1], port).into());
+    for host in ["relay.monitoring:7490", "192.0.2.1"] {
+        let ask = Request::get("/health").header("host", host);
+        let ask = ask.body(Empty::<Bytes>::new()).expect("valid");
+        assert_eq!(watcher.send(ask).await.status(), 200, "{host}");
     }
 }
 
