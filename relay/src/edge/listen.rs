@@ -39,6 +39,14 @@ const READ_BUFFER: usize = 128 * 1024;
 /// Requests one HTTP/2 connection may have open.
 const H2_STREAMS: u32 = 256;
 
+/// The largest head that hyper reads over HTTP/2, its fields unpacked, in
+/// bytes: as over HTTP/1, twice what goes on to a device. What is in between
+/// the relay refuses itself, with a code. A larger one makes hyper end the
+/// stream with `REFUSED_STREAM`, which tells callers that they may try again.
+/// One connection can make us hold [`H2_STREAMS`] of them, 32 MiB, and only
+/// until each has been looked at.
+const H2_HEAD_MAX: u32 = 128 * 1024;
+
 /// Flow-control windows of an HTTP/2 connection and stream, in bytes.
 const H2_WINDOW: u32 = 4 * 1024 * 1024;
 const H2_STREAM_WINDOW: u32 = 1024 * 1024;
@@ -140,7 +148,7 @@ impl Connection {
             .max_concurrent_streams(H2_STREAMS)
             .initial_connection_window_size(H2_WINDOW)
             .initial_stream_window_size(H2_STREAM_WINDOW)
-            .max_header_list_size(64 * 1024)
+            .max_header_list_size(H2_HEAD_MAX)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
