@@ -20,6 +20,7 @@ use crate::links::Links;
 pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     latency: Family<MethodLabel, Histogram, fn() -> Histogram>,
+    messages_refused: Family<ReasonLabel, Counter>,
     connections: Gauge,
     devices: Gauge,
     /// Body bytes from callers to devices.
@@ -51,6 +52,11 @@ struct MethodLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamLabels {
     upstream: String,
     status: u16,
@@ -72,6 +78,7 @@ impl Default for Metrics {
         Self {
             requests: Family::default(),
             latency: Family::new_with_constructor(latency_histogram),
+            messages_refused: Family::default(),
             connections: Gauge::default(),
             devices: Gauge::default(),
             bytes_up: Counter::default(),
@@ -105,6 +112,12 @@ impl Metrics {
         self.latency
             .get_or_create(&MethodLabel { method })
             .observe(took.as_secs_f64() * 1000.0);
+    }
+
+    /// A caller's message was not even a request; `reason` is one of ours.
+    pub fn message_refused(&self, reason: &'static str) {
+        let labels = ReasonLabel { reason };
+        self.messages_refused.get_or_create(&labels).inc();
     }
 
     /// A caller's connection, counted until dropped.
@@ -162,6 +175,11 @@ impl Metrics {
             "request_latency_ms",
             "Milliseconds from a public request to its answer's head",
             self.latency.clone(),
+        );
+        registry.register(
+            "ginnel_messages_refused",
+            "Messages of callers that were no HTTP/1 as it should be",
+            self.messages_refused.clone(),
         );
         registry.register(
             "active_connections",

@@ -44,6 +44,7 @@ pub struct Gate {
 struct GateState {
     scanner: Scanner,
     waiting: Option<Waker>,
+    refused: Option<&'static str>,
 }
 
 impl Gate {
@@ -64,6 +65,11 @@ impl Gate {
     /// Waits until the version of HTTP is known.
     pub async fn begun(&self) {
         self.begun.cancelled().await;
+    }
+
+    /// What was wrong with the message that the connection ended with.
+    pub fn refused(&self) -> Option<&'static str> {
+        self.lock().refused
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, GateState> {
@@ -116,6 +122,7 @@ impl<IO> Guarded<IO> {
             }
             Verdict::Poison(passed, reason) => {
                 debug!(reason, "a bad HTTP/1 message is refused");
+                state.refused = Some(reason);
                 self.closed = true;
                 self.held = END_OF_HEAD.to_vec();
                 buffer.set_filled(from + passed);

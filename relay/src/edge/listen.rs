@@ -170,9 +170,24 @@ impl Connection {
                 connection.await
             }
         };
-        if let Err(error) = result {
+        if let Err(error) = &result {
             debug!(%error, "a caller's connection ended");
         }
+        // Answered by hyper, so the proxy has not seen it.
+        let by_hyper = || refused_by_hyper(result.as_ref().err()?.downcast_ref()?);
+        if let Some(reason) = gate.refused().or_else(by_hyper) {
+            self.relay.metrics.message_refused(reason);
+        }
+    }
+}
+
+/// What hyper refuses and the guard lets pass: too many header lines, and
+/// heads that fill its buffer.
+fn refused_by_hyper(error: &hyper::Error) -> Option<&'static str> {
+    match (error.is_parse_too_large(), error.is_parse()) {
+        (true, _) => Some("head is too large"),
+        (false, true) => Some("not HTTP"),
+        (false, false) => None,
     }
 }
 

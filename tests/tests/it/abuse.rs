@@ -114,6 +114,45 @@ async fn bad_request_lines_are_400_and_go_no_further() {
     }
 }
 
+/// They are no requests, so `requests` does not count them.
+#[tokio::test]
+async fn refused_messages_are_counted_by_reason() {
+    let (lab, _origin, mut heads) = shared().await;
+    let many = "X-Line: 1\r\n".repeat(101);
+    for (fields, status, reason, count) in [
+        ("Host: a\r\nHost: b\r\n", 400, "more than one host", 1),
+        (
+            "Host: a\r\nContent-Length: x\r\n",
+            400,
+            "content-length is not a number",
+            1,
+        ),
+        (&*format!("Host: a\r\n{many}"), 431, "head is too large", 1),
+        ("Host: c\r\nHost: d\r\n", 400, "more than one host", 2),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+        let answer = lab.caller.exchange(head).await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{reason}: {answer}");
+        let line = format!("ginnel_messages_refused_total{{reason=\"{reason}\"}} {count}\n");
+        until_true(&line, || metrics(&lab).contains(&line)).await;
+    }
+    assert_eq!(lab.get("web", "/").await.status(), 200);
+    let metrics = metrics(&lab);
+    assert_eq!(
+        metrics.matches("\nginnel_messages_refused_total{").count(),
+        3
+    );
+    assert_eq!(metrics.matches("\nrequests_total{").count(), 1, "{metrics}");
+    assert!(heads.next().await.starts_with("GET / "));
+    assert!(heads.is_empty());
+}
+
+fn metrics(lab: &Lab) -> String {
+    let relay = &lab.relay.relay;
+    relay.metrics.render(&relay.links)
+}
+
 #[tokio::test]
 async fn chunks_that_could_be_read_in_two_ways_never_look_whole() {
     let (lab, origin) = Lab::by_hand().await;
