@@ -11,8 +11,8 @@ use ginnel_proto::frame::FrameType;
 use ginnel_proto::id::{DeviceId, DeviceName, UserName};
 use ginnel_proto::join::{JoinAnswer, JoinRequest};
 use std::sync::Arc;
-use tokio::time::timeout;
-use tracing::{info, warn};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, info, warn};
 
 use crate::registry::redeem::{Claim, IssuedCertificate, RedeemError, Redeemed};
 use crate::registry::serial::InvalidSerial;
@@ -30,7 +30,7 @@ pub async fn answer(relay: &Arc<Relay>, link: &Link) {
     match timeout(TIMEOUT, exchange(relay, link)).await {
         Ok(Ok(())) => link.close(Code::Done, ""),
         Ok(Err(error)) => {
-            warn!(%error, "join failed");
+            debug!(%error, "join failed");
             link.close(Code::JoinRefused, "");
         }
         Err(_) => link.close(Code::HelloTimeout, "joining took too long"),
@@ -48,8 +48,14 @@ async fn exchange(relay: &Arc<Relay>, link: &Link) -> Result<(), StreamError> {
         Err(error) => Err(error.to_string()),
     };
     let answer = answer.unwrap_or_else(|reason| {
-        warn!(reason, "join refused");
+        debug!(reason, "join refused");
         relay.metrics.joins_refused.inc();
+        if let Some(times) = relay.refused_joins.count(Instant::now()) {
+            warn!(
+                times,
+                reason, "joins refused, the last for this reason; told once a minute"
+            );
+        }
         JoinAnswer::Refused { reason }
     });
     stream

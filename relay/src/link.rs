@@ -17,7 +17,7 @@ use ginnel_proto::limits::{HEAD_TIMEOUT, HEARTBEAT, HELLO_TIMEOUT};
 use ginnel_proto::link::session::RelayEvent;
 use ginnel_proto::open::Open;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -130,7 +130,11 @@ async fn serve_arrival(relay: &Arc<Relay>, arrival: Arrival, place: OwnedSemapho
         Ok(Ok((driver, device))) => serve_link(relay, driver, device).await,
         Ok(Err(no)) => {
             relay.metrics.links_refused.inc();
-            info!(code = %no.code, reason = no.reason, "device refused");
+            let No { code, reason } = &no;
+            debug!(%code, reason, "link refused");
+            if let Some(times) = relay.refused_links.count(Instant::now()) {
+                warn!(times, %code, reason, "links refused, the last for this reason; told once a minute");
+            }
             link.close(no.code, &no.reason);
         }
         Err(_) => link.close(Code::HelloTimeout, "no Hello in time"),

@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::registry::key_ring::KeyRing;
 use crate::registry::usage::{Amount, UsageKey};
+use crate::tally::Tally;
 use crate::upstream::Upstreams;
 
 /// How long a device's certificate lives, until renewal is automatic.
@@ -45,6 +46,10 @@ pub struct Relay {
     pub upstreams: Upstreams,
     /// What it counts.
     pub metrics: Arc<Metrics>,
+    /// Joins refused since the log last told: any stranger can ask.
+    pub(crate) refused_joins: Tally,
+    /// Links refused since the log last told.
+    pub(crate) refused_links: Tally,
     /// How callers see it.
     pub public_url: PublicUrl,
     /// Milliseconds since 1970.
@@ -96,6 +101,8 @@ impl Relay {
             links: Links::default(),
             upstreams: parts.upstreams,
             metrics: Arc::new(Metrics::default()),
+            refused_joins: Tally::default(),
+            refused_links: Tally::default(),
             public_url: parts.public_url,
             wall_clock: parts.wall_clock,
             tasks: TaskTracker::new(),

@@ -18,16 +18,21 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tracing::subscriber::DefaultGuard;
 
-/// The warnings of this test's thread.
+/// The warnings of this test's thread, of the agent unless told otherwise.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     pub(crate) fn start() -> (Self, DefaultGuard) {
+        Self::of("ginnel_agent")
+    }
+
+    /// As [`Log::start`], of a crate of one's choice.
+    pub(crate) fn of(target: &str) -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_env_filter("ginnel_agent=warn")
+            .with_env_filter(format!("{target}=warn"))
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();

@@ -15,6 +15,8 @@ use ginnel_tests::device::{Device, end_of, forge};
 use ginnel_tests::lab::{Lab, invite, invite_with, restart_agent};
 use ginnel_tests::wait::{until, until_true};
 
+use crate::agent_log::Log;
+
 const HOUR: Duration = Duration::from_secs(3600);
 const HERE: (&str, &str) = ("localhost", "dev");
 
@@ -329,6 +331,39 @@ async fn certificates_that_name_no_device_of_this_relay_are_refused() {
     }
     // Nobody else noticed.
     assert_eq!(lab.agent.daemon.report.status().state, LinkState::Connected);
+}
+
+/// Whoever reaches the port can be refused as often as they like.
+#[tokio::test]
+async fn refused_strangers_do_not_fill_the_log() {
+    let (log, _guard) = Log::of("ginnel_relay");
+    let lab = Lab::start().await;
+    let pin = lab.relay.relay.authority.spki_pin();
+    let never_given = JoinCode::generate(&lab.relay.advertise, pin).expect("code");
+    let authority = &lab.relay.relay.authority;
+    let now = (SystemTime::now(), HOUR);
+    let credentials = forge(authority, HERE, ("alice", "nobody"), now);
+    let stranger = Device::new(&lab.relay, &credentials);
+    for _ in 0..3 {
+        refusal(&state(&lab, "new"), &never_given.to_string(), name("new")).await;
+        stranger.greet().await.expect_err("refused");
+    }
+    let metrics = &lab.relay.relay.metrics;
+    assert_eq!(metrics.joins_refused.get(), 3);
+    until_true("all are refused", || metrics.links_refused.get() == 3).await;
+    let mut lines = log.lines();
+    lines.retain(|line| line.contains(" refused"));
+    let [join, link] = &lines[..] else {
+        panic!("not two warnings: {lines:#?}");
+    };
+    assert!(
+        join.contains("joins refused") && join.contains("times=1"),
+        "{join}"
+    );
+    assert!(
+        link.contains("links refused") && link.contains("times=1"),
+        "{link}"
+    );
 }
 
 #[tokio::test]
