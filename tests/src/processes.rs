@@ -199,6 +199,19 @@ pub async fn end(process: &mut Child) -> ExitStatus {
         .expect("waited for")
 }
 
+/// Changes how many files a running process may have open.
+#[cfg(target_os = "linux")]
+pub fn limit_files(process: &Child, soft: u64, hard: u64) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let id = process.id().and_then(|id| i32::try_from(id).ok());
+    let limit = Rlimit {
+        current: Some(soft),
+        maximum: Some(hard),
+    };
+    let pid = id.and_then(Pid::from_raw).expect("it runs");
+    prlimit(Some(pid), Resource::Nofile, limit).expect("allowed");
+}
+
 /// The most memory that a process has had so far, in bytes.
 #[must_use]
 pub fn peak_memory(process: &Child) -> u64 {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use ginnel_tests::caller::Caller;
 use ginnel_tests::origin::{ManualOrigin, Origin};
-use ginnel_tests::processes::{Processes, end, play, terminate};
-use ginnel_tests::wait::{LOOK_AGAIN, in_time, promptly};
+use ginnel_tests::processes::{Processes, end, limit_files, play, terminate};
+use ginnel_tests::wait::{LOOK_AGAIN, in_time, promptly, until_true};
 use ginnel_tests::wire::{read_bytes, read_head};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Child;
@@ -122,4 +122,26 @@ async fn a_relay_keeps_open_files_for_more_than_its_callers() {
     ] {
         assert!(line.contains(part), "{part}: {line}");
     }
+}
+
+#[tokio::test]
+async fn a_relay_without_open_files_says_so_once_and_goes_on() {
+    let processes = Processes::new("processes::child");
+    let relay = processes.relay_with_files(64, 192).await;
+    let failures = || {
+        let log = processes.log();
+        let told = log.matches("cannot accept a connection").count();
+        (told, log)
+    };
+    limit_files(&relay, 8, 192);
+    let ask = "GET / HTTP/1.1\r\nHost: nobody.localhost\r\n\r\n";
+    let mut caller = Caller::new(processes.public).say(ask).await;
+    until_true("the log tells", || failures().0 > 0).await;
+    // It tries ten times a second.
+    tokio::time::sleep(SLOW).await;
+    let (told, log) = failures();
+    assert_eq!(told, 1, "{log}");
+    limit_files(&relay, 192, 192);
+    let answer = promptly("an answer", read_head(&mut caller)).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
