@@ -155,12 +155,12 @@ pub struct Share {
     /// The file may be a self-signed certificate itself, but not one that is
     /// an authority's too, as `openssl req -x509` makes by default: the log
     /// then says CaUsedAsEndEntity. Make it with
-    /// `-addext basicConstraints=critical,CA:FALSE`, or use --insecure.
+    /// `-addext basicConstraints=critical,CA:FALSE`, or use --tls-insecure.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_ca: Option<PathBuf>,
     /// Trust an https target whatever its certificate
     #[arg(long, conflicts_with = "tls_ca")]
-    pub insecure: bool,
+    pub tls_insecure: bool,
 }
 
 /// `ginnel tcp`.
@@ -292,7 +292,7 @@ impl Share {
             public: self.public,
             allow_remote: self.allow_remote,
             tls_ca,
-            tls_insecure: self.insecure,
+            tls_insecure: self.tls_insecure,
         })
     }
 }

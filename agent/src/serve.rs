@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ginnel_link::body::{RecvBody, send_body};
 use ginnel_link::error::StreamError;
-use ginnel_link::splice::splice;
+use ginnel_link::splice::{Spliced, splice};
 use ginnel_link::stream::{RecvHalf, SendHalf, Stream};
 use ginnel_proto::code::Code;
 use ginnel_proto::control::ServiceKind;
@@ -212,8 +212,8 @@ impl Server {
         let (reader, writer) = tokio::io::split(connection);
         // What the service said right behind its 101 comes first.
         let reader = AsyncReadExt::chain(Cursor::new(parts.read_buf), reader);
-        let spliced = splice(reader, writer, &cut, send, recv).await;
-        spliced.map(drop).map_err(ended)
+        self.carry(service, splice(reader, writer, &cut, send, recv))
+            .await
     }
 
     async fn serve_tcp(
@@ -235,8 +235,29 @@ impl Server {
         };
         let cut = connection.cut();
         let (reader, writer) = tokio::io::split(connection);
-        let spliced = splice(reader, writer, &cut, &mut send, recv).await;
-        spliced.map(drop).map_err(ended)
+        let spliced = splice(reader, writer, &cut, &mut send, recv);
+        let carried = self.carry(&service, spliced).await;
+        if let Err((code, _)) = &carried {
+            send.reset(*code);
+        }
+        carried
+    }
+
+    /// Carries raw bytes while the service is shared. A request ends by
+    /// itself, but such a connection could go on for ever.
+    async fn carry(
+        &self,
+        service: &SharedService,
+        spliced: impl Future<Output = Result<Spliced, StreamError>>,
+    ) -> Result<(), Ended> {
+        tokio::select! {
+            biased;
+            spliced = spliced => spliced.map(drop).map_err(ended),
+            () = self.services.ended(service) => {
+                let reason = format!("not shared any more, service={}", service.name);
+                Err((Code::UnknownService, reason))
+            }
+        }
     }
 
     /// Tells the owner why a request ended, where the service is to blame. Raw

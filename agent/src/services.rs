@@ -146,6 +146,17 @@ impl Services {
         self.shared.list.load().get(name).map(Arc::clone)
     }
 
+    /// Waits until the service is no longer shared as it was.
+    pub async fn ended(&self, service: &SharedService) {
+        let mut generations = self.subscribe();
+        while self.find(&service.name).as_deref() == Some(service) {
+            if generations.changed().await.is_err() {
+                // The list is gone with its daemon, which ends things itself.
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// The list's generation: it grows with every change. Subscribe first,
     /// then read the list, and no change is missed.
     #[must_use]

@@ -30,7 +30,7 @@ fn the_commands_make_sense() {
         ("share web 3000 --public", true),
         ("share web https://localhost:1 --tls-ca ca.pem", true),
         (
-            "share web https://localhost:1 --tls-ca ca.pem --insecure",
+            "share web https://localhost:1 --tls-ca ca.pem --tls-insecure",
             false,
         ),
         ("share Web 3000", false),
@@ -65,7 +65,7 @@ fn help_has_no_full_stops_on_single_sentences() {
 fn help_says_which_certificates_cannot_serve() {
     let help = Cli::try_parse_from(["ginnel", "share", "--help"]).expect_err("help");
     let help = help.to_string();
-    for word in ["CaUsedAsEndEntity", "CA:FALSE", "--insecure"] {
+    for word in ["CaUsedAsEndEntity", "CA:FALSE", "--tls-insecure"] {
         assert!(help.contains(word), "{help}");
     }
 }

@@ -37,7 +37,7 @@ async fn share(lab: &Lab, agent: &LabAgent, name: &str, spec: ServiceSpec) {
 /// test plays itself; the laptop's programs call it.
 struct Pair {
     lab: Lab,
-    _desktop: LabAgent,
+    desktop: LabAgent,
     origin: ManualOrigin,
     client: LocalClient,
     _lock: DaemonLock,
@@ -52,7 +52,7 @@ impl Pair {
         let (client, lock) = lab.agent.client().await;
         Self {
             lab,
-            _desktop: desktop,
+            desktop,
             origin,
             client,
             _lock: lock,
@@ -217,6 +217,24 @@ async fn a_connection_that_is_reset_ends_at_both_ends() {
         links.iter().all(|device| device.link.streams() <= 1)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_share() {
+    let pair = Pair::start().await;
+    let (mut caller, mut stream) = pair.connect(None).await;
+    caller.write_all(b"ping").await.expect("sent");
+    assert_eq!(read_bytes(&mut stream, 4).await, b"ping");
+    // Another service comes and goes.
+    let services = &pair.desktop.daemon.services;
+    pair.desktop.share("web", "demo").await;
+    services.unshare(&service("web")).expect("stored");
+    stream.write_all(b"pong").await.expect("sent");
+    assert_eq!(read_bytes(&mut caller, 4).await, b"pong");
+
+    services.unshare(&service("db")).expect("stored");
+    promptly("the service's end", read_to_reset(&mut stream)).await;
+    promptly("the caller's end", read_to_reset(&mut caller)).await;
 }
 
 /// Half a file must not look whole where its end is the connection's.

@@ -157,7 +157,7 @@ fn trusting(own: &SelfSigned) -> ServiceSpec {
     }
 }
 
-/// `--insecure`.
+/// `--tls-insecure`.
 fn trusting_anything() -> ServiceSpec {
     ServiceSpec {
         tls_insecure: true,

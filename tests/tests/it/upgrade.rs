@@ -1,5 +1,6 @@
 //! Protocols that HTTP/1.1 is switched to: bytes both ways, untouched.
 
+use ginnel_agent::services::spec::ServiceSpec;
 use ginnel_tests::lab::Lab;
 use ginnel_tests::origin::{ManualOrigin, Origin};
 use ginnel_tests::wait::{in_time, promptly};
@@ -69,6 +70,16 @@ async fn each_direction_of_an_upgrade_ends_by_itself() {
     assert_eq!(promptly("the end", read_all(&mut caller)).await, b"");
     caller.write_all(b"not yet").await.expect("sent");
     assert_eq!(read_bytes(&mut service, 7).await, b"not yet");
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_ends_when_its_service_is_no_longer_public() {
+    let (lab, origin) = Lab::by_hand().await;
+    let (mut caller, mut service) = switched(&lab, &origin).await;
+    let spec = ServiceSpec::new(origin.target());
+    lab.agent.share_as("web", spec).await;
+    promptly("the service's end", read_to_reset(&mut service)).await;
+    promptly("the caller's end", read_to_reset(&mut caller)).await;
 }
 
 /// Whoever has left cannot be told from one that does not read, once there is
