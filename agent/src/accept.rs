@@ -3,7 +3,9 @@
 use std::io;
 use std::time::Duration;
 
+use ginnel_daemon::tally::Tally;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tracing::warn;
 
 /// Most local connections at once: many times what the apps of one person
@@ -14,13 +16,14 @@ pub(crate) const CONNECTIONS_MAX: usize = 256;
 /// descriptors are in use.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// The next connection, whatever became of those before it.
-pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
-    first_good(|| listener.accept()).await.0
+/// The next connection, whatever became of those before it. Failures are
+/// logged as `failures` says.
+pub(crate) async fn accept(listener: &TcpListener, failures: &Tally) -> TcpStream {
+    first_good(|| listener.accept(), failures).await.0
 }
 
 /// Asks until it succeeds: a failed accept says nothing about the next one.
-async fn first_good<T, F>(mut ask: impl FnMut() -> F) -> T
+async fn first_good<T, F>(mut ask: impl FnMut() -> F, failures: &Tally) -> T
 where
     F: Future<Output = io::Result<T>>,
 {
@@ -29,7 +32,9 @@ where
             Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                warn!(%error, "cannot accept local connections");
+                if let Some(times) = failures.count(Instant::now()) {
+                    warn!(%error, times, "cannot accept local connections");
+                }
                 tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
             }
         }
@@ -50,7 +55,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 mod tests {
     use super::*;
     use std::future::ready;
-    use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_accept_is_not_the_last() {
@@ -62,7 +66,8 @@ mod tests {
             Err(io::Error::from_raw_os_error(TOO_MANY_FILES)),
             Err(io::ErrorKind::ConnectionAborted.into()),
         ];
-        let accepted = first_good(|| ready(outcomes.pop().expect("asked too often"))).await;
+        let next = || ready(outcomes.pop().expect("asked too often"));
+        let accepted = first_good(next, &Tally::default()).await;
         assert_eq!(accepted, 7);
         // A client that left costs nothing, a full system a pause.
         assert_eq!(began.elapsed(), 2 * ACCEPT_AGAIN_AFTER);

@@ -28,7 +28,7 @@ use ginnel_proto::id::{DeviceName, ServiceName};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Flags};
-use crate::daemon_file::is_running;
+use crate::running::is_running;
 use crate::services::spec::ServiceSpec;
 use crate::{daemon, join, tcp};
 use argument::{JoinText, RemoteService};

@@ -29,13 +29,13 @@ use tracing::{error, info, warn};
 use crate::api::{self, ApiContext};
 use crate::clock::{self, Changes};
 use crate::config::Config;
-use crate::daemon_file::{DaemonFile, DaemonLock};
 use crate::gateway::Gateway;
 use crate::join::{self, RelayPlace, any_network, resolve};
 use crate::link::{CurrentLink, Keeper};
 use crate::link_report::Report;
 use crate::local_token::LocalToken;
 use crate::renewal::Renewal;
+use crate::running::{self, DaemonNote};
 use crate::serve::Server;
 use crate::services::Services;
 use crate::status::{LinkStatus, ServiceStatus, Status};
@@ -50,7 +50,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 /// The daemon cannot start, or a part of it failed.
 pub async fn run(config: Config, code: Option<String>) -> anyhow::Result<()> {
-    let lock = DaemonLock::take(&config.state).await?;
+    let lock = running::lock(&config.state).await?;
     // Each request takes a socket or two.
     open_files::raise();
     if let Some(code) = code.or_else(|| dev_invitation(&config.state)) {
@@ -64,7 +64,7 @@ pub async fn run(config: Config, code: Option<String>) -> anyhow::Result<()> {
         }
     }
     let daemon = Daemon::start(&config).await?;
-    lock.announce(&DaemonFile {
+    lock.announce(&DaemonNote {
         pid: std::process::id(),
         local: daemon.local,
     })?;

@@ -11,7 +11,7 @@
 //!   [`gateway`] is their way out.
 //! * [`join`] gives the device its identity; `renewal` says when it ends.
 //! * [`cli`] is the command line; [`local_client`] is how it asks the daemon
-//!   that [`daemon_file`] finds; [`tcp`] is one of its commands.
+//!   that [`running`] finds; [`tcp`] is one of its commands.
 //!
 //! Deliberately absent: anything that lets the relay name a host, a path or a
 //! program of this machine. It names services on the allow list.
@@ -24,7 +24,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
-pub mod daemon_file;
 pub mod demo;
 mod failures;
 pub mod gateway;
@@ -36,6 +35,7 @@ pub mod local_client;
 pub mod local_token;
 pub mod platform;
 mod renewal;
+pub mod running;
 pub mod serve;
 pub mod services;
 pub mod status;

@@ -1,7 +1,7 @@
 //! How the command line talks to the running daemon.
 //!
 //! One connection for each request, over the local API. Whether a daemon runs
-//! is decided by its lock ([`crate::daemon_file`]) before anything is sent.
+//! is decided by its lock ([`crate::running`]) before anything is sent.
 
 use std::future::Future;
 use std::io;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
+use ginnel_daemon::running::Running;
 use ginnel_link::cut::{Cut, Cuttable};
 use ginnel_proto::id::{DeviceName, ServiceName};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
@@ -25,9 +26,9 @@ use tokio::net::TcpStream;
 
 use crate::api::answer::{BoxError, ProblemBody};
 use crate::api::{ServiceView, ServicesView};
-use crate::daemon_file::{Daemon, DaemonFile};
 use crate::gateway::TCP_PROTOCOL;
 use crate::local_token::LocalToken;
+use crate::running::{self, DaemonNote};
 use crate::services::spec::ServiceSpec;
 use crate::status::Status;
 
@@ -46,7 +47,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// A way to the running daemon of a state folder.
 #[derive(Debug, Clone)]
 pub struct LocalClient {
-    daemon: DaemonFile,
+    daemon: DaemonNote,
     token: LocalToken,
 }
 
@@ -105,10 +106,10 @@ impl LocalClient {
     pub async fn find(state: &Path) -> Result<Self, ClientError> {
         let look = async {
             loop {
-                match Daemon::find(state).map_err(ClientError::State)? {
-                    Daemon::Stopped => return Err(ClientError::NotRunning(state.to_owned())),
-                    Daemon::Starting => tokio::time::sleep(LOOK_AGAIN_AFTER).await,
-                    Daemon::Listening(daemon) => return Ok(daemon),
+                match running::find(state).map_err(ClientError::State)? {
+                    Running::No => return Err(ClientError::NotRunning(state.to_owned())),
+                    Running::Silent => tokio::time::sleep(LOOK_AGAIN_AFTER).await,
+                    Running::Listening(daemon) => return Ok(daemon),
                 }
             }
         };

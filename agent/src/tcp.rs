@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ginnel_daemon::tally::Tally;
 use ginnel_link::cut::{Cut, Cuttable};
 use ginnel_proto::id::{DeviceName, ServiceName};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,10 +62,11 @@ async fn carry_all<F>(
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let now = CancellationToken::new();
+    let failures = Tally::default();
     let accept_all = async {
         // The semaphore is never closed, so there is always a place in time.
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            let connection = carry(accept(&listener).await);
+            let connection = carry(accept(&listener, &failures).await);
             let now = now.clone();
             connections.spawn(async move {
                 let _place = place;

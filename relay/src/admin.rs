@@ -6,6 +6,7 @@
 
 mod host;
 
+use ginnel_daemon::tally::Tally;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,7 +30,6 @@ use tracing::{debug, warn};
 use self::host::Hosts;
 use crate::links::Connected;
 use crate::relay::Relay;
-use crate::tally::Tally;
 
 /// Connections at once: a handful of watchers.
 pub(crate) const CONNECTIONS: usize = 64;

@@ -21,6 +21,7 @@ use anyhow::{Context as _, anyhow, bail};
 use ginnel_certs::authority::Authority;
 use ginnel_certs::join_code::JoinCode;
 use ginnel_certs::private_file;
+use ginnel_daemon::running::RunLock;
 use ginnel_daemon::signal;
 use ginnel_link::endpoint::Listener;
 use ginnel_link::network::Network;
@@ -42,7 +43,7 @@ use crate::registry::devices::Refusal;
 use crate::registry::join_codes::Invitation;
 use crate::registry::serial::Serial;
 use crate::relay::{Parts, Relay, system_clock};
-use crate::running::{RelayFile, RelayLock};
+use crate::running::{self, RelayNote};
 use crate::state::State;
 use crate::upstream::{Upstream, Upstreams};
 use crate::{dial, link, room};
@@ -108,7 +109,7 @@ pub struct Daemon {
     /// The address that join codes carry.
     pub advertise: String,
     /// While it lives no other relay runs on the state folder.
-    lock: RelayLock,
+    lock: RunLock,
     listener: Listener,
     parts: JoinSet<&'static str>,
     stops: Stops,
@@ -129,7 +130,7 @@ impl Daemon {
     /// The state folder cannot be used, or an address is taken.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let state = State::open(&config.state, &config.domain)?;
-        let lock = RelayLock::take(&config.state).await?;
+        let lock = running::lock(&config.state).await?;
         let registry = state.registry().await.context("cannot open the registry")?;
         let network = Network::udp(config.link.listen).with_context(|| {
             format!("cannot listen for devices, address={}", config.link.listen)
@@ -171,7 +172,7 @@ impl Daemon {
             .await
             .with_context(|| format!("cannot listen, address={}", config.admin))?;
         let admin_address = admin.local_address()?;
-        lock.announce(&RelayFile {
+        lock.announce(&RelayNote {
             pid: std::process::id(),
             advertise: advertise.clone(),
             admin: reachable(admin_address),

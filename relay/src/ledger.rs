@@ -8,6 +8,7 @@
 //! A batch stays as it is, under its number, until it was written: then the
 //! registry can tell whether it has seen it.
 
+use ginnel_daemon::tally::Tally;
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
@@ -15,7 +16,6 @@ use tracing::warn;
 
 use crate::registry::limits::USAGE_BATCH_MAX;
 use crate::registry::usage::{Amount, UsageBatch, UsageKey, UsageSum};
-use crate::tally::Tally;
 
 /// Sums kept until they are written. One is about 300 bytes, and few users ask
 /// many models within a second; only while the disk is full or the registry

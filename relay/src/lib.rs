@@ -36,5 +36,4 @@ pub(crate) mod room;
 pub(crate) mod running;
 pub mod shares;
 pub mod state;
-pub(crate) mod tally;
 pub mod upstream;

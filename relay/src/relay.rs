@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use ginnel_certs::authority::Authority;
+use ginnel_daemon::tally::Tally;
 use ginnel_link::driver::WallClock;
 use ginnel_proto::id::{DeviceId, DeviceName, Domain, Environment, ServiceName};
 use tokio::sync::Notify;
@@ -19,7 +20,6 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::registry::key_ring::KeyRing;
 use crate::registry::usage::{Amount, UsageKey};
-use crate::tally::Tally;
 use crate::upstream::Upstreams;
 
 /// How long a device's certificate lives, until renewal is automatic.

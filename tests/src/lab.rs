@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use ginnel_agent::config::Config as AgentConfig;
 use ginnel_agent::daemon::Daemon as Agent;
-use ginnel_agent::daemon_file::{DaemonFile, DaemonLock};
 use ginnel_agent::local_client::LocalClient;
+use ginnel_agent::running::{self, DaemonNote};
 use ginnel_agent::services::spec::{ServiceSpec, SharedService};
 use ginnel_agent::status::LinkState;
+use ginnel_daemon::running::RunLock;
 use ginnel_proto::id::{DeviceName, ServiceName, UserName};
 use ginnel_relay::config::{Config as RelayConfig, Flags};
 use ginnel_relay::daemon::Daemon as Relay;
@@ -235,9 +236,9 @@ impl LabAgent {
     }
 
     /// As the command line finds the daemon; the lock is the daemon's.
-    pub async fn client(&self) -> (LocalClient, DaemonLock) {
-        let lock = DaemonLock::take(&self.state).await.expect("not taken");
-        let file = DaemonFile {
+    pub async fn client(&self) -> (LocalClient, RunLock) {
+        let lock = running::lock(&self.state).await.expect("not taken");
+        let file = DaemonNote {
             pid: std::process::id(),
             local: self.local(),
         };

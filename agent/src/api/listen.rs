@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ginnel_daemon::tally::Tally;
 use ginnel_link::cut::Cuttable;
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -41,10 +42,11 @@ pub async fn serve(listener: TcpListener, context: Arc<ApiContext>, shutdown: Ca
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let now = CancellationToken::new();
+    let failures = Tally::default();
     let accept_all = async {
         // The semaphore is never closed, so there is always a place in time.
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            let stream = accept(&listener).await;
+            let stream = accept(&listener, &failures).await;
             let connection = serve_connection(stream, Arc::clone(&context), shutdown.clone());
             let now = now.clone();
             let connection = async move {

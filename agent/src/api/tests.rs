@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ginnel_daemon::running::RunLock;
 use ginnel_proto::limits::SERVICES_MAX;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::daemon_file::{DaemonFile, DaemonLock};
 use crate::local_client::{ClientError, LocalClient};
+use crate::running::{self, DaemonNote};
 use crate::status::LinkStatus;
 
 #[tokio::test]
@@ -239,7 +240,7 @@ async fn without_a_daemon_the_client_says_what_to_do() {
 #[tokio::test(start_paused = true)]
 async fn a_daemon_that_never_listens_is_given_up() {
     let dir = tempfile::tempdir().expect("folder");
-    let _lock = DaemonLock::take(dir.path()).await.expect("free");
+    let _lock = running::lock(dir.path()).await.expect("free");
     let error = LocalClient::find(dir.path()).await.expect_err("silent");
     assert!(matches!(error, ClientError::NotListening), "{error}");
 }
@@ -249,16 +250,16 @@ struct Api {
     state: tempfile::TempDir,
     context: Arc<ApiContext>,
     serving: JoinSet<()>,
-    _lock: DaemonLock,
+    _lock: RunLock,
 }
 
 impl Api {
     async fn start() -> Self {
         let state = tempfile::tempdir().expect("folder");
-        let lock = DaemonLock::take(state.path()).await.expect("free");
+        let lock = running::lock(state.path()).await.expect("free");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let local = listener.local_addr().expect("bound");
-        lock.announce(&DaemonFile { pid: 7, local })
+        lock.announce(&DaemonNote { pid: 7, local })
             .expect("written");
         let context = Arc::new(context(state.path(), local));
         let mut serving = JoinSet::new();

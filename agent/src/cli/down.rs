@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::daemon_file::is_running;
 use crate::local_client::{ClientError, LocalClient};
+use crate::running::is_running;
 
 /// How long the daemon may take: its requests get 30 s to finish.
 const STOP_TIMEOUT: Duration = Duration::from_secs(40);

@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::api::{self, ApiContext};
-use crate::daemon_file::{DaemonFile, DaemonLock};
 use crate::local_token::LocalToken;
+use crate::running::{self, DaemonNote};
 use crate::services::Services;
 use crate::status::{LinkState, LinkStatus, ServiceStatus, Status};
 
@@ -186,11 +186,11 @@ async fn down_waits_until_the_daemon_is_gone() {
 #[tokio::test]
 async fn a_daemon_that_is_stopping_is_told_from_a_broken_one() {
     let state = tempfile::tempdir().expect("folder");
-    let lock = DaemonLock::take(state.path()).await.expect("free");
+    let lock = running::lock(state.path()).await.expect("free");
     LocalToken::open(state.path()).expect("made");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let local = listener.local_addr().expect("bound");
-    lock.announce(&DaemonFile { pid: 7, local })
+    lock.announce(&DaemonNote { pid: 7, local })
         .expect("written");
     drop(listener);
     let told = run_in(&state, "services").await.expect_err("no answer");
@@ -246,10 +246,10 @@ struct Daemon {
 impl Daemon {
     async fn start(link: LinkState) -> Self {
         let state = tempfile::tempdir().expect("folder");
-        let lock = DaemonLock::take(state.path()).await.expect("free");
+        let lock = running::lock(state.path()).await.expect("free");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let local = listener.local_addr().expect("bound");
-        lock.announce(&DaemonFile { pid: 7, local })
+        lock.announce(&DaemonNote { pid: 7, local })
             .expect("written");
         let services = Services::load(state.path()).expect("empty");
         let asked = Arc::new(AtomicU32::new(0));

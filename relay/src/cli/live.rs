@@ -18,7 +18,8 @@ use tokio::time::timeout;
 use super::Terminal;
 use super::opened::Opened;
 use crate::admin::LiveDevice;
-use crate::running::{self, RelayFile, Running};
+use crate::running::{self, RelayNote};
+use ginnel_daemon::running::Running;
 
 /// Where the admin listener lists its live devices.
 const PATH: &str = "/v1/devices";
@@ -55,7 +56,7 @@ pub(super) async fn ask(
     Ok(None)
 }
 
-async fn exchange(opened: &Opened, relay: &RelayFile) -> anyhow::Result<Vec<LiveDevice>> {
+async fn exchange(opened: &Opened, relay: &RelayNote) -> anyhow::Result<Vec<LiveDevice>> {
     let token = &opened.state.admin_token;
     let mut bearer = HeaderValue::try_from(format!("Bearer {token}"))
         .context("the admin token is not a header value")?;

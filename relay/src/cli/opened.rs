@@ -7,8 +7,9 @@ use anyhow::{Context as _, bail};
 
 use crate::config::place::RelayPlace;
 use crate::registry::Registry;
-use crate::running::{self, Running};
+use crate::running::{self, RelayNote};
 use crate::state::State;
+use ginnel_daemon::running::Running;
 
 /// In every state folder: the authority's key.
 const AUTHORITY_KEY: &str = "ca.key";
@@ -21,7 +22,7 @@ pub struct Opened {
     /// Who may use the relay.
     pub registry: Registry,
     /// Whether a relay runs on it, and where.
-    pub(super) running: Running,
+    pub(super) running: Running<RelayNote>,
     /// The folder itself.
     pub(super) folder: PathBuf,
 }

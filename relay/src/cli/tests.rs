@@ -6,10 +6,11 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 use ginnel_certs::join_code::JoinCode;
+use ginnel_daemon::running::RunLock;
 use serde_json::Value;
 
 use super::*;
-use crate::running::{RelayFile, RelayLock};
+use crate::running::{self, RelayNote};
 
 #[test]
 fn the_arguments_are_well_formed() {
@@ -424,7 +425,7 @@ fn the_admin_token_goes_to_the_running_relay_only() {
         "{}",
         listed.notes
     );
-    let lock = block_on(RelayLock::take(case.dir.path())).expect("free");
+    let lock = block_on(running::lock(case.dir.path())).expect("free");
     let listed = case.ran("devices ls");
     assert!(
         listed.notes.contains("it starts or stops"),
@@ -492,9 +493,9 @@ impl Case {
     }
 
     /// Pretends that a relay runs while the lock lives.
-    fn running(&self, admin: &FakeAdmin) -> RelayLock {
-        let lock = block_on(RelayLock::take(self.dir.path())).expect("free");
-        let relay = RelayFile {
+    fn running(&self, admin: &FakeAdmin) -> RunLock {
+        let lock = block_on(running::lock(self.dir.path())).expect("free");
+        let relay = RelayNote {
             pid: std::process::id(),
             advertise: "127.0.0.2:17443".to_owned(),
             admin: admin.address,

@@ -1,5 +1,6 @@
 //! Takes TCP connections, no more at once than there is room for.
 
+use ginnel_daemon::tally::Tally;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-
-use crate::tally::Tally;
 
 /// When to ask a silent caller whether it is still there.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()

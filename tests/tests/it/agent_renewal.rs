@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use ginnel_agent::daemon_file::{DaemonFile, DaemonLock};
 use ginnel_agent::join::join;
 use ginnel_agent::local_client::LocalClient;
+use ginnel_agent::running::{self, DaemonNote};
 use ginnel_agent::status::LinkState;
 use ginnel_certs::device::Credentials;
 use ginnel_proto::id::DeviceName;
@@ -36,9 +36,9 @@ async fn a_certificate_that_ends_soon_is_told_in_log_and_status() {
     let is_told = || log.lines().iter().any(|line| line.contains(told));
     until_true("the log tells", is_told).await;
 
-    let lock = DaemonLock::take(state).await.expect("not taken");
+    let lock = running::lock(state).await.expect("not taken");
     let (pid, local) = (std::process::id(), agent.local);
-    lock.announce(&DaemonFile { pid, local }).expect("written");
+    lock.announce(&DaemonNote { pid, local }).expect("written");
     let client = LocalClient::find(state).await.expect("found");
     let status = client.status().await.expect("told");
     assert_eq!(status.warning.as_deref(), Some(told));

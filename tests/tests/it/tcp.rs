@@ -1,8 +1,8 @@
 //! Raw TCP services: from another device, and from a port of the relay.
 
-use ginnel_agent::daemon_file::DaemonLock;
 use ginnel_agent::local_client::{ClientError, LocalClient};
 use ginnel_agent::services::spec::ServiceSpec;
+use ginnel_daemon::running::RunLock;
 use ginnel_proto::id::{DeviceName, ServiceName};
 use ginnel_tests::lab::{Lab, LabAgent};
 use ginnel_tests::origin::{ManualOrigin, Origin};
@@ -40,7 +40,7 @@ struct Pair {
     desktop: LabAgent,
     origin: ManualOrigin,
     client: LocalClient,
-    _lock: DaemonLock,
+    _lock: RunLock,
 }
 
 impl Pair {

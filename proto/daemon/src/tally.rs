@@ -11,7 +11,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// How often something happened since it was last told.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<State>);
+pub struct Tally(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,7 +22,7 @@ struct State {
 impl Tally {
     /// It happened. Returns how often since it was last told, this time
     /// included, if it is to be told now.
-    pub(crate) fn count(&self, now: Instant) -> Option<u64> {
+    pub fn count(&self, now: Instant) -> Option<u64> {
         // Nothing under this lock panics half-way.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.times = state.times.saturating_add(1);
