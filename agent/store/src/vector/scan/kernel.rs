@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 use std::fmt;
@@ -104,7 +106,15 @@ fn fastest() -> Option<Kernel> {
     })
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(target_arch = "aarch64")]
+fn fastest() -> Option<Kernel> {
+    std::arch::is_aarch64_feature_detected!("neon").then_some(Kernel {
+        name: "neon",
+        score: neon::score,
+    })
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn fastest() -> Option<Kernel> {
     None
 }

@@ -1,0 +1,85 @@
+//! ARM with NEON, which every 64-bit ARM has: 16 look-ups an instruction.
+
+#![expect(unsafe_code, reason = "instructions of one kind of processor")]
+
+use std::arch::aarch64::{
+    uint8x16_t, uint16x8_t, vaddq_f32, vaddq_u8, vaddvq_u32, vaddw_high_u8, vaddw_u8, vandq_u8,
+    vandq_u32, vcgtq_f32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_u8, vdupq_n_u16, vget_low_u8,
+    vget_low_u16, vld1q_f32, vld1q_u8, vld1q_u32, vmovl_high_u16, vmovl_u16, vmulq_f32, vqtbl1q_u8,
+    vshrq_n_u8, vst1q_f32,
+};
+
+use super::{Block, Bounds, Estimates};
+use crate::vector::scan::code::BLOCK;
+use crate::vector::scan::query::{Query, Table};
+
+/// Columns whose entries are added up as bytes: 4 × 2 × 31 fits.
+const COLUMNS: usize = 4;
+
+/// See [`super::Score`].
+///
+/// # Safety
+/// The processor has NEON.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn score(
+    block: Block<'_>,
+    query: &Query,
+    bounds: Bounds,
+    out: &mut Estimates,
+) -> u32 {
+    let (scale, offset) = (vdupq_n_f32(query.scale), vdupq_n_f32(query.offset));
+    let (centre, threshold) = (vdupq_n_f32(bounds.centre), vdupq_n_f32(bounds.threshold));
+    let mut above = 0;
+    for (at, eight) in sums(block.columns, query.tables()).into_iter().enumerate() {
+        let fours = [vmovl_u16(vget_low_u16(eight)), vmovl_high_u16(eight)];
+        for (half, sums) in fours.into_iter().enumerate() {
+            let from = 8 * at + 4 * half;
+            let product = vaddq_f32(vmulq_f32(vcvtq_f32_u32(sums), scale), offset);
+            // SAFETY: 8 × 4 factors of four bytes, as many estimates, four bits.
+            unsafe {
+                let factor = vld1q_f32(block.factors.as_ptr().cast::<f32>().add(from));
+                let estimate = vaddq_f32(vmulq_f32(product, factor), centre);
+                vst1q_f32(out.as_mut_ptr().add(from), estimate);
+                let bits = vandq_u32(
+                    vcgtq_f32(estimate, threshold),
+                    vld1q_u32([1, 2, 4, 8].as_ptr()),
+                );
+                above |= vaddvq_u32(bits) << from;
+            }
+        }
+    }
+    above
+}
+
+/// The sum of entries of each vector, as 16 bits, in order.
+#[target_feature(enable = "neon")]
+fn sums(columns: &[[u8; BLOCK]], tables: &[[Table; 2]]) -> [uint16x8_t; 4] {
+    let mut sums = [vdupq_n_u16(0); 4];
+    let columns = columns.as_chunks::<COLUMNS>().0;
+    let tables = tables.as_chunks::<COLUMNS>().0;
+    for (columns, tables) in columns.iter().zip(tables) {
+        let mut bytes = [vdupq_n_u8(0); 2];
+        for (column, [low, high]) in columns.iter().zip(tables) {
+            let (low, high) = (load(low), load(high));
+            for (sum, codes) in bytes.iter_mut().zip(column.as_chunks().0) {
+                let codes = load(codes);
+                let low_half = vandq_u8(codes, vdupq_n_u8(15));
+                let high_half = vshrq_n_u8::<4>(codes);
+                *sum = vaddq_u8(*sum, vqtbl1q_u8(low, low_half));
+                *sum = vaddq_u8(*sum, vqtbl1q_u8(high, high_half));
+            }
+        }
+        for (sums, bytes) in sums.as_chunks_mut().0.iter_mut().zip(bytes) {
+            let [low, high] = sums;
+            *low = vaddw_u8(*low, vget_low_u8(bytes));
+            *high = vaddw_high_u8(*high, bytes);
+        }
+    }
+    sums
+}
+
+#[target_feature(enable = "neon")]
+fn load(bytes: &[u8; 16]) -> uint8x16_t {
+    // SAFETY: 16 bytes, wherever they are.
+    unsafe { vld1q_u8(bytes.as_ptr()) }
+}
