@@ -13,6 +13,8 @@
 //! RaBitQ (Gao and Long, "RaBitQ", SIGMOD 2024), which is unbiased and needs
 //! far fewer candidates than comparing bits with bits.
 
+pub mod bytes8;
+pub mod candidates;
 pub mod code;
 pub mod kernel;
 pub mod query;

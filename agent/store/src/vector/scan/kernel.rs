@@ -24,6 +24,13 @@ pub type Estimates = [f32; BLOCK];
 /// The processor must have what the function was compiled for.
 type Score = unsafe fn(Block<'_>, &Query, Bounds, &mut Estimates) -> u32;
 
+/// Adds up the products of the values of a query and the bytes of a vector,
+/// see [`Kernel::dot`].
+///
+/// # Safety
+/// The processor must have what the function was compiled for.
+type Dot = unsafe fn(&[i16], &[i8]) -> i32;
+
 /// A block in its two parts. There are two tables for each column, and the
 /// number of columns is a multiple of eight.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +53,7 @@ pub struct Bounds {
 pub struct Kernel {
     name: &'static str,
     score: Score,
+    dot: Dot,
 }
 
 impl Kernel {
@@ -54,6 +62,7 @@ impl Kernel {
         let portable = Self {
             name: "portable",
             score: portable::score,
+            dot: portable::dot,
         };
         fastest().into_iter().chain([portable])
     }
@@ -98,11 +107,29 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// The sum over the products of values up to ±2,047 and bytes, of at most
+    /// [`DIMENSIONS_MAX`](super::query::DIMENSIONS_MAX) dimensions.
+    ///
+    /// # Panics
+    /// The two have another number of dimensions.
+    #[must_use]
+    pub fn dot(&self, query: &[i16], bytes: &[i8]) -> i32 {
+        assert_eq!(query.len(), bytes.len(), "another number of dimensions");
+        #[expect(unsafe_code, reason = "a function for this processor in particular")]
+        // SAFETY: `available` gives only what runs here.
+        unsafe {
+            (self.dot)(query, bytes)
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 fn fastest() -> Option<Kernel> {
     is_x86_feature_detected!("avx2").then_some(Kernel {
         name: "avx2",
         score: avx2::score,
+        dot: avx2::dot,
     })
 }
 
@@ -111,6 +138,7 @@ fn fastest() -> Option<Kernel> {
     std::arch::is_aarch64_feature_detected!("neon").then_some(Kernel {
         name: "neon",
         score: neon::score,
+        dot: neon::dot,
     })
 }
 
@@ -216,6 +244,37 @@ mod tests {
                 (deviation / expected - 1.0).abs() < 0.1,
                 "{dimensions}: {deviation} {expected}"
             );
+        }
+    }
+
+    #[test]
+    fn products_of_bytes_are_exact() {
+        let mut random = Rng::with_seed(9);
+        for dimensions in [64, 128, 384, 448, DIMENSIONS_MAX] {
+            let mut query: Vec<i16> = (0..dimensions).map(|_| random.i16(-2047..=2047)).collect();
+            let mut bytes: Vec<i8> = (0..dimensions).map(|_| random.i8(-127..=127)).collect();
+            let pairs = |query: &[i16], bytes: &[i8]| -> i64 {
+                let pairs = query.iter().zip(bytes);
+                pairs.map(|(a, b)| i64::from(*a) * i64::from(*b)).sum()
+            };
+            for kernel in Kernel::available() {
+                let sum = kernel.dot(&query, &bytes);
+                assert_eq!(
+                    i64::from(sum),
+                    pairs(&query, &bytes),
+                    "{kernel:?} {dimensions}"
+                );
+            }
+            query.fill(2047);
+            bytes.fill(-127);
+            for kernel in Kernel::available() {
+                let sum = kernel.dot(&query, &bytes);
+                assert_eq!(
+                    i64::from(sum),
+                    pairs(&query, &bytes),
+                    "{kernel:?} {dimensions}"
+                );
+            }
         }
     }
 

@@ -3,10 +3,11 @@
 #![expect(unsafe_code, reason = "instructions of one kind of processor")]
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _CMP_GT_OQ, _mm_loadu_si128, _mm256_add_epi8, _mm256_add_epi16,
-    _mm256_add_ps, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi256_si128,
-    _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_extracti128_si256,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_mul_ps,
+    __m128i, __m256i, _CMP_GT_OQ, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128,
+    _mm_shuffle_epi32, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps,
+    _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi256_si128, _mm256_cmp_ps,
+    _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_extracti128_si256,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_movemask_ps, _mm256_mul_ps,
     _mm256_permute2x128_si256, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps,
     _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_storeu_ps,
     _mm256_unpackhi_epi16, _mm256_unpacklo_epi16,
@@ -87,6 +88,41 @@ fn sums(columns: &[[u8; BLOCK]], tables: &[[Table; 2]]) -> [__m256i; 2] {
         _mm256_permute2x128_si256::<0x20>(low, high),
         _mm256_permute2x128_si256::<0x31>(low, high),
     ]
+}
+
+/// See [`super::Dot`].
+///
+/// # Safety
+/// The processor has AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn dot(query: &[i16], bytes: &[i8]) -> i32 {
+    let mut sums = [_mm256_setzero_si256(); 2];
+    let (queries, query_rest) = query.as_chunks::<32>();
+    let (vectors, vector_rest) = bytes.as_chunks::<32>();
+    for (query, bytes) in queries.iter().zip(vectors) {
+        // SAFETY: 32 values of two bytes, and 32 of one.
+        let (query, bytes) = unsafe {
+            let query = query.as_ptr().cast::<__m256i>();
+            let bytes = bytes.as_ptr().cast::<__m128i>();
+            (
+                [_mm256_loadu_si256(query), _mm256_loadu_si256(query.add(1))],
+                [_mm_loadu_si128(bytes), _mm_loadu_si128(bytes.add(1))],
+            )
+        };
+        for ((sum, query), bytes) in sums.iter_mut().zip(query).zip(bytes) {
+            let products = _mm256_madd_epi16(query, _mm256_cvtepi8_epi16(bytes));
+            *sum = _mm256_add_epi32(*sum, products);
+        }
+    }
+    let [first, second] = sums;
+    let eight = _mm256_add_epi32(first, second);
+    let four = _mm_add_epi32(
+        _mm256_castsi256_si128(eight),
+        _mm256_extracti128_si256::<1>(eight),
+    );
+    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
+    let one = _mm_add_epi32(two, _mm_shuffle_epi32::<0b00_00_00_01>(two));
+    _mm_cvtsi128_si32(one) + super::portable::dot(query_rest, vector_rest)
 }
 
 #[target_feature(enable = "avx2")]

@@ -3,10 +3,11 @@
 #![expect(unsafe_code, reason = "instructions of one kind of processor")]
 
 use std::arch::aarch64::{
-    uint8x16_t, uint16x8_t, vaddq_f32, vaddq_u8, vaddvq_u32, vaddw_high_u8, vaddw_u8, vandq_u8,
-    vandq_u32, vcgtq_f32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_u8, vdupq_n_u16, vget_low_u8,
-    vget_low_u16, vld1q_f32, vld1q_u8, vld1q_u32, vmovl_high_u16, vmovl_u16, vmulq_f32, vqtbl1q_u8,
-    vshrq_n_u8, vst1q_f32,
+    uint8x16_t, uint16x8_t, vaddq_f32, vaddq_s32, vaddq_u8, vaddvq_s32, vaddvq_u32, vaddw_high_u8,
+    vaddw_u8, vandq_u8, vandq_u32, vcgtq_f32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u8,
+    vdupq_n_u16, vget_low_s16, vget_low_u8, vget_low_u16, vld1_s8, vld1q_f32, vld1q_s16, vld1q_u8,
+    vld1q_u32, vmlal_high_s16, vmlal_s16, vmovl_high_u16, vmovl_s8, vmovl_u16, vmulq_f32,
+    vqtbl1q_u8, vshrq_n_u8, vst1q_f32,
 };
 
 use super::{Block, Bounds, Estimates};
@@ -76,6 +77,27 @@ fn sums(columns: &[[u8; BLOCK]], tables: &[[Table; 2]]) -> [uint16x8_t; 4] {
         }
     }
     sums
+}
+
+/// See [`super::Dot`].
+///
+/// # Safety
+/// The processor has NEON.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn dot(query: &[i16], bytes: &[i8]) -> i32 {
+    let mut sums = [vdupq_n_s32(0); 2];
+    let (queries, query_rest) = query.as_chunks::<8>();
+    let (vectors, vector_rest) = bytes.as_chunks::<8>();
+    for (query, bytes) in queries.iter().zip(vectors) {
+        // SAFETY: eight values of two bytes, and eight of one.
+        let (query, bytes) =
+            unsafe { (vld1q_s16(query.as_ptr()), vmovl_s8(vld1_s8(bytes.as_ptr()))) };
+        let [first, second] = &mut sums;
+        *first = vmlal_s16(*first, vget_low_s16(query), vget_low_s16(bytes));
+        *second = vmlal_high_s16(*second, query, bytes);
+    }
+    let [first, second] = sums;
+    vaddvq_s32(vaddq_s32(first, second)) + super::portable::dot(query_rest, vector_rest)
 }
 
 #[target_feature(enable = "neon")]
