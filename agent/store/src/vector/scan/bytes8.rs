@@ -13,11 +13,11 @@ const LARGEST: f32 = 127.0;
 /// fits 32 bits.
 const QUERY_LARGEST: f32 = 2047.0;
 
-/// Writes a rotated vector as bytes. Returns what one step stands for.
-pub fn encode(rotated: &[f32], out: &mut [i8]) -> f32 {
+/// Writes a rotated vector as signed bytes. Returns what one step stands for.
+pub fn encode(rotated: &[f32], out: &mut [u8]) -> f32 {
     let step = largest(rotated) / LARGEST;
     for (to, value) in out.iter_mut().zip(rotated) {
-        *to = quantised(*value, step, LARGEST) as i8;
+        *to = (quantised(*value, step, LARGEST) as i8).cast_unsigned();
     }
     step
 }

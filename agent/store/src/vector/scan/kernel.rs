@@ -29,7 +29,7 @@ type Score = unsafe fn(Block<'_>, &Query, Bounds, &mut Estimates) -> u32;
 ///
 /// # Safety
 /// The processor must have what the function was compiled for.
-type Dot = unsafe fn(&[i16], &[i8]) -> i32;
+type Dot = unsafe fn(&[i16], &[u8]) -> i32;
 
 /// A block in its two parts. There are two tables for each column, and the
 /// number of columns is a multiple of eight.
@@ -108,13 +108,13 @@ impl Kernel {
 }
 
 impl Kernel {
-    /// The sum over the products of values up to ±2,047 and bytes, of at most
+    /// The sum over the products of values up to ±2,047 and signed bytes, of at most
     /// [`DIMENSIONS_MAX`](super::query::DIMENSIONS_MAX) dimensions.
     ///
     /// # Panics
     /// The two have another number of dimensions.
     #[must_use]
-    pub fn dot(&self, query: &[i16], bytes: &[i8]) -> i32 {
+    pub fn dot(&self, query: &[i16], bytes: &[u8]) -> i32 {
         assert_eq!(query.len(), bytes.len(), "another number of dimensions");
         #[expect(unsafe_code, reason = "a function for this processor in particular")]
         // SAFETY: `available` gives only what runs here.
@@ -252,10 +252,12 @@ mod tests {
         let mut random = Rng::with_seed(9);
         for dimensions in [64, 128, 384, 448, DIMENSIONS_MAX] {
             let mut query: Vec<i16> = (0..dimensions).map(|_| random.i16(-2047..=2047)).collect();
-            let mut bytes: Vec<i8> = (0..dimensions).map(|_| random.i8(-127..=127)).collect();
-            let pairs = |query: &[i16], bytes: &[i8]| -> i64 {
+            let mut bytes: Vec<u8> = (0..dimensions).map(|_| random.u8(..)).collect();
+            let pairs = |query: &[i16], bytes: &[u8]| -> i64 {
                 let pairs = query.iter().zip(bytes);
-                pairs.map(|(a, b)| i64::from(*a) * i64::from(*b)).sum()
+                pairs
+                    .map(|(a, b)| i64::from(*a) * i64::from(b.cast_signed()))
+                    .sum()
             };
             for kernel in Kernel::available() {
                 let sum = kernel.dot(&query, &bytes);
@@ -266,7 +268,7 @@ mod tests {
                 );
             }
             query.fill(2047);
-            bytes.fill(-127);
+            bytes.fill((-127_i8).cast_unsigned());
             for kernel in Kernel::available() {
                 let sum = kernel.dot(&query, &bytes);
                 assert_eq!(

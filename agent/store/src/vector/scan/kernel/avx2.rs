@@ -95,7 +95,7 @@ fn sums(columns: &[[u8; BLOCK]], tables: &[[Table; 2]]) -> [__m256i; 2] {
 /// # Safety
 /// The processor has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn dot(query: &[i16], bytes: &[i8]) -> i32 {
+pub(super) unsafe fn dot(query: &[i16], bytes: &[u8]) -> i32 {
     let mut sums = [_mm256_setzero_si256(); 2];
     let (queries, query_rest) = query.as_chunks::<32>();
     let (vectors, vector_rest) = bytes.as_chunks::<32>();

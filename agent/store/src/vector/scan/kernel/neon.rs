@@ -84,14 +84,18 @@ fn sums(columns: &[[u8; BLOCK]], tables: &[[Table; 2]]) -> [uint16x8_t; 4] {
 /// # Safety
 /// The processor has NEON.
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn dot(query: &[i16], bytes: &[i8]) -> i32 {
+pub(super) unsafe fn dot(query: &[i16], bytes: &[u8]) -> i32 {
     let mut sums = [vdupq_n_s32(0); 2];
     let (queries, query_rest) = query.as_chunks::<8>();
     let (vectors, vector_rest) = bytes.as_chunks::<8>();
     for (query, bytes) in queries.iter().zip(vectors) {
         // SAFETY: eight values of two bytes, and eight of one.
-        let (query, bytes) =
-            unsafe { (vld1q_s16(query.as_ptr()), vmovl_s8(vld1_s8(bytes.as_ptr()))) };
+        let (query, bytes) = unsafe {
+            (
+                vld1q_s16(query.as_ptr()),
+                vmovl_s8(vld1_s8(bytes.as_ptr().cast())),
+            )
+        };
         let [first, second] = &mut sums;
         *first = vmlal_s16(*first, vget_low_s16(query), vget_low_s16(bytes));
         *second = vmlal_high_s16(*second, query, bytes);

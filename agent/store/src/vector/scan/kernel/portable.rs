@@ -27,7 +27,9 @@ fn entry(table: &Table, half: u8) -> u16 {
 }
 
 /// See [`super::Dot`]. Safe on every processor.
-pub(super) fn dot(query: &[i16], bytes: &[i8]) -> i32 {
+pub(super) fn dot(query: &[i16], bytes: &[u8]) -> i32 {
     let pairs = query.iter().zip(bytes);
-    pairs.map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+    pairs
+        .map(|(a, b)| i32::from(*a) * i32::from(b.cast_signed()))
+        .sum()
 }
