@@ -210,8 +210,10 @@ fn explain(failure: &LinkError) -> String {
     }
 }
 
+/// Milliseconds, to the microsecond: more digits would say nothing.
 fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1000.0
 }
 
 #[cfg(test)]
