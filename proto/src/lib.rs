@@ -50,6 +50,7 @@ pub mod limits;
 pub mod link;
 pub mod message;
 pub mod open;
+pub mod sync;
 pub mod varint;
 
 mod wire;

@@ -1,0 +1,4 @@
+//! What devices need in order to agree on rows that each of them changes, pure:
+//! no clock, disk or network of its own.
+
+pub mod hlc;
