@@ -17,6 +17,7 @@ use ginnel_link::network::Network;
 use ginnel_link::transport::TransportSettings;
 use ginnel_proto::control::{Access, Hello, Service, ServiceKind};
 use ginnel_proto::frame::{self, FrameType};
+use ginnel_proto::http::RequestHead;
 use ginnel_proto::id::{DeviceId, DeviceName, Domain, Environment, ServiceName, UserName};
 use ginnel_proto::link::session::DeviceEvent;
 use ginnel_relay::daemon::Daemon as Relay;
@@ -26,6 +27,8 @@ use rustls::client::WebPkiServerVerifier;
 
 use crate::lab::invite;
 use crate::wait::in_time;
+use http::HeaderMap;
+use http::uri::{PathAndQuery, Scheme};
 
 /// A device without an agent.
 #[derive(Debug)]
@@ -166,4 +169,18 @@ pub fn forge(
 #[must_use]
 pub fn frame_of(kind: FrameType, payload: &[u8]) -> Bytes {
     frame::whole(kind, payload)
+}
+
+/// The head of a request for `/` without fields, body or host.
+#[must_use]
+pub fn bare_head(method: &str) -> RequestHead {
+    RequestHead {
+        method: method.parse().expect("a method"),
+        scheme: Scheme::HTTP,
+        authority: None,
+        path: PathAndQuery::from_static("/"),
+        headers: HeaderMap::new(),
+        upgrade: None,
+        end: true,
+    }
 }

@@ -10,13 +10,12 @@ use ginnel_link::stream::Stream;
 use ginnel_proto::code::Code;
 use ginnel_proto::control::{Control, Hello};
 use ginnel_proto::frame::FrameType;
-use ginnel_proto::http::RequestHead;
 use ginnel_proto::id::{ServiceName, UpstreamName};
 use ginnel_proto::limits;
 use ginnel_proto::open::Open;
 use ginnel_proto::varint;
 use ginnel_tests::caller::text;
-use ginnel_tests::device::{Device, end_of, frame_of};
+use ginnel_tests::device::{Device, bare_head, end_of, frame_of};
 use ginnel_tests::lab::Lab;
 use ginnel_tests::origin::Origin;
 use ginnel_tests::wait::{in_time, promptly};
@@ -233,15 +232,7 @@ async fn a_request_that_could_swallow_the_next_one_reaches_no_upstream() {
         ("GET", "+5"),
         ("CONNECT", "0"),
     ] {
-        let mut head = RequestHead {
-            method: method.parse().expect("a method"),
-            scheme: http::uri::Scheme::HTTP,
-            authority: None,
-            path: http::uri::PathAndQuery::from_static("/"),
-            headers: http::HeaderMap::new(),
-            upgrade: None,
-            end: true,
-        };
+        let mut head = bare_head(method);
         let length = http::HeaderValue::from_static(length);
         head.headers.insert("content-length", length);
         let mut stream = open(driver.link()).await;

@@ -240,13 +240,7 @@ async fn a_connection_ends_with_its_share() {
 /// Half a file must not look whole where its end is the connection's.
 #[tokio::test]
 async fn a_lost_link_resets_the_connections_at_both_ends() {
-    let (lab, port) = lab_with_port().await;
-    let origin = ManualOrigin::bind().await;
-    let public = ServiceSpec {
-        public: true,
-        ..ServiceSpec::new(origin.tcp_target())
-    };
-    share(&lab, &lab.agent, "db", public).await;
+    let (lab, port, origin) = lab_with_public_port().await;
     let desktop = lab.another_agent("alice", "desktop").await;
     let (client, _lock) = desktop.client().await;
     let mut at_port = TcpStream::connect(port).await.expect("connects");
@@ -274,6 +268,19 @@ async fn a_lost_link_resets_the_connections_at_both_ends() {
 trait Both: AsyncRead + AsyncWrite {}
 impl<T: AsyncRead + AsyncWrite> Both for T {}
 
+/// As [`lab_with_port`]; the laptop shares `db` as public, which the test plays
+/// itself.
+async fn lab_with_public_port() -> (Lab, std::net::SocketAddr, ManualOrigin) {
+    let (lab, port) = lab_with_port().await;
+    let origin = ManualOrigin::bind().await;
+    let public = ServiceSpec {
+        public: true,
+        ..ServiceSpec::new(origin.tcp_target())
+    };
+    share(&lab, &lab.agent, "db", public).await;
+    (lab, port, origin)
+}
+
 /// A lab whose relay has a TCP port for `db` of the laptop.
 async fn lab_with_port() -> (Lab, std::net::SocketAddr) {
     let free = TcpListener::bind("127.0.0.1:0").await.expect("bound");
@@ -285,13 +292,7 @@ async fn lab_with_port() -> (Lab, std::net::SocketAddr) {
 
 #[tokio::test]
 async fn a_port_of_the_relay_leads_to_a_public_service() {
-    let (lab, port) = lab_with_port().await;
-    let origin = ManualOrigin::bind().await;
-    let public = ServiceSpec {
-        public: true,
-        ..ServiceSpec::new(origin.tcp_target())
-    };
-    share(&lab, &lab.agent, "db", public).await;
+    let (_lab, port, origin) = lab_with_public_port().await;
     let mut caller = TcpStream::connect(port).await.expect("connects");
     let mut stream = origin.accept().await;
     stream.write_all(b"hello").await.expect("sent");

@@ -5,12 +5,11 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use ginnel_link::link::Priority;
 use ginnel_proto::code::Code;
-use ginnel_proto::http::RequestHead;
 use ginnel_proto::id::UpstreamName;
 use ginnel_proto::open::Open;
 use ginnel_relay::registry::usage::{Amount, UsageRow};
 use ginnel_tests::caller::{Caller, body, text};
-use ginnel_tests::device::Device;
+use ginnel_tests::device::{Device, bare_head};
 use ginnel_tests::lab::{Lab, UPSTREAM_KEY};
 use ginnel_tests::origin::{FullOrigin, ManualOrigin, Origin};
 use ginnel_tests::pattern::{Pattern, check};
@@ -144,15 +143,7 @@ async fn the_relay_passes_no_trace_on() {
     let mut stream = in_time("a stream", link.open(Priority::Interactive))
         .await
         .expect("open");
-    let head = RequestHead {
-        method: http::Method::TRACE,
-        scheme: http::uri::Scheme::HTTP,
-        authority: None,
-        path: http::uri::PathAndQuery::from_static("/"),
-        headers: http::HeaderMap::new(),
-        upgrade: None,
-        end: true,
-    };
+    let head = bare_head("TRACE");
     let open = Open::Upstream {
         upstream: UpstreamName::parse("cloud").expect("valid"),
     };
