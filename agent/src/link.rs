@@ -126,7 +126,8 @@ impl Keeper {
         let mut dialer = Dialer::new((self.networks)()?, self.settings)?;
         let mut backoff = Backoff::new();
         let mut hurry = Hurry::default();
-        // Which of the relay's addresses: the next one after each failure.
+        // Which of the relay's addresses. The one that worked is kept while the
+        // relay restarts; one that is silent otherwise gives way to the next.
         let mut turn = 0;
         loop {
             self.report.connecting(backoff.failures());
@@ -171,7 +172,9 @@ impl Keeper {
                     }
                 }
                 Err(error) => {
-                    turn += 1;
+                    if is_silence(&error) && !hurry.is_on() {
+                        turn += 1;
+                    }
                     hurry.handle_failure(&error);
                     error
                 }
@@ -471,6 +474,11 @@ fn hurried_timeout(rtt: Duration, cut: u32) -> Duration {
     let first = HURRIED_CONNECT_TIMEOUT.max(rtt.saturating_mul(HURRIED_ROUND_TRIPS));
     let doubled = first.saturating_mul(2_u32.saturating_pow(cut));
     doubled.min(CONNECT_TIMEOUT)
+}
+
+/// Whether nobody answered, or the address cannot be reached from here.
+fn is_silence(error: &LinkError) -> bool {
+    matches!(error, LinkError::TimedOut | LinkError::Transport(_))
 }
 
 /// Whether the relay went away on purpose or has just come back.

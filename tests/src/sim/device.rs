@@ -1,5 +1,6 @@
 //! A device: its agent's process, which starts, stops and is killed.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Device {
     domain: Domain,
     tls: Arc<rustls::ClientConfig>,
     settings: TransportSettings,
+    /// Where the relay's name leads.
+    relay: Arc<Mutex<Vec<SocketAddr>>>,
     dice: Mutex<Dice>,
     run: Mutex<Option<Run>>,
     fell_asleep: Mutex<Option<Instant>>,
@@ -83,10 +86,16 @@ impl Device {
             domain: credentials.domain().clone(),
             tls: Arc::new(tls),
             settings,
+            relay: Arc::new(Mutex::new(vec![RELAY])),
             dice: Mutex::new(dice),
             run: Mutex::new(None),
             fell_asleep: Mutex::new(None),
         }
+    }
+
+    /// The relay's name leads to these addresses from now on, in this order.
+    pub fn relay_is_at(&self, addresses: Vec<SocketAddr>) {
+        *lock(&self.relay) = addresses;
     }
 
     /// Another machine with a copy of this device's identity.
@@ -99,6 +108,7 @@ impl Device {
             domain: self.domain.clone(),
             tls: Arc::clone(&self.tls),
             settings: self.settings,
+            relay: Arc::clone(&self.relay),
             dice: Mutex::new(lock(&self.dice).fork()),
             run: Mutex::new(None),
             fell_asleep: Mutex::new(None),
@@ -125,9 +135,13 @@ impl Device {
         let (changes_in, changes) = Changes::channel();
         let report = Report::new(self.clock.wall_clock());
         let (net, host, owner) = (self.net.clone(), self.host, tasks.clone());
+        let relay = Arc::clone(&self.relay);
         let keeper = Keeper {
             networks: Arc::new(move || Ok(net.socket(host).network(&owner))),
-            resolve: Arc::new(|| Box::pin(async { Ok(vec![RELAY]) })),
+            resolve: Arc::new(move || {
+                let found = lock(&relay).clone();
+                Box::pin(async { Ok(found) })
+            }),
             domain: self.domain.clone(),
             tls: Arc::clone(&self.tls),
             settings: TransportSettings {

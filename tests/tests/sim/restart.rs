@@ -6,6 +6,7 @@ use std::time::Duration;
 use ginnel_tests::sim;
 use ginnel_tests::sim::ask::Ask;
 use ginnel_tests::sim::event::Event;
+use ginnel_tests::sim::net::RELAY;
 use ginnel_tests::sim::report::Times;
 use ginnel_tests::sim::world::World;
 
@@ -90,6 +91,29 @@ fn an_outage_costs_no_more_than_the_longest_back_off() {
         }
     });
     eprintln!("out for minutes, new relay listens to registered: {times}");
+}
+
+/// Names often lead to an IPv6 and an IPv4 address, of which one is dead. What
+/// worked is tried first the next time.
+#[test]
+fn a_dead_address_of_the_relay_is_passed_over() {
+    sim::run(5, async |world| {
+        let laptop = world.device("laptop").await;
+        let dead = "192.0.2.99:7443".parse().expect("an address");
+        laptop.relay_is_at(vec![dead, RELAY]);
+        world.happen(Event::AgentStop(Arc::clone(&laptop), Duration::ZERO));
+        // One attempt waits for its whole time-out, and is followed by a pause.
+        world.run_for(SECOND).await;
+        world.registered(&laptop, 12 * SECOND).await;
+        world.run_for(10 * SECOND).await;
+        let before = world.relay_up_since();
+        world.happen(Event::RelayDrain {
+            grace: GRACE,
+            down: Duration::ZERO,
+        });
+        after_restart(world, before).await;
+        world.registered(&laptop, SECOND).await;
+    });
 }
 
 /// Returns the moment that a relay listens again.
