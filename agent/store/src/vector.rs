@@ -8,7 +8,10 @@
 //! An entry is a passage with the row of its embedding. Passages of the same
 //! text share an embedding, and each has an entry of its own.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod engine;
+pub mod exact;
 pub mod metric;
 pub mod passages;
 pub mod scan;
