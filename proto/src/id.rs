@@ -117,6 +117,10 @@ name! {
     DeviceName, "device name"
 }
 name! {
+    /// A set of documents of a user.
+    CollectionName, "collection name"
+}
+name! {
     /// A local target that a device exposes. Unique within its device.
     ServiceName, "service name"
 }

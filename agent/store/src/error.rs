@@ -78,6 +78,11 @@ impl Error {
         }
     }
 
+    /// The same for another caller, without what lies under it.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(self.kind, self.message.clone())
+    }
+
     /// Adds a value at the end of the message.
     pub(crate) fn with(mut self, name: &str, value: &dyn Display) -> Self {
         self.message.push_str(&format!(", {name}={value}"));

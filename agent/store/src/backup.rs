@@ -1,0 +1,68 @@
+//! A copy of the database that is whole, while it is in use.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity;
+
+/// Writes a copy to `target`, which must not be there. It is a database of its
+/// own: indexes of the original do not fit it.
+pub(crate) fn backup(connection: &Connection, target: &Path) -> Result<u64> {
+    if target.exists() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("there is a file already, path={}", target.display()),
+        ));
+    }
+    let unfinished = unfinished(target);
+    let _ = std::fs::remove_file(&unfinished);
+    let copied = copy(connection, &unfinished).and_then(|bytes| {
+        std::fs::rename(&unfinished, target).map_err(|error| Error::file(target, error))?;
+        let folder = target
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        sync(folder.unwrap_or_else(|| Path::new(".")))?;
+        Ok(bytes)
+    });
+    if copied.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    copied
+}
+
+fn copy(connection: &Connection, unfinished: &Path) -> Result<u64> {
+    let name = unfinished.to_str().ok_or_else(|| {
+        Error::invalid(format!("path is not text, path={}", unfinished.display()))
+    })?;
+    // Only the copy is written.
+    connection.pragma_update(None, "query_only", false)?;
+    connection.execute("VACUUM INTO ?1", [name])?;
+    let copy = Connection::open(unfinished)?;
+    copy.pragma_update(None, "synchronous", "FULL")?;
+    identity::renew(&copy)?;
+    copy.close().map_err(|(_, error)| error)?;
+    sync(unfinished)?;
+    let written = std::fs::metadata(unfinished);
+    Ok(written
+        .map_err(|error| Error::file(unfinished, error))?
+        .len())
+}
+
+fn sync(path: &Path) -> Result<()> {
+    // Windows cannot sync a folder and needs not to.
+    if cfg!(windows) && path.is_dir() {
+        return Ok(());
+    }
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| Error::file(path, error))
+}
+
+fn unfinished(target: &Path) -> PathBuf {
+    let mut name = OsString::from(target);
+    name.push(".unfinished");
+    name.into()
+}

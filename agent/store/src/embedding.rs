@@ -1,0 +1,138 @@
+//! Embeddings: the vector of a text by a model, stored once however many
+//! passages have that text.
+
+use rusqlite::Connection;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+
+use crate::error::Result;
+use crate::id::{ModelId, TextHash};
+use crate::model::{self, Model};
+use crate::write::Turn;
+
+/// A text and its vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEmbedding {
+    /// The text.
+    pub text: TextHash,
+    /// As the model gave it.
+    pub vector: Vec<f32>,
+}
+
+/// A text that a model has not seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unembedded {
+    /// The rowid of a passage that has it.
+    pub passage: i64,
+    /// Its hash.
+    pub hash: TextHash,
+    /// Itself.
+    pub text: String,
+}
+
+/// Stores vectors. Those that are there already with the same values are left
+/// alone. Gives how many were stored.
+///
+/// All vectors are checked before any is stored, so one that is wrong is an
+/// error for all.
+pub(crate) fn put(turn: &mut Turn<'_>, id: ModelId, embeddings: &[NewEmbedding]) -> Result<usize> {
+    let model = model::expect(turn.connection, id)?;
+    let prepare = |new: &NewEmbedding| {
+        let vector = model.prepare(&new.vector);
+        vector.map_err(|error| error.with("text", &new.text))
+    };
+    let vectors: Vec<Vec<f32>> = embeddings.iter().map(prepare).collect::<Result<_>>()?;
+    let stamp = turn.stamp().to_stored();
+    let mut stored = 0;
+    for (new, vector) in embeddings.iter().zip(vectors) {
+        stored += put_one(turn, &model, new.text, &vector, stamp)?;
+    }
+    Ok(stored)
+}
+
+/// Stores a vector that was prepared.
+pub(crate) fn put_one(
+    turn: &Turn<'_>,
+    model: &Model,
+    text: TextHash,
+    vector: &[f32],
+    stamp: i64,
+) -> Result<usize> {
+    let mut put = turn.connection.prepare_cached(
+        "INSERT INTO embedding (text_hash, model, vector, hlc, origin)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (text_hash, model) DO UPDATE SET vector = excluded.vector,
+             hlc = excluded.hlc, origin = excluded.origin, deleted = 0
+         WHERE deleted = 1 OR vector <> excluded.vector",
+    )?;
+    let bytes = to_bytes(vector);
+    let blob = ToSqlOutput::Borrowed(ValueRef::Blob(&bytes));
+    Ok(put.execute((text, model.id, blob, stamp, turn.origin))?)
+}
+
+/// Takes the vectors of texts away that no passage has any more.
+pub(crate) fn delete_unused(turn: &Turn<'_>, texts: &[TextHash], stamp: i64) -> Result<()> {
+    let mut delete = turn.connection.prepare_cached(
+        "UPDATE embedding SET deleted = 1, vector = x'', hlc = ?2, origin = ?3
+         WHERE text_hash = ?1 AND deleted = 0
+           AND NOT EXISTS (SELECT 1 FROM passage WHERE text_hash = ?1 AND deleted = 0)",
+    )?;
+    for text in texts {
+        delete.execute((text, stamp, turn.origin))?;
+    }
+    Ok(())
+}
+
+/// Texts of live passages whose rowid is above `after` that `model` has no
+/// vector of, by rowid, at most `limit`. The same text may come more than once.
+pub(crate) fn missing(
+    connection: &Connection,
+    model: ModelId,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<Unembedded>> {
+    let mut missing = connection.prepare_cached(
+        "SELECT live.rowid, live.text_hash, live.text FROM live_passage AS live
+         WHERE live.rowid > ?2 AND NOT EXISTS (
+             SELECT 1 FROM embedding
+             WHERE embedding.text_hash = live.text_hash AND embedding.model = ?1
+               AND embedding.deleted = 0)
+         ORDER BY live.rowid LIMIT ?3",
+    )?;
+    let rows = missing.query_map((model, after, limit), |row| {
+        Ok(Unembedded {
+            passage: row.get(0)?,
+            hash: row.get(1)?,
+            text: row.get(2)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many live passages have no vector of `model`.
+pub(crate) fn count_missing(connection: &Connection, model: ModelId) -> Result<u64> {
+    let mut count = connection.prepare_cached(
+        "SELECT count(*) FROM live_passage AS live WHERE NOT EXISTS (
+             SELECT 1 FROM embedding
+             WHERE embedding.text_hash = live.text_hash AND embedding.model = ?1
+               AND embedding.deleted = 0)",
+    )?;
+    Ok(count.query_row([model], |row| row.get(0))?)
+}
+
+/// A vector as it is stored.
+pub(crate) fn to_bytes(vector: &[f32]) -> Vec<u8> {
+    vector
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+/// Reads a stored vector. Whether it has as many values as `vector`; what is
+/// in there is of no use if not.
+pub(crate) fn from_bytes(bytes: &[u8], vector: &mut [f32]) -> bool {
+    let (values, rest) = bytes.as_chunks::<4>();
+    for (to, from) in vector.iter_mut().zip(values) {
+        *to = f32::from_le_bytes(*from);
+    }
+    rest.is_empty() && values.len() == vector.len()
+}

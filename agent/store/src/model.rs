@@ -1,0 +1,173 @@
+//! Models: what made the vectors.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::ModelId;
+use crate::limits::{LABEL_MAX, MODELS_MAX};
+use crate::vector::DIMENSIONS_MAX;
+use crate::vector::metric::Metric;
+use crate::write::Turn;
+
+/// A model, as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// All that decides its vectors.
+    pub id: ModelId,
+    /// What people call it.
+    pub name: String,
+    /// Values of a vector.
+    pub dimensions: usize,
+    /// What near means for them.
+    pub metric: Metric,
+}
+
+impl Model {
+    fn validate(&self) -> Result<()> {
+        if !(1..=DIMENSIONS_MAX).contains(&self.dimensions) {
+            return Err(Error::invalid(format!(
+                "model has too few or too many dimensions, model={:?}, dimensions={}, limit={DIMENSIONS_MAX}",
+                self.name, self.dimensions
+            )));
+        }
+        if self.name.is_empty() || self.name.len() > LABEL_MAX {
+            return Err(Error::invalid(format!(
+                "model name is empty or too long, bytes={}, limit={LABEL_MAX}",
+                self.name.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// A vector as it is stored for this model.
+    ///
+    /// # Errors
+    /// `Invalid`: another number of dimensions, a value that is not finite, or
+    /// nothing but zeros where only the direction counts.
+    pub fn prepare(&self, vector: &[f32]) -> Result<Vec<f32>> {
+        let wrong = |what: String| Err(Error::invalid(what).with("model", &self.name));
+        if vector.len() != self.dimensions {
+            return wrong(format!(
+                "vector has another number of dimensions, expected={}, found={}",
+                self.dimensions,
+                vector.len()
+            ));
+        }
+        if let Some(at) = vector.iter().position(|value| !value.is_finite()) {
+            return wrong(format!(
+                "vector has a value that is not finite, dimension={at}"
+            ));
+        }
+        if self.metric != Metric::Cosine {
+            return Ok(vector.to_vec());
+        }
+        let square: f64 = vector.iter().map(|value| f64::from(*value).powi(2)).sum();
+        let length = square.sqrt();
+        if length == 0.0 {
+            return wrong("vector is zero everywhere, it has no direction".to_owned());
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "rounded to what is stored")]
+        let unit = |value: &f32| (f64::from(*value) / length) as f32;
+        Ok(vector.iter().map(unit).collect())
+    }
+}
+
+/// Adds a model, or its new name. What decides its vectors cannot change.
+pub(crate) fn put(turn: &mut Turn<'_>, model: &Model) -> Result<()> {
+    model.validate()?;
+    let known = find(turn.connection, model.id)?;
+    if let Some(known) = &known {
+        if known == model {
+            return Ok(());
+        }
+        if (known.dimensions, known.metric) != (model.dimensions, model.metric) {
+            return Err(Error::invalid(format!(
+                "model is known with other dimensions or another metric, model={:?}, known={} {}, given={} {}",
+                model.name, known.dimensions, known.metric, model.dimensions, model.metric
+            )));
+        }
+    } else if list(turn.connection)?.len() >= MODELS_MAX {
+        return Err(Error::invalid(format!(
+            "store has too many models; hint: ginnel store forget-model, limit={MODELS_MAX}"
+        )));
+    }
+    let stamp = turn.stamp().to_stored();
+    let mut put = turn.connection.prepare_cached(
+        "INSERT INTO model (id, name, dimensions, metric, hlc, origin)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, hlc = excluded.hlc,
+             origin = excluded.origin, deleted = 0",
+    )?;
+    put.execute((
+        model.id,
+        &model.name,
+        model.dimensions,
+        model.metric.name(),
+        stamp,
+        turn.origin,
+    ))?;
+    Ok(())
+}
+
+/// Takes a model and all its vectors away. Tells whether it was there.
+pub(crate) fn delete(turn: &mut Turn<'_>, id: ModelId) -> Result<bool> {
+    if find(turn.connection, id)?.is_none() {
+        return Ok(false);
+    }
+    let stamp = turn.stamp().to_stored();
+    turn.connection
+        .prepare_cached("UPDATE model SET deleted = 1, hlc = ?2, origin = ?3 WHERE id = ?1")?
+        .execute((id, stamp, turn.origin))?;
+    turn.connection
+        .prepare_cached(
+            "UPDATE embedding SET deleted = 1, vector = x'', hlc = ?2, origin = ?3
+             WHERE model = ?1 AND deleted = 0",
+        )?
+        .execute((id, stamp, turn.origin))?;
+    Ok(true)
+}
+
+/// The model of this id, if the store knows it.
+pub(crate) fn find(connection: &Connection, id: ModelId) -> Result<Option<Model>> {
+    let mut find = connection.prepare_cached(
+        "SELECT id, name, dimensions, metric FROM model WHERE id = ?1 AND deleted = 0",
+    )?;
+    find.query_row([id], |row| Ok(read(row)))
+        .optional()?
+        .transpose()
+}
+
+/// The model of this id, or an error that it is not known.
+pub(crate) fn expect(connection: &Connection, id: ModelId) -> Result<Model> {
+    find(connection, id)?
+        .ok_or_else(|| Error::new(ErrorKind::Missing, "model is not known").with("model", &id))
+}
+
+/// All models, by when they came.
+pub(crate) fn list(connection: &Connection) -> Result<Vec<Model>> {
+    let mut list = connection.prepare_cached(
+        "SELECT id, name, dimensions, metric FROM model WHERE deleted = 0 ORDER BY rowid",
+    )?;
+    let mut rows = list.query([])?;
+    let mut models = Vec::new();
+    while let Some(row) = rows.next()? {
+        models.push(read(row)?);
+    }
+    Ok(models)
+}
+
+fn read(row: &Row<'_>) -> Result<Model> {
+    let model = Model {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        dimensions: row.get("dimensions")?,
+        metric: row
+            .get::<_, String>("metric")?
+            .parse()
+            .map_err(|reason| Error::corrupt(format!("model cannot be read, reason={reason}")))?,
+    };
+    model
+        .validate()
+        .map_err(|reason| Error::corrupt(reason.to_string()))?;
+    Ok(model)
+}

@@ -1,0 +1,227 @@
+//! Documents: put, get, list, delete.
+
+use serde_json::json;
+
+use super::*;
+use crate::document::{ListRequest, Outcome};
+use crate::error::ErrorKind;
+
+#[tokio::test]
+async fn a_document_is_stored_and_read_back() {
+    let world = World::new();
+    world.model().await;
+    let mut new = document("a.md", &["one fish", "two fish"]);
+    new.title = Some("Fish".to_owned());
+    new.metadata = metadata(json!({"year": 1960}));
+    let stored = world.store.put(new.clone()).await.expect("stored");
+    assert_eq!(stored.outcome, Outcome::Added);
+    assert_eq!((stored.passages, stored.new_passages), (2, 2));
+
+    let world = world.reopened().await;
+    let found = world.store.document(stored.id).await.expect("read");
+    let (document, passages) = found.expect("there");
+    assert_eq!(document.source.as_deref(), Some("a.md"));
+    assert_eq!(document.title.as_deref(), Some("Fish"));
+    assert_eq!(document.metadata, new.metadata);
+    assert_eq!(document.passages, 2);
+    assert_eq!(passages[1].text, "two fish");
+    assert_eq!(crate::document::joined(&passages), "one fish\n\ntwo fish");
+}
+
+#[tokio::test]
+async fn the_same_again_changes_nothing() {
+    let world = World::new();
+    world.model().await;
+    let first = world.put("a.md", &["one fish", "two fish"]).await;
+    let changes = *world.store.changes().borrow();
+    let again = world.put("a.md", &["one fish", "two fish"]).await;
+    assert_eq!(again.outcome, Outcome::Unchanged);
+    assert_eq!(again.id, first.id);
+    assert_eq!(*world.store.changes().borrow(), changes);
+}
+
+#[tokio::test]
+async fn an_edit_keeps_the_passages_that_stay() {
+    let world = World::new();
+    world.model().await;
+    world
+        .put("a.md", &["one fish", "two fish", "red fish"])
+        .await;
+    let edited = world
+        .put("a.md", &["new fish", "one fish", "red fish"])
+        .await;
+    assert_eq!(edited.outcome, Outcome::Changed);
+    assert_eq!((edited.passages, edited.new_passages), (3, 1));
+    let found = world.words("fish").await;
+    assert_eq!(found.len(), 3);
+    assert!(!found.contains(&"two fish".to_owned()), "{found:?}");
+    assert_eq!(world.near("two fish").await.len(), 3);
+    // Back again: nothing of the first time is left over.
+    world.put("a.md", &["two fish"]).await;
+    assert_eq!(world.near("two fish").await, ["two fish"]);
+}
+
+#[tokio::test]
+async fn a_deleted_document_is_gone_and_can_come_back() {
+    let world = World::new();
+    world.model().await;
+    let stored = world.put("a.md", &["one fish", "two fish"]).await;
+    world.put("b.md", &["two fish"]).await;
+    assert!(world.store.delete(stored.id).await.expect("deleted"));
+    assert!(!world.store.delete(stored.id).await.expect("nothing left"));
+    assert!(
+        world
+            .store
+            .document(stored.id)
+            .await
+            .expect("read")
+            .is_none()
+    );
+    assert_eq!(world.near("two fish").await, ["two fish"]);
+    assert_eq!(world.words("one").await, Vec::<String>::new());
+    // No text stays behind.
+    let stats = world.store.stats().await.expect("read");
+    assert_eq!(
+        (stats.documents, stats.passages, stats.models[0].vectors),
+        (1, 1, 1)
+    );
+
+    let again = world.put("a.md", &["one fish"]).await;
+    assert_eq!(again.outcome, Outcome::Added);
+    assert_eq!(again.id, stored.id);
+    assert_eq!(world.words("one").await, ["one fish"]);
+}
+
+#[tokio::test]
+async fn documents_without_a_source_are_new_each_time() {
+    let world = World::new();
+    world.model().await;
+    let mut new = document("", &["a thought"]);
+    new.source = None;
+    let first = world.store.put(new.clone()).await.expect("stored");
+    let second = world.store.put(new.clone()).await.expect("stored");
+    assert_ne!(first.id, second.id);
+    new.id = Some(first.id);
+    let third = world.store.put(new).await.expect("stored");
+    assert_eq!((third.id, third.outcome), (first.id, Outcome::Unchanged));
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let world = World::new();
+    world.model().await;
+    for name in ["a/1", "a/2", "b/1"] {
+        world.put(name, &["text"]).await;
+    }
+    let mut request = ListRequest {
+        limit: 2,
+        ..ListRequest::default()
+    };
+    let page = world.store.documents(request.clone()).await.expect("read");
+    assert_eq!(page.len(), 2);
+    request.after = page[1].rowid;
+    let rest = world.store.documents(request).await.expect("read");
+    assert_eq!(rest[0].source.as_deref(), Some("b/1"));
+    let under = ListRequest {
+        source_prefix: Some("a/".to_owned()),
+        limit: 10,
+        ..ListRequest::default()
+    };
+    assert_eq!(world.store.documents(under).await.expect("read").len(), 2);
+    let collections = world.store.collections().await.expect("read");
+    assert_eq!((collections[0].documents, collections[0].passages), (3, 3));
+}
+
+#[tokio::test]
+async fn bad_documents_are_refused_by_name_and_nothing_else_is_lost() {
+    let world = World::new();
+    world.model().await;
+    world.put("good.md", &["good"]).await;
+    let refused = async |change: fn(&mut NewDocument), says: &str| {
+        let mut new = document("bad.md", &["one", "two"]);
+        change(&mut new);
+        let error = world.store.put(new).await.expect_err(says);
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        let text = error.to_string();
+        assert!(text.contains(says) && text.contains("bad.md"), "{text}");
+    };
+    refused(|new| new.text = " \n ".to_owned(), "no text").await;
+    refused(|new| new.passages.clear(), "no or too many passages").await;
+    refused(|new| new.passages[0].end = 99, "not a part").await;
+    refused(|new| new.passages[0].end = 0, "passage is empty").await;
+    refused(
+        |new| new.title = Some("t".repeat(5000)),
+        "title is too long",
+    )
+    .await;
+    refused(
+        |new| new.metadata = metadata(json!({"k": "v".repeat(70_000)})),
+        "metadata is too long",
+    )
+    .await;
+    refused(|new| vectors(new)[1][3] = f32::NAN, "not finite").await;
+    refused(|new| vectors(new)[1][3] = f32::INFINITY, "not finite").await;
+    refused(|new| vectors(new)[1] = vec![0.0; 26], "no direction").await;
+    refused(|new| vectors(new)[1].truncate(25), "expected=26, found=25").await;
+    refused(|new| vectors(new).truncate(1), "not one vector").await;
+    assert_eq!(world.words("good one two").await, ["good"]);
+}
+
+fn vectors(new: &mut NewDocument) -> &mut Vec<Vec<f32>> {
+    &mut new.vectors.as_mut().expect("given").vectors
+}
+
+#[tokio::test]
+async fn a_model_keeps_its_dimensions() {
+    let world = World::new();
+    let model = world.model().await;
+    let unknown = world
+        .store
+        .put_embeddings(ModelId::from_bytes([7; 32]), Vec::new());
+    assert_eq!(
+        unknown.await.expect_err("unknown").kind(),
+        ErrorKind::Missing
+    );
+    let other = Model {
+        dimensions: 27,
+        ..model.clone()
+    };
+    let error = world
+        .store
+        .put_model(other)
+        .await
+        .expect_err("other dimensions");
+    assert!(error.to_string().contains("other dimensions"), "{error}");
+    world.put("a.md", &["one"]).await;
+    assert!(world.store.delete_model(model.id).await.expect("deleted"));
+    assert!(world.store.models().await.expect("read").is_empty());
+    let gone = world.store.search(request(By::Meaning(near("one")))).await;
+    assert_eq!(gone.expect_err("gone").kind(), ErrorKind::Missing);
+    assert_eq!(world.words("one").await, ["one"]);
+}
+
+#[tokio::test]
+async fn texts_without_a_vector_are_told() {
+    let world = World::new();
+    let model = world.model().await;
+    let mut new = document("a.md", &["one", "two", "one"]);
+    new.vectors = None;
+    world.store.put(new).await.expect("stored");
+    let missing = world.store.unembedded(model.id, 0, 10).await.expect("read");
+    assert_eq!(missing.len(), 3);
+    assert_eq!(missing[0].hash, missing[2].hash);
+    let embed = |text: &Unembedded| NewEmbedding {
+        text: text.hash,
+        vector: vector(&text.text),
+    };
+    let embeddings = missing[..2].iter().map(embed).collect();
+    let stored = world.store.put_embeddings(model.id, embeddings).await;
+    assert_eq!(stored.expect("stored"), 2);
+    assert_eq!(
+        world.store.count_unembedded(model.id).await.expect("read"),
+        0
+    );
+    assert_eq!(world.near("one").await, ["one", "one", "two"]);
+}
+
+use crate::embedding::{NewEmbedding, Unembedded};

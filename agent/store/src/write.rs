@@ -1,0 +1,395 @@
+//! The one writer: jobs of many callers in one commit.
+//!
+//! ```text
+//! callers ──▶ queue ──▶ job · job · job ──▶ commit, fsync ──▶ indexes ──▶ answers
+//! ```
+//!
+//! A job that fails takes back only its own rows. Nobody is answered before the
+//! commit is on disk and the indexes have it, so what was acknowledged stays
+//! and is found by the next search.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use ginnel_proto::sync::hlc::{Clock, Hlc};
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{GROUP_MAX, GROUP_TIME, WRITES_MAX};
+use crate::options::{Executor, WallClock};
+
+/// What the writer needs.
+pub(crate) struct Setup {
+    /// The database.
+    pub(crate) path: PathBuf,
+    /// Whose changes these are.
+    pub(crate) origin: Arc<str>,
+    /// Milliseconds since 1970.
+    pub(crate) now: WallClock,
+    /// Told of every commit, before its callers are.
+    pub(crate) followers: Arc<dyn Followers>,
+}
+
+/// What follows the commits.
+pub(crate) trait Followers: Send + Sync {
+    /// The changes numbered `from` to `to` have been committed; none if `to` is
+    /// less. Must not fail: the rows are there, and what follows can be made
+    /// from them again.
+    fn committed(&self, connection: &Connection, from: i64, to: i64);
+}
+
+/// The writer, on a thread of its own or on the caller's.
+#[derive(Debug)]
+pub(crate) enum Writer {
+    Thread {
+        jobs: mpsc::Sender<Job>,
+        /// Taken by whoever closes the store.
+        thread: Mutex<Option<JoinHandle<()>>>,
+    },
+    /// `None` once closed.
+    Inline(Mutex<Option<Box<Scribe>>>),
+}
+
+/// A job's part of a transaction.
+pub(crate) struct Turn<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) origin: &'a str,
+    clock: &'a mut Clock,
+    now: u64,
+}
+
+impl Turn<'_> {
+    /// A stamp for the rows of one change.
+    pub(crate) fn stamp(&mut self) -> Hlc {
+        self.clock.tick(self.now)
+    }
+
+    /// Milliseconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
+    }
+}
+
+pub(crate) enum Job {
+    Write(Work),
+    /// The last job: answers when the file is closed.
+    Close(oneshot::Sender<Result<()>>),
+}
+
+/// Does a job's work, if there is a transaction for it, and returns who waits
+/// for it; `Err` takes its rows back.
+type Work = Box<dyn FnOnce(Result<&mut Turn<'_>>) -> std::result::Result<Answer, Answer> + Send>;
+
+/// Tells the caller: what its work gave, or why the commit failed.
+type Answer = Box<dyn FnOnce(std::result::Result<(), &Error>) + Send>;
+
+impl Writer {
+    pub(crate) fn start(executor: Executor, setup: Setup) -> Result<Self> {
+        let scribe = Scribe::open(setup)?;
+        match executor {
+            Executor::Inline => Ok(Self::Inline(Mutex::new(Some(Box::new(scribe))))),
+            Executor::Threads => {
+                let (jobs, queue) = mpsc::channel(WRITES_MAX);
+                let thread = std::thread::Builder::new().name("ginnel-store".into());
+                let thread = thread.spawn(move || scribe.serve(queue));
+                let thread = thread.map_err(|error| {
+                    Error::new(
+                        ErrorKind::Unavailable,
+                        format!("store thread cannot start, reason={error}"),
+                    )
+                })?;
+                let thread = Mutex::new(Some(thread));
+                Ok(Self::Thread { jobs, thread })
+            }
+        }
+    }
+
+    /// Runs one job and returns its answer once it is committed.
+    ///
+    /// Dropped while it waits for a place in the queue, the job never runs;
+    /// dropped later, it runs and its answer is lost.
+    pub(crate) async fn run<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Turn<'_>) -> Result<T> + Send + 'static,
+    {
+        let (work, answered) = answering(work);
+        match self {
+            Self::Inline(scribe) => {
+                let mut scribe = lock(scribe);
+                let scribe = scribe.as_mut().ok_or_else(Error::closed)?;
+                scribe.commit_group(work, || None);
+            }
+            Self::Thread { jobs, .. } => {
+                let sent = jobs.send(Job::Write(work)).await;
+                sent.map_err(|_| Error::closed())?;
+            }
+        }
+        answered.await.map_err(|_| Error::closed())?
+    }
+
+    /// As [`Writer::run`], from a thread that may block.
+    pub(crate) fn run_blocking<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Turn<'_>) -> Result<T> + Send + 'static,
+    {
+        let (work, answered) = answering(work);
+        match self {
+            Self::Inline(scribe) => {
+                let mut scribe = lock(scribe);
+                let scribe = scribe.as_mut().ok_or_else(Error::closed)?;
+                scribe.commit_group(work, || None);
+            }
+            Self::Thread { jobs, .. } => {
+                let sent = jobs.blocking_send(Job::Write(work));
+                sent.map_err(|_| Error::closed())?;
+            }
+        }
+        answered.blocking_recv().map_err(|_| Error::closed())?
+    }
+
+    pub(crate) async fn close(&self) -> Result<()> {
+        match self {
+            Self::Inline(scribe) => {
+                let scribe = lock(scribe).take().ok_or_else(Error::closed)?;
+                scribe.close()
+            }
+            Self::Thread { jobs, thread } => {
+                let (answer, answered) = oneshot::channel();
+                let sent = jobs.send(Job::Close(answer)).await;
+                sent.map_err(|_| Error::closed())?;
+                let closed = answered.await.map_err(|_| Error::closed())?;
+                if let Some(thread) = lock(thread).take() {
+                    // Its last act was to answer, so this does not wait.
+                    thread.join().map_err(|_| Error::closed())?;
+                }
+                closed
+            }
+        }
+    }
+}
+
+fn answering<T, W>(work: W) -> (Work, oneshot::Receiver<Result<T>>)
+where
+    T: Send + 'static,
+    W: FnOnce(&mut Turn<'_>) -> Result<T> + Send + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    let work: Work = Box::new(move |turn| {
+        // The caller may have gone; the work is done all the same.
+        match turn.and_then(work) {
+            Ok(out) => Ok(Box::new(move |committed| {
+                let _ = answer.send(committed.map(|()| out).map_err(Error::again));
+            })),
+            Err(error) => Err(Box::new(move |_| {
+                let _ = answer.send(Err(error));
+            })),
+        }
+    });
+    (work, answered)
+}
+
+/// The writer's own state.
+pub(crate) struct Scribe {
+    setup: Setup,
+    /// `None` after an error that makes the connection untrustworthy.
+    connection: Option<Connection>,
+    clock: Clock,
+    /// The number of the last change that was committed.
+    last_change: i64,
+}
+
+impl Scribe {
+    fn open(setup: Setup) -> Result<Self> {
+        let connection = connection::open_writer(&setup.path)?;
+        let clock = Clock::after(last_stamp(&connection)?);
+        let last_change = last_change(&connection)?;
+        Ok(Self {
+            setup,
+            connection: Some(connection),
+            clock,
+            last_change,
+        })
+    }
+
+    fn serve(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut closing = None;
+        while let Some(job) = queue.blocking_recv() {
+            let Job::Write(work) = job else {
+                closing = Some(job);
+                break;
+            };
+            self.commit_group(work, || match queue.try_recv().ok()? {
+                Job::Write(work) => Some(work),
+                close @ Job::Close(_) => {
+                    closing = Some(close);
+                    None
+                }
+            });
+            if closing.is_some() {
+                break;
+            }
+        }
+        drop(queue);
+        let closed = self.close();
+        match closing {
+            Some(Job::Close(answer)) => {
+                let _ = answer.send(closed);
+            }
+            Some(Job::Write(_)) | None => {
+                if let Err(error) = closed {
+                    tracing::warn!(error = %error, "store was not closed cleanly");
+                }
+            }
+        }
+    }
+
+    /// Commits a job, and those that wait behind it, together.
+    fn commit_group(&mut self, first: Work, next: impl FnMut() -> Option<Work>) {
+        let mut first = Some(first);
+        let mut answers = Vec::new();
+        let committed = self.try_commit(&mut first, next, &mut answers);
+        if let Err(error) = &committed {
+            self.judge(error);
+        }
+        if let (Ok((from, to)), Some(connection)) = (&committed, &self.connection) {
+            self.setup.followers.committed(connection, *from, *to);
+        }
+        for answer in answers {
+            answer(committed.as_ref().map(|_| ()));
+        }
+        if let (Some(work), Err(error)) = (first, &committed)
+            && let Err(answer) = work(Err(error.again()))
+        {
+            answer(Err(error));
+        }
+    }
+
+    /// The first and last change of the commit. Leaves `first` where it is if
+    /// there is no transaction to be had.
+    fn try_commit(
+        &mut self,
+        first: &mut Option<Work>,
+        mut next: impl FnMut() -> Option<Work>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(i64, i64)> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connection::open_writer(&self.setup.path)?,
+        };
+        let connection = self.connection.insert(connection);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let begun = Instant::now();
+        let now = (self.setup.now)();
+        let mut work = first.take();
+        while let Some(job) = work {
+            let mut turn = Turn {
+                connection: &transaction,
+                origin: &self.setup.origin,
+                clock: &mut self.clock,
+                now,
+            };
+            in_savepoint(&mut turn, job, answers)?;
+            let more = answers.len() < GROUP_MAX && begun.elapsed() < GROUP_TIME;
+            work = more.then(&mut next).flatten();
+        }
+        keep_stamp(&transaction, self.clock.last())?;
+        let last = last_change(&transaction)?;
+        transaction.commit()?;
+        let from = std::mem::replace(&mut self.last_change, last) + 1;
+        Ok((from, last))
+    }
+
+    /// Gives the connection up if `error` says that it cannot be trusted.
+    fn judge(&mut self, error: &Error) {
+        if error.loses_connection() {
+            tracing::warn!(error = %error, "store connection given up, will reopen");
+            self.connection = None;
+        }
+    }
+
+    fn close(self) -> Result<()> {
+        let Some(connection) = self.connection else {
+            return Ok(());
+        };
+        // What the planner learned of the tables; cheap, and only if needed.
+        connection.execute_batch("PRAGMA optimize")?;
+        connection.close().map_err(|(_, error)| error.into())
+    }
+}
+
+/// Runs a job so that its rows can be taken back alone.
+fn in_savepoint(turn: &mut Turn<'_>, job: Work, answers: &mut Vec<Answer>) -> Result<()> {
+    let connection = turn.connection;
+    connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+    match job(Ok(turn)) {
+        Ok(answer) => answers.push(answer),
+        Err(answer) => {
+            answers.push(answer);
+            // On a full disk SQLite takes everything back by itself.
+            if connection.is_autocommit() {
+                return Err(Error::new(
+                    ErrorKind::Unavailable,
+                    "another change of the same commit could not be written; hint: try again",
+                ));
+            }
+            connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+        }
+    }
+    connection.prepare_cached("RELEASE job")?.execute([])?;
+    Ok(())
+}
+
+/// Stores the last stamp together with what it stamped.
+fn keep_stamp(connection: &Connection, stamp: Hlc) -> Result<()> {
+    let mut keep = connection.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES ('hlc', ?1)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
+    )?;
+    keep.execute([stamp.to_stored()])?;
+    Ok(())
+}
+
+fn last_stamp(connection: &Connection) -> Result<Hlc> {
+    let found = connection.query_row("SELECT value FROM meta WHERE key = 'hlc'", [], |row| {
+        row.get(0)
+    });
+    let stored = match found {
+        Err(rusqlite::Error::QueryReturnedNoRows) => 0,
+        found => found?,
+    };
+    Hlc::from_stored(stored)
+        .map_err(|reason| Error::corrupt(format!("clock cannot be read, {reason}")))
+}
+
+pub(crate) fn last_change(connection: &Connection) -> Result<i64> {
+    let mut last = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM change")?;
+    Ok(last.query_row([], |row| row.get(0))?)
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Write(_) => "Write",
+            Self::Close(_) => "Close",
+        })
+    }
+}
+
+impl std::fmt::Debug for Scribe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scribe")
+            .field("path", &self.setup.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A job that panicked left no transaction open: dropping it rolled it back.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
