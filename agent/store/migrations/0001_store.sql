@@ -94,13 +94,14 @@ CREATE TABLE cursor (
 
 -- Files that were read, so that unchanged ones are not read again.
 CREATE TABLE ingest (
-    root       TEXT NOT NULL,                  -- the folder that was added
-    path       TEXT NOT NULL,                  -- below it
     collection TEXT NOT NULL,
+    name       TEXT NOT NULL,                  -- what the folder's sources begin with
+    path       TEXT NOT NULL,                  -- below the folder
+    root       TEXT NOT NULL,                  -- where the folder is
     size       INTEGER NOT NULL,
     mtime_ns   INTEGER NOT NULL,
     hash       BLOB NOT NULL,                  -- BLAKE3 of the file
-    PRIMARY KEY (root, path, collection)
+    PRIMARY KEY (collection, name, path)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER document_added AFTER INSERT ON document BEGIN

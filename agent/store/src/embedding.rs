@@ -108,6 +108,42 @@ pub(crate) fn missing(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// As [`missing`], of the passages that the changes numbered `from` to `to`
+/// touch.
+pub(crate) fn missing_of_changes(
+    connection: &Connection,
+    model: ModelId,
+    from: i64,
+    to: i64,
+) -> Result<Vec<Unembedded>> {
+    let mut missing = connection.prepare_cached(
+        "WITH touched (passage) AS (
+             SELECT key FROM change
+             WHERE seq BETWEEN ?2 AND ?3 AND \"table\" = 'passage'
+             UNION
+             SELECT passage.rowid FROM change
+             JOIN document ON document.rowid = change.key
+             JOIN passage ON passage.document_id = document.id
+             WHERE change.seq BETWEEN ?2 AND ?3 AND change.\"table\" = 'document'
+         )
+         SELECT live.rowid, live.text_hash, live.text
+         FROM touched JOIN live_passage AS live ON live.rowid = touched.passage
+         WHERE NOT EXISTS (
+             SELECT 1 FROM embedding
+             WHERE embedding.text_hash = live.text_hash AND embedding.model = ?1
+               AND embedding.deleted = 0)
+         ORDER BY live.rowid",
+    )?;
+    let rows = missing.query_map((model, from, to), |row| {
+        Ok(Unembedded {
+            passage: row.get(0)?,
+            hash: row.get(1)?,
+            text: row.get(2)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// How many live passages have no vector of `model`.
 pub(crate) fn count_missing(connection: &Connection, model: ModelId) -> Result<u64> {
     let mut count = connection.prepare_cached(

@@ -17,6 +17,7 @@ pub mod embedding;
 pub mod error;
 pub mod filter;
 pub mod id;
+pub mod ingest;
 pub mod limits;
 pub mod model;
 pub mod options;
@@ -26,6 +27,7 @@ pub mod vector;
 
 mod backup;
 mod connection;
+mod cursor;
 mod identity;
 mod indexes;
 mod lock;
@@ -49,6 +51,7 @@ use embedding::{NewEmbedding, Unembedded};
 use error::Result;
 use id::{DocumentId, ModelId};
 use indexes::{Indexes, Place};
+use ingest::{File, Folder};
 use lock::Lock;
 use model::Model;
 use options::{Executor, Options};
@@ -237,6 +240,21 @@ impl Store {
         self.inner.readers.run(find).await
     }
 
+    /// Texts that `model` has not seen, of the passages touched by the changes
+    /// numbered `from` to `to`.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn unembedded_of_changes(
+        &self,
+        model: ModelId,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<Unembedded>> {
+        let find = move |connection: &_| embedding::missing_of_changes(connection, model, from, to);
+        self.inner.readers.run(find).await
+    }
+
     /// How many passages have no vector of `model`.
     ///
     /// # Errors
@@ -256,6 +274,97 @@ impl Store {
         let search = Search::new(request, &indexes)?;
         let run = move |connection: &_| search.run(connection, &indexes);
         self.inner.readers.run(run).await
+    }
+
+    /// The files of a folder, as they were when they were last read.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn files(&self, folder: Folder) -> Result<Vec<File>> {
+        self.inner
+            .readers
+            .run(move |connection| ingest::files(connection, &folder))
+            .await
+    }
+
+    /// Remembers a file whose `documents` were stored, and takes those that it
+    /// had before and has no more away. Gives how many those were.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn keep_file(
+        &self,
+        folder: Folder,
+        file: File,
+        documents: Vec<DocumentId>,
+    ) -> Result<usize> {
+        let keep = move |turn: &mut write::Turn<'_>| ingest::keep(turn, &folder, &file, &documents);
+        self.inner.writer.run(keep).await
+    }
+
+    /// Forgets a file and takes its documents away. Gives how many those were.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn forget_file(&self, folder: Folder, path: String) -> Result<usize> {
+        let forget = move |turn: &mut write::Turn<'_>| ingest::forget(turn, &folder, &path);
+        self.inner.writer.run(forget).await
+    }
+
+    /// How far a reader of the changes has come. Changes behind all of them are
+    /// forgotten.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn cursor(&self, name: String) -> Result<Option<i64>> {
+        self.inner
+            .readers
+            .run(move |connection| cursor::read(connection, &name))
+            .await
+    }
+
+    /// Moves a cursor.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn set_cursor(&self, name: String, seq: i64) -> Result<()> {
+        self.inner
+            .writer
+            .run(move |turn| cursor::set(turn, &name, seq))
+            .await
+    }
+
+    /// Takes a cursor away.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn remove_cursor(&self, name: String) -> Result<()> {
+        self.inner
+            .writer
+            .run(move |turn| cursor::remove(turn, &name))
+            .await
+    }
+
+    /// A note that the store keeps for its caller.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn note(&self, key: String) -> Result<Option<String>> {
+        self.inner
+            .readers
+            .run(move |connection| cursor::note(connection, &key))
+            .await
+    }
+
+    /// Keeps a note.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn set_note(&self, key: String, value: String) -> Result<()> {
+        self.inner
+            .writer
+            .run(move |turn| cursor::set_note(turn, &key, &value))
+            .await
     }
 
     /// Looks for damage. Reads everything, which may take minutes.

@@ -225,3 +225,103 @@ async fn texts_without_a_vector_are_told() {
 }
 
 use crate::embedding::{NewEmbedding, Unembedded};
+
+#[tokio::test]
+async fn files_are_remembered_with_their_documents() {
+    let world = World::new();
+    world.model().await;
+    let folder = Folder {
+        collection: "notes".parse().expect("a name"),
+        name: "dir".to_owned(),
+    };
+    let file = |path: &str, hash| File {
+        path: path.to_owned(),
+        root: "/home/x/dir".to_owned(),
+        size: 3,
+        mtime_ns: 5,
+        hash: [hash; 32],
+    };
+    let one = world.put("dir/a.jsonl#1", &["one"]).await.id;
+    let two = world.put("dir/a.jsonl#2", &["two"]).await.id;
+    world.put("dir/a.jsonl.md", &["another file"]).await;
+    let keep = world
+        .store
+        .keep_file(folder.clone(), file("a.jsonl", 1), vec![one, two]);
+    assert_eq!(keep.await.expect("kept"), 0);
+    // Read again with a line less.
+    let keep = world
+        .store
+        .keep_file(folder.clone(), file("a.jsonl", 2), vec![one]);
+    assert_eq!(keep.await.expect("kept"), 1);
+    assert_eq!(world.words("one two another").await.len(), 2);
+    let files = world.store.files(folder.clone()).await.expect("read");
+    assert_eq!(files, [file("a.jsonl", 2)]);
+    let forgotten = world
+        .store
+        .forget_file(folder.clone(), "a.jsonl".to_owned())
+        .await;
+    assert_eq!(forgotten.expect("forgotten"), 1);
+    assert_eq!(world.store.files(folder).await.expect("read"), []);
+    assert_eq!(world.words("one two another").await, ["another file"]);
+}
+
+#[tokio::test]
+async fn texts_without_a_vector_are_found_by_changes_too() {
+    let world = World::new();
+    let model = world.model().await;
+    world.put("a.md", &["one"]).await;
+    let before = *world.store.changes().borrow();
+    let mut new = document("b.md", &["two", "one"]);
+    new.vectors = None;
+    world.store.put(new).await.expect("stored");
+    let last = *world.store.changes().borrow();
+    let missing = world
+        .store
+        .unembedded_of_changes(model.id, before + 1, last)
+        .await;
+    let texts: Vec<String> = missing.expect("read").into_iter().map(|m| m.text).collect();
+    assert_eq!(texts, ["two"]);
+    assert_eq!(
+        world.store.cursor("c".to_owned()).await.expect("read"),
+        None
+    );
+    world
+        .store
+        .set_cursor("c".to_owned(), 7)
+        .await
+        .expect("set");
+    world
+        .store
+        .set_cursor("c".to_owned(), 8)
+        .await
+        .expect("set");
+    assert_eq!(
+        world.store.cursor("c".to_owned()).await.expect("read"),
+        Some(8)
+    );
+    world
+        .store
+        .remove_cursor("c".to_owned())
+        .await
+        .expect("removed");
+    assert_eq!(
+        world.store.cursor("c".to_owned()).await.expect("read"),
+        None
+    );
+    world
+        .store
+        .set_note("k".to_owned(), "v".to_owned())
+        .await
+        .expect("set");
+    assert_eq!(
+        world
+            .store
+            .note("k".to_owned())
+            .await
+            .expect("read")
+            .as_deref(),
+        Some("v")
+    );
+}
+
+use crate::ingest::{File, Folder};

@@ -1,0 +1,128 @@
+//! Which files were read, and what they were like then.
+
+use ginnel_proto::id::CollectionName;
+use rusqlite::Connection;
+
+use crate::document;
+use crate::error::Result;
+use crate::id::DocumentId;
+use crate::write::Turn;
+
+/// The files of one folder in one collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Where its documents are.
+    pub collection: CollectionName,
+    /// What their sources begin with.
+    pub name: String,
+}
+
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Below its folder; empty where a file was added by itself.
+    pub path: String,
+    /// Where the folder is.
+    pub root: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written to, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// BLAKE3 of its bytes.
+    pub hash: [u8; 32],
+}
+
+impl Folder {
+    /// The source of a file's document.
+    #[must_use]
+    pub fn source(&self, path: &str) -> String {
+        match path {
+            "" => self.name.clone(),
+            path => format!("{}/{path}", self.name),
+        }
+    }
+}
+
+/// What stands between a file's source and the name of one of its documents,
+/// where it has many.
+pub const PART: char = '#';
+
+pub(crate) fn files(connection: &Connection, folder: &Folder) -> Result<Vec<File>> {
+    let mut find = connection.prepare_cached(
+        "SELECT path, root, size, mtime_ns, hash FROM ingest
+         WHERE collection = ?1 AND name = ?2 ORDER BY path",
+    )?;
+    let rows = find.query_map((folder.collection.as_str(), &folder.name), |row| {
+        Ok(File {
+            path: row.get(0)?,
+            root: row.get(1)?,
+            size: row.get(2)?,
+            mtime_ns: row.get(3)?,
+            hash: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Remembers a file, and takes those of its documents away that are not among
+/// `documents` any more. Gives how many those were.
+pub(crate) fn keep(
+    turn: &mut Turn<'_>,
+    folder: &Folder,
+    file: &File,
+    documents: &[DocumentId],
+) -> Result<usize> {
+    let removed = delete_documents(turn, folder, &file.path, documents)?;
+    let mut keep = turn.connection.prepare_cached(
+        "INSERT INTO ingest (collection, name, path, root, size, mtime_ns, hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT DO UPDATE SET root = excluded.root, size = excluded.size,
+             mtime_ns = excluded.mtime_ns, hash = excluded.hash",
+    )?;
+    keep.execute((
+        folder.collection.as_str(),
+        &folder.name,
+        &file.path,
+        &file.root,
+        file.size,
+        file.mtime_ns,
+        file.hash,
+    ))?;
+    Ok(removed)
+}
+
+/// Forgets a file and takes its documents away. Gives how many those were.
+pub(crate) fn forget(turn: &mut Turn<'_>, folder: &Folder, path: &str) -> Result<usize> {
+    let removed = delete_documents(turn, folder, path, &[])?;
+    let mut forget = turn
+        .connection
+        .prepare_cached("DELETE FROM ingest WHERE collection = ?1 AND name = ?2 AND path = ?3")?;
+    forget.execute((folder.collection.as_str(), &folder.name, path))?;
+    Ok(removed)
+}
+
+fn delete_documents(
+    turn: &mut Turn<'_>,
+    folder: &Folder,
+    path: &str,
+    kept: &[DocumentId],
+) -> Result<usize> {
+    let source = folder.source(path);
+    // All that begin with it and PART lie before it and the next character.
+    let (first, last) = (format!("{source}#"), format!("{source}$"));
+    let connection = turn.connection;
+    let mut find = connection.prepare_cached(
+        "SELECT id FROM document WHERE collection = ?1 AND deleted = 0
+           AND (source = ?2 OR (source >= ?3 AND source < ?4))",
+    )?;
+    let collection = folder.collection.as_str();
+    let ids = find.query_map((collection, &source, first, last), |row| row.get(0))?;
+    let ids = ids.collect::<rusqlite::Result<Vec<DocumentId>>>()?;
+    let mut removed = 0;
+    for id in ids {
+        if !kept.contains(&id) {
+            removed += usize::from(document::delete(turn, id)?);
+        }
+    }
+    Ok(removed)
+}
