@@ -13,6 +13,8 @@ pub mod extract;
 pub mod format;
 pub mod jsonl;
 pub mod limits;
+pub mod read_stable;
+pub mod walk;
 
 mod code;
 mod decode;
