@@ -1,0 +1,88 @@
+//! x86-64 with AVX2 and FMA (Intel 2013, AMD 2015 and later).
+
+#![expect(unsafe_code, reason = "instructions of one kind of processor")]
+
+use std::arch::x86_64::{
+    __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi32,
+    _mm256_setzero_si256, _mm256_storeu_si256,
+};
+
+use super::{ColumnPairs, Job, Kernel, LANES, Tile};
+
+/// Exists only where the processor has both.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx2 {
+    _detected: (),
+}
+
+impl Avx2 {
+    pub(super) fn detect() -> Option<Self> {
+        let both = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        both.then_some(Self { _detected: () })
+    }
+
+    pub(super) fn run<J: Job>(self, job: J) -> J::Output {
+        // SAFETY: an `Avx2` exists only where the processor has both.
+        unsafe { run(self, job) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn run<J: Job>(kernel: Avx2, job: J) -> J::Output {
+    job.run(kernel)
+}
+
+impl Kernel for Avx2 {
+    #[inline(always)]
+    fn multiply_add(self, a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn tile<const R: usize>(self, rows: [&[[i16; 2]]; R], panel: &[ColumnPairs]) -> Tile<R> {
+        // SAFETY: an `Avx2` exists only where the processor has both.
+        unsafe { tile(rows, panel) }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn tile<const R: usize>(rows: [&[[i16; 2]]; R], panel: &[ColumnPairs]) -> Tile<R> {
+    let rows = rows.map(|row| &row[..panel.len()]);
+    let mut sums = [[_mm256_setzero_si256(); 2]; R];
+    for (at, columns) in panel.iter().enumerate() {
+        let columns = load(columns);
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            let [[a, b], [c, d]] = row[at].map(i16::to_ne_bytes);
+            let pair = _mm256_set1_epi32(i32::from_ne_bytes([a, b, c, d]));
+            for (sum, columns) in sums.iter_mut().zip(columns) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, columns));
+            }
+        }
+    }
+    sums.map(|sums| store(sums))
+}
+
+/// The pairs of the first eight columns, and of the others.
+#[target_feature(enable = "avx2")]
+fn load(columns: &ColumnPairs) -> [__m256i; 2] {
+    let columns = columns.as_ptr().cast::<__m256i>();
+    // SAFETY: 16 pairs of four bytes are two registers of 32, wherever they are.
+    unsafe {
+        [
+            _mm256_loadu_si256(columns),
+            _mm256_loadu_si256(columns.add(1)),
+        ]
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn store([first, second]: [__m256i; 2]) -> [i32; LANES] {
+    let mut sums = [0_i32; LANES];
+    let at = sums.as_mut_ptr().cast::<__m256i>();
+    // SAFETY: 16 values of four bytes are two registers of 32, wherever they are.
+    unsafe {
+        _mm256_storeu_si256(at, first);
+        _mm256_storeu_si256(at.add(1), second);
+    }
+    sums
+}
