@@ -22,6 +22,15 @@ pub(crate) async fn accept(listener: &TcpListener, failures: &Tally) -> TcpStrea
     first_good(|| listener.accept(), failures).await.0
 }
 
+/// As [`accept`], of a unix socket.
+#[cfg(unix)]
+pub(crate) async fn accept_socket(
+    listener: &tokio::net::UnixListener,
+    failures: &Tally,
+) -> tokio::net::UnixStream {
+    first_good(|| listener.accept(), failures).await.0
+}
+
 /// Asks until it succeeds: a failed accept says nothing about the next one.
 async fn first_good<T, F>(mut ask: impl FnMut() -> F, failures: &Tally) -> T
 where

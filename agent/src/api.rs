@@ -9,21 +9,27 @@
 //! PUT    /v1/services/NAME            share: body is a ServiceSpec
 //! DELETE /v1/services/NAME            unshare
 //! POST   /v1/stop                     stop the daemon
+//! any    /v1/…                       what this device knows, see knowledge
 //! any    /upstream/NAME/…             through the link, see gateway
 //! GET    /v1/tcp/[DEVICE/]SERVICE     the same, Upgrade: ginnel-tcp
 //! ```
 //!
-//! HTTP/1.1 on a loopback address only. Every request is checked for its
+//! HTTP/1.1 on a loopback address, where every request is checked for its
 //! addressee and, but for `/health`, for the local token, which goes no
-//! further than here.
+//! further than here; and on a unix socket that only this user can open.
 
 pub mod answer;
+pub mod knowledge;
+
+pub(crate) mod outside;
 
 mod listen;
 mod route;
+mod socket;
 
 pub use listen::serve;
 pub use route::Forward;
+pub use socket::Listeners;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -38,6 +44,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use crate::knowledge::Knowledge;
 use crate::local_token::{self, LocalToken};
 use crate::services::spec::{ServiceSpec, SharedService};
 use crate::services::{Outcome, Services, ServicesError};
@@ -68,6 +75,8 @@ pub struct ApiContext {
     pub local: SocketAddr,
     /// The gateway.
     pub forward: Forwarder,
+    /// What this device knows, where its store could be opened.
+    pub knowledge: Option<Knowledge>,
 }
 
 impl fmt::Debug for ApiContext {
@@ -98,9 +107,22 @@ pub struct ServicesView {
     pub services: Vec<ServiceView>,
 }
 
+/// By which way a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Over TCP, which every program and web page of this machine can open.
+    Tcp,
+    /// Over the unix socket, which only this user can open.
+    Socket,
+}
+
 /// Answers one request.
-pub async fn handle(context: &ApiContext, request: Request<Incoming>) -> Response<ApiBody> {
-    answer(context, request)
+pub async fn handle(
+    context: &ApiContext,
+    request: Request<Incoming>,
+    way: Way,
+) -> Response<ApiBody> {
+    answer(context, request, way)
         .await
         .unwrap_or_else(Problem::into_response)
 }
@@ -108,14 +130,19 @@ pub async fn handle(context: &ApiContext, request: Request<Incoming>) -> Respons
 async fn answer(
     context: &ApiContext,
     mut request: Request<Incoming>,
+    way: Way,
 ) -> Result<Response<ApiBody>, Problem> {
-    local_token::check_origin(request.uri(), request.headers(), context.local)?;
+    if way == Way::Tcp {
+        local_token::check_origin(request.uri(), request.headers(), context.local)?;
+    }
     let route = Route::find(request.method(), request.uri().path());
     if route == Ok(Route::Health) {
         return Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" })));
     }
-    // Before anything is told, even that a path does not exist.
-    context.token.authorize(request.headers())?;
+    if way == Way::Tcp {
+        // Before anything is told, even that a path does not exist.
+        context.token.authorize(request.headers())?;
+    }
     local_token::strip(request.headers_mut());
     let route = match route {
         Ok(route) => route,
@@ -139,8 +166,27 @@ async fn answer(
                 &serde_json::json!({ "status": "stopping" }),
             ))
         }
+        Route::Knowledge(route) => {
+            let knowledge = context.knowledge.as_ref().ok_or_else(no_store)?;
+            // Boxed: it is large, and most connections wait.
+            Box::pin(knowledge::answer(knowledge, route, request)).await
+        }
+        Route::Forward(Forward::Tcp { .. }) if way == Way::Socket => {
+            let message = "raw connections need the TCP address of the API";
+            Err(Problem::new(StatusCode::BAD_REQUEST, "needs_tcp", message))
+        }
         Route::Forward(forward) => Ok((context.forward)(forward, request).await),
     }
+}
+
+fn no_store() -> Problem {
+    let message = "the store of this device could not be opened";
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "store_unavailable",
+        message,
+    )
+    .hint("the log of ginnel up says why; ginnel store check")
 }
 
 async fn share(

@@ -7,10 +7,15 @@
 
 pub mod argument;
 
+pub mod add;
+pub mod documents;
 mod down;
+mod knowledge;
+pub mod search;
 mod services;
 mod share;
 mod status;
+pub mod store;
 mod table;
 
 use std::io::{self, Write};
@@ -79,6 +84,22 @@ pub enum Command {
     },
     /// Reach a TCP service of another device
     Tcp(Tcp),
+    /// Add folders, files or a text to what this device knows
+    Add(add::Add),
+    /// Find passages by words and meaning
+    Search(search::Search),
+    /// List, show and delete documents
+    #[command(subcommand)]
+    Documents(documents::Documents),
+    /// List the collections of documents
+    Collections {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look after what this device knows
+    #[command(subcommand)]
+    Store(store::Store),
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -142,7 +163,7 @@ pub struct Share {
     /// The service's name, part of its address
     pub name: ServiceName,
     /// Where it is: a port, http://HOST:PORT, https://HOST:PORT,
-    /// tcp://HOST:PORT, unix:/PATH, tcp+unix:/PATH or demo
+    /// tcp://HOST:PORT, unix:/PATH, tcp+unix:/PATH, demo or knowledge
     pub target: String,
     /// Let callers in without an API key
     #[arg(long)]
@@ -250,6 +271,26 @@ async fn execute(
             } else {
                 services::write_text(&list, out)?;
             }
+        }
+        Command::Add(add) => {
+            let state = cli.state.as_deref();
+            return Box::pin(add::add(add, state, environment, out)).await;
+        }
+        Command::Search(search) => {
+            let state = cli.state.as_deref();
+            return Box::pin(search::search(search, state, environment, out)).await;
+        }
+        Command::Documents(command) => {
+            let state = cli.state.as_deref();
+            Box::pin(documents::run(command, state, environment, out)).await?;
+        }
+        Command::Collections { json } => {
+            let state = cli.state.as_deref();
+            Box::pin(documents::collections(json, state, environment, out)).await?;
+        }
+        Command::Store(command) => {
+            let state = cli.state.as_deref();
+            return Box::pin(store::run(command, state, environment, out)).await;
         }
         Command::Completions { shell } => shell::completions(Cli::command(), shell, out)?,
         Command::Man { dir } => shell::man(Cli::command(), dir.as_deref(), out)?,

@@ -11,7 +11,21 @@
 //! log_format = "text"
 //! congestion = "cubic"
 //! max_requests = 4096
+//!
+//! [store]
+//! vector_engine = "scan"
+//!
+//! [embed]                  # nothing by default; one of the two:
+//! folder = "/models/all-MiniLM-L6-v2"
+//! endpoint = "http://127.0.0.1:11434/v1"
+//! model = "nomic-embed-text"
+//! api_key_file = "/run/secrets/embeddings"
 //! ```
+//!
+//! Without `embed`, a model in the folder `embedder` of the state folder is
+//! used, if there is one.
+
+mod embed;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +39,11 @@ use ginnel_daemon::state_dir;
 use ginnel_daemon::toml_file::TomlFile;
 use ginnel_link::transport::Congestion;
 use ginnel_proto::limits::STREAMS_MAX;
+use ginnel_store::vector::engine::Engine;
 use toml::de::DeValue;
+
+use crate::embed::EmbedSettings;
+use crate::knowledge::settings::{KnowledgeSettings, STORE_FOLDER};
 
 /// The settings' file in the state folder.
 pub const FILE_NAME: &str = "config.toml";
@@ -49,6 +67,12 @@ pub struct Config {
     pub congestion: Congestion,
     /// Requests worked on at once for the relay; more are refused.
     pub max_requests: usize,
+    /// Which vector engine the store uses.
+    pub vector_engine: Engine,
+    /// Where the extension `sqlite-vss` is, if it is the engine.
+    pub vss_dir: Option<PathBuf>,
+    /// Where vectors come from.
+    pub embed: Option<EmbedSettings>,
 }
 
 /// Settings as a person gave them on the command line.
@@ -79,6 +103,21 @@ impl Config {
             log_format: LogFormat::default(),
             congestion: Congestion::default(),
             max_requests: STREAMS_MAX as usize,
+            vector_engine: Engine::default(),
+            vss_dir: None,
+            embed: None,
+        }
+    }
+
+    /// How this device keeps what it knows.
+    #[must_use]
+    pub fn knowledge(&self, origin: &str) -> KnowledgeSettings {
+        KnowledgeSettings {
+            folder: self.state.join(STORE_FOLDER),
+            engine: self.vector_engine,
+            vss_dir: self.vss_dir.clone(),
+            origin: origin.to_owned(),
+            embed: self.embed.clone(),
         }
     }
 
@@ -112,6 +151,11 @@ impl Config {
             max_requests: places
                 .find("max_requests", &flags.max_requests, max_requests)
                 .unwrap_or(default.max_requests),
+            vector_engine: places
+                .find("store.vector_engine", &None, text_of(str::parse))
+                .unwrap_or_default(),
+            vss_dir: places.find("store.vss_dir", &None, path),
+            embed: embed::load(&mut places, &default.state),
             state: default.state,
         };
         places.finish().or(config)
@@ -152,22 +196,38 @@ impl<'a> Places<'a> {
         for (key, value) in &table {
             let place = file.place(key.span());
             let key = key.get_ref();
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.to_string(),
-                DeValue::Integer(number) => number.to_string(),
-                DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_)
-                | DeValue::Array(_)
-                | DeValue::Table(_) => {
-                    let found = value.get_ref().type_str();
-                    let what = format_args!("{key} is neither text nor a number, found={found}");
-                    self.mistakes.add(place, what);
-                    continue;
+            match value.get_ref() {
+                DeValue::Table(part) => {
+                    for (inner, value) in part {
+                        let place = file.place(inner.span());
+                        self.read_value(
+                            format!("{key}.{}", inner.get_ref()),
+                            place,
+                            value.get_ref(),
+                        );
+                    }
                 }
-            };
-            self.file.insert(key.to_string(), (place, text));
+                value => self.read_value(key.to_string(), place, value),
+            }
         }
+    }
+
+    fn read_value(&mut self, key: String, place: String, value: &DeValue<'_>) {
+        let text = match value {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => {
+                let found = value.type_str();
+                let what = format_args!("{key} is neither text nor a number, found={found}");
+                self.mistakes.add(place, what);
+                return;
+            }
+        };
+        self.file.insert(key, (place, text));
     }
 
     /// The setting with a key, from the first place that has it. Texts in the
@@ -186,7 +246,7 @@ impl<'a> Places<'a> {
         if let Some((place, text)) = self.file.remove(key) {
             check(&format_args!("{place}: {key}"), &text);
         }
-        let name = format!("GINNEL_{}", key.to_uppercase());
+        let name = format!("GINNEL_{}", key.to_uppercase().replace('.', "_"));
         if let Some(value) = set(self.environment, &name) {
             check(&name, &value.to_string_lossy());
         }
@@ -217,6 +277,21 @@ fn local(text: &str) -> Result<SocketAddr, String> {
         ));
     }
     Ok(address)
+}
+
+/// A parser whose error is told as text.
+fn text_of<T, E: fmt::Display>(
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> impl Fn(&str) -> Result<T, String> {
+    move |text| parse(text).map_err(|error| error.to_string())
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(format!("is not an absolute path, value={text:?}")),
+    }
 }
 
 /// More than a link has streams would be a setting without effect.

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! run ─ join if asked ─ Daemon::start ─┬─ link keeper ── serves streams
+//!                                      ├─ renewal ────── warns in time
 //!                                      ├─ local API ──── gateway
-//!                                      └─ renewal ────── warns in time
+//!                                      └─ embedding ──── vectors for what is new
 //! ```
 //!
-//! Stop order: the local API takes no more → streams finish → Goodbye → exit.
+//! Stop order: the local API takes no more → streams finish → Goodbye → the
+//! store closes → exit.
 //! A second signal means now.
 
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
 use ginnel_certs::device::Credentials;
+use ginnel_certs::error::Error as CertsError;
 use ginnel_daemon::{open_files, signal};
 use ginnel_link::driver::WallClock;
 use ginnel_link::transport::TransportSettings;
@@ -26,13 +29,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::api::{self, ApiContext};
+use crate::api::{self, ApiContext, Listeners};
 use crate::clock::{self, Changes};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::join::{self, RelayPlace, any_network, resolve};
-use crate::link::{CurrentLink, Keeper};
+use crate::knowledge::Knowledge;
+use crate::link::{CurrentLink, Keeper, Resolve};
 use crate::link_report::Report;
+use crate::local::Inside;
 use crate::local_token::LocalToken;
 use crate::renewal::Renewal;
 use crate::running::{self, DaemonNote};
@@ -93,6 +98,8 @@ pub struct Daemon {
     pub services: Services,
     /// How the link is.
     pub report: Report,
+    /// What this device knows, where its store could be opened.
+    pub knowledge: Option<Knowledge>,
     /// Ends the daemon when cancelled.
     pub stop: CancellationToken,
     parts: JoinSet<(&'static str, anyhow::Result<()>)>,
@@ -100,20 +107,22 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts every part. The device must have joined.
+    /// Starts every part. A device that has not joined has no link, and does
+    /// all the rest.
     ///
     /// # Errors
-    /// The identity is missing or damaged, the address is taken, or the
-    /// services cannot be read.
+    /// The identity is damaged, the address is taken, or the services cannot
+    /// be read.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
-        let credentials = Credentials::load(&config.state)?;
-        let place = RelayPlace::load(&config.state)?;
+        let joined = Joined::load(&config.state)?;
         let services = Services::load(&config.state)?;
         let token = LocalToken::open(&config.state)?;
         let listener = TcpListener::bind(config.local)
             .await
             .with_context(|| format!("cannot listen, address={}", config.local))?;
         let local = listener.local_addr()?;
+        let listeners = listeners(listener, &config.state);
+        let knowledge = open_knowledge(config, joined.as_ref()).await;
 
         let wall_clock: WallClock = Arc::new(clock::unix_ms);
         let report = Report::new(Arc::clone(&wall_clock));
@@ -121,14 +130,9 @@ impl Daemon {
         let tasks = TaskTracker::new();
         let current: CurrentLink = watch::Sender::new(None);
         let gateway = Gateway::new(current.subscribe(), tasks.clone());
-        let renewal = Renewal {
-            device: credentials.leaf().identity.device.clone(),
-            ends_unix_ms: unix_ms(credentials.leaf().not_after),
-        };
         let describe = Describe {
             began: Instant::now(),
-            relay: place.address.clone(),
-            renewal: renewal.clone(),
+            joined: joined.as_ref().map(Joined::describe),
             services: services.clone(),
             report: report.clone(),
         };
@@ -139,56 +143,65 @@ impl Daemon {
             token,
             local,
             forward: Arc::new(move |to, request| gateway.forward(to, request)),
-        };
-        let keeper = Keeper {
-            networks: Arc::new(any_network),
-            resolve: {
-                let address: Arc<str> = place.address.into();
-                Arc::new(move || {
-                    let address = Arc::clone(&address);
-                    Box::pin(async move { resolve(&address).await })
-                })
-            },
-            domain: credentials.domain().clone(),
-            tls: Arc::new(ginnel_certs::client::link_config(&credentials)?),
-            settings: TransportSettings {
-                congestion: config.congestion,
-                ..TransportSettings::default()
-            },
-            server: Arc::new(Server::new(
-                services.clone(),
-                config.max_requests,
-                tasks.clone(),
-            )),
-            services: services.clone(),
-            changes: Changes::watch(),
-            wall_clock,
-            report: report.clone(),
-            random: fastrand::Rng::new(),
-            tasks: tasks.clone(),
+            knowledge: knowledge.clone(),
         };
 
         let mut parts = JoinSet::new();
+        if let Some(joined) = joined {
+            let inside = Inside {
+                tasks: tasks.clone(),
+                knowledge: knowledge.clone(),
+            };
+            let server = Server::new(services.clone(), config.max_requests, inside);
+            let renewal = joined.renewal();
+            let keeper = Keeper {
+                networks: Arc::new(any_network),
+                resolve: joined.resolve(),
+                domain: joined.credentials.domain().clone(),
+                tls: Arc::new(ginnel_certs::client::link_config(&joined.credentials)?),
+                settings: TransportSettings {
+                    congestion: config.congestion,
+                    ..TransportSettings::default()
+                },
+                server: Arc::new(server),
+                services: services.clone(),
+                changes: Changes::watch(),
+                wall_clock,
+                report: report.clone(),
+                random: fastrand::Rng::new(),
+                tasks: tasks.clone(),
+            };
+            let ended = stop.clone();
+            parts.spawn(async move {
+                let result = keeper.run(current, ended).await;
+                ("link", result.context("cannot open a UDP socket"))
+            });
+            let ended = stop.clone();
+            parts.spawn(async move {
+                renewal.remind(ended).await;
+                ("renewal", Ok(()))
+            });
+        } else {
+            info!("not joined to a relay; hint: ginnel join CODE, then start again");
+        }
         let ended = stop.clone();
         parts.spawn(async move {
-            let result = keeper.run(current, ended).await;
-            ("link", result.context("cannot open a UDP socket"))
-        });
-        let ended = stop.clone();
-        parts.spawn(async move {
-            api::serve(listener, Arc::new(context), ended).await;
+            api::serve(listeners, Arc::new(context), ended).await;
             ("local API", Ok(()))
         });
-        let ended = stop.clone();
-        parts.spawn(async move {
-            renewal.remind(ended).await;
-            ("renewal", Ok(()))
-        });
+        if let Some(knowledge) = knowledge.clone() {
+            let ended = stop.clone();
+            parts.spawn(async move {
+                knowledge.keep_embedding(ended).await;
+                ("embedding", Ok(()))
+            });
+        }
         info!(%local, "the local API listens");
         Ok(Self {
             local,
             services,
             report,
+            knowledge,
             stop,
             parts,
             tasks,
@@ -212,15 +225,83 @@ impl Daemon {
         // What still runs belongs to links that are being replaced.
         self.tasks.close();
         let _ = tokio::time::timeout(STOP_GRACE, self.tasks.wait()).await;
+        if let Some(knowledge) = &self.knowledge {
+            result = result.and(knowledge.close().await);
+        }
         result
+    }
+}
+
+/// What a device has that joined a relay.
+struct Joined {
+    credentials: Credentials,
+    place: RelayPlace,
+}
+
+impl Joined {
+    fn load(state: &Path) -> anyhow::Result<Option<Self>> {
+        let credentials = match Credentials::load(state) {
+            Err(CertsError::NoIdentity { .. }) => return Ok(None),
+            credentials => credentials?,
+        };
+        let place = RelayPlace::load(state)?;
+        Ok(Some(Self { credentials, place }))
+    }
+
+    fn device(&self) -> String {
+        self.credentials.leaf().identity.device.to_string()
+    }
+
+    fn renewal(&self) -> Renewal {
+        Renewal {
+            device: self.credentials.leaf().identity.device.clone(),
+            ends_unix_ms: unix_ms(self.credentials.leaf().not_after),
+        }
+    }
+
+    fn describe(&self) -> (Renewal, String) {
+        (self.renewal(), self.place.address.clone())
+    }
+
+    /// Finds the relay's addresses, each time anew.
+    fn resolve(&self) -> Resolve {
+        let address: Arc<str> = self.place.address.clone().into();
+        Arc::new(move || {
+            let address = Arc::clone(&address);
+            Box::pin(async move { resolve(&address).await })
+        })
+    }
+}
+
+/// Both ways to the local API; the socket is left out where it cannot be made.
+fn listeners(tcp: TcpListener, state: &Path) -> Listeners {
+    match Listeners::from(tcp).with_socket(state) {
+        Ok(listeners) => listeners,
+        Err((listeners, error)) => {
+            warn!(%error, state = %state.display(), "no unix socket for the local API");
+            listeners
+        }
+    }
+}
+
+/// What this device knows. A store that cannot be opened does not keep the
+/// tunnel from working.
+async fn open_knowledge(config: &Config, joined: Option<&Joined>) -> Option<Knowledge> {
+    let origin = joined.map(Joined::device).unwrap_or_default();
+    match Knowledge::open(&config.knowledge(&origin)).await {
+        Ok(knowledge) => Some(knowledge),
+        Err(error) => {
+            error!("{error:#}");
+            None
+        }
     }
 }
 
 /// Describes the daemon, for `ginnel status`.
 struct Describe {
     began: Instant,
-    relay: String,
-    renewal: Renewal,
+    /// The device, and where its relay is.
+    joined: Option<(Renewal, String)>,
     services: Services,
     report: Report,
 }
@@ -229,14 +310,15 @@ impl Describe {
     fn status(&self) -> Status {
         let link: LinkStatus = self.report.status();
         let services = self.services.list();
+        let renewal = self.joined.as_ref().map(|(renewal, _)| renewal);
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_s: self.began.elapsed().as_secs(),
-            device: Some(self.renewal.device.to_string()),
-            relay: Some(self.relay.clone()),
-            certificate_ends_unix_ms: Some(self.renewal.ends_unix_ms),
-            warning: self.renewal.warning(clock::unix_ms()),
+            device: renewal.map(|renewal| renewal.device.to_string()),
+            relay: self.joined.as_ref().map(|(_, relay)| relay.clone()),
+            certificate_ends_unix_ms: renewal.map(|renewal| renewal.ends_unix_ms),
+            warning: renewal.and_then(|renewal| renewal.warning(clock::unix_ms())),
             link,
             services: services
                 .iter()

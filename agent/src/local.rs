@@ -27,6 +27,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::TaskTracker;
 
 use self::tls::{Protocol, TlsSettings};
+use crate::knowledge::Knowledge;
 use crate::services::Services;
 use crate::services::address::check_address;
 use crate::services::spec::SharedService;
@@ -42,8 +43,8 @@ const IDLE_FOR: Duration = Duration::from_secs(30);
 /// What hyper reads at once from a service, in bytes.
 const READ_BUFFER: usize = 128 * 1024;
 
-/// The buffer between the daemon and its own demo origin, in bytes.
-const DEMO_BUFFER: usize = 256 * 1024;
+/// The buffer between the daemon and a service inside it, in bytes.
+const INSIDE_BUFFER: usize = 256 * 1024;
 
 /// Why a service cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -99,13 +100,21 @@ impl std::fmt::Debug for LocalStream {
     }
 }
 
+/// Services inside the daemon.
+#[derive(Debug, Clone)]
+pub struct Inside {
+    /// Owns their connections.
+    pub tasks: TaskTracker,
+    /// What this device knows, where there is a store.
+    pub knowledge: Option<Knowledge>,
+}
+
 /// What connecting takes beside the service itself.
 #[derive(Debug, Clone)]
 struct Connecting {
     tls: TlsSettings,
     protocol: Protocol,
-    /// Owns the demo origin's connections.
-    tasks: TaskTracker,
+    inside: Inside,
 }
 
 /// Connects to a TCP service, within [`CONNECT_TIMEOUT`].
@@ -114,13 +123,13 @@ struct Connecting {
 /// [`ConnectError`] says why not.
 pub async fn connect_tcp(
     service: &SharedService,
-    tasks: &TaskTracker,
+    inside: &Inside,
 ) -> Result<LocalStream, ConnectError> {
     let connecting = Connecting {
         // Without effect: no TCP target has TLS.
         tls: TlsSettings::default(),
         protocol: Protocol::Http1,
-        tasks: tasks.clone(),
+        inside: inside.clone(),
     };
     connect(service, &connecting).await
 }
@@ -159,10 +168,19 @@ async fn open(service: &SharedService, connecting: &Connecting) -> io::Result<Lo
         }
         Target::Unix(path) | Target::TcpUnix(path) => unix(path.as_path()).await?,
         Target::Demo => {
-            let (ours, theirs) = tokio::io::duplex(DEMO_BUFFER);
-            connecting
-                .tasks
-                .spawn(crate::demo::serve_connection(theirs));
+            let (ours, theirs) = tokio::io::duplex(INSIDE_BUFFER);
+            let served = crate::demo::serve_connection(theirs);
+            connecting.inside.tasks.spawn(served);
+            Box::new(ours)
+        }
+        Target::Knowledge => {
+            let Some(knowledge) = connecting.inside.knowledge.clone() else {
+                let reason = "this device keeps no knowledge";
+                return Err(io::Error::new(io::ErrorKind::NotFound, reason));
+            };
+            let (ours, theirs) = tokio::io::duplex(INSIDE_BUFFER);
+            let served = crate::api::outside::serve_connection(theirs, knowledge);
+            connecting.inside.tasks.spawn(served);
             Box::new(ours)
         }
     };
@@ -226,17 +244,17 @@ pub type LocalClient<B> = Client<Connector, B>;
 
 /// A client for HTTP/1.1.
 #[must_use]
-pub fn http1<B>(services: Services, tasks: TaskTracker) -> LocalClient<B>
+pub fn http1<B>(services: Services, inside: Inside) -> LocalClient<B>
 where
     B: http_body::Body + Send,
     B::Data: Send,
 {
-    builder().build(Connector::new(services, tasks, Protocol::Http1))
+    builder().build(Connector::new(services, inside, Protocol::Http1))
 }
 
 /// A client for HTTP/2 with prior knowledge, as gRPC servers want it.
 #[must_use]
-pub fn http2<B>(services: Services, tasks: TaskTracker) -> LocalClient<B>
+pub fn http2<B>(services: Services, inside: Inside) -> LocalClient<B>
 where
     B: http_body::Body + Send,
     B::Data: Send,
@@ -245,7 +263,7 @@ where
         .http2_only(true)
         .http2_initial_connection_window_size(4 * 1024 * 1024)
         .http2_initial_stream_window_size(1024 * 1024)
-        .build(Connector::new(services, tasks, Protocol::Http2))
+        .build(Connector::new(services, inside, Protocol::Http2))
 }
 
 fn builder() -> hyper_util::client::legacy::Builder {
@@ -275,12 +293,12 @@ pub struct Connector {
 }
 
 impl Connector {
-    fn new(services: Services, tasks: TaskTracker, protocol: Protocol) -> Self {
+    fn new(services: Services, inside: Inside, protocol: Protocol) -> Self {
         let tls = TlsSettings::default();
         let connecting = Connecting {
             tls,
             protocol,
-            tasks,
+            inside,
         };
         Self {
             services,

@@ -10,30 +10,35 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use futures_util::future::{Either, select};
 use ginnel_daemon::running::Running;
 use ginnel_link::cut::{Cut, Cuttable};
 use ginnel_proto::id::{DeviceName, ServiceName};
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, UPGRADE};
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Full, Limited};
+use http_body_util::{BodyExt as _, BodyStream, Empty, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::api::answer::{BoxError, ProblemBody};
+use crate::api::knowledge::view::AddRequest;
 use crate::api::{ServiceView, ServicesView};
 use crate::gateway::TCP_PROTOCOL;
+use crate::knowledge::add::Event;
 use crate::local_token::LocalToken;
 use crate::running::{self, DaemonNote};
 use crate::services::spec::ServiceSpec;
 use crate::status::Status;
 
-/// Largest answer that is read, in bytes: a status with 256 services fits.
-const ANSWER_MAX: usize = 1024 * 1024;
+/// Largest answer that is read, in bytes: a document of the largest size fits,
+/// its text doubled by escapes.
+const ANSWER_MAX: usize = 256 << 20;
 
 /// How long the daemon may take to answer. Sharing writes to the disk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -225,6 +230,87 @@ impl LocalClient {
         drive(exchange, connection.with_upgrades()).await
     }
 
+    /// Sends a request about knowledge, which may take long.
+    ///
+    /// # Errors
+    /// The daemon refuses, or cannot be asked.
+    pub async fn send_long<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.failed(error))?;
+        let answered = self.send(method, path, body.into()).await;
+        let (status, body) = answered.map_err(|error| self.failed(error))?;
+        if !status.is_success() {
+            return Err(self.refused(status, &body));
+        }
+        // What was deleted is answered with nothing.
+        let body = if body.is_empty() { "null".into() } else { body };
+        serde_json::from_slice(&body).map_err(|error| self.failed(error))
+    }
+
+    /// Has files added, and calls `each` with every event.
+    ///
+    /// # Errors
+    /// The daemon refuses, or cannot be asked; what `each` fails with.
+    pub async fn add(
+        &self,
+        request: &AddRequest,
+        mut each: impl FnMut(Event) -> Result<(), BoxError>,
+    ) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(request).map_err(|error| self.failed(error))?;
+        let request = self.request(Method::POST, "/v1/add", body.into());
+        let request = request.map_err(|error| self.failed(error))?;
+        let told = async {
+            let stream = TcpStream::connect(self.daemon.local).await?;
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            let exchange = async move {
+                let response = sender.send_request(request).await?;
+                let (head, body) = response.into_parts();
+                if !head.status.is_success() {
+                    let body = Limited::new(body, ANSWER_MAX).collect().await?;
+                    return Ok(Some((head.status, body.to_bytes())));
+                }
+                let mut body = BodyStream::new(body);
+                let mut line = Vec::new();
+                while let Some(frame) = body.next().await {
+                    for byte in frame?.into_data().unwrap_or_default() {
+                        if byte != b'\n' {
+                            line.push(byte);
+                            continue;
+                        }
+                        each(serde_json::from_slice(&line)?)?;
+                        line.clear();
+                    }
+                }
+                Ok(None)
+            };
+            drive(exchange, connection).await
+        };
+        let refused: Result<Option<(StatusCode, Bytes)>, BoxError> = told.await;
+        match refused.map_err(|error| self.failed(error))? {
+            None => Ok(()),
+            Some((status, body)) => Err(self.refused(status, &body)),
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, http::Error> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.daemon.local.to_string())
+            .header(AUTHORIZATION, self.token.to_header())
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -270,13 +356,7 @@ impl LocalClient {
         path: &str,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), BoxError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.daemon.local.to_string())
-            .header(AUTHORIZATION, self.token.to_header())
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body))?;
+        let request = self.request(method, path, body)?;
         let stream = TcpStream::connect(self.daemon.local).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let exchange = async move {

@@ -27,11 +27,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::failures::Failures;
-use crate::local::{self, ConnectError, LocalClient, LocalStream};
+use crate::local::{self, ConnectError, Inside, LocalClient, LocalStream};
 use crate::services::Services;
 use crate::services::spec::SharedService;
 
@@ -49,7 +48,7 @@ pub struct Server {
     services: Services,
     http1: LocalClient<RequestBody>,
     http2: LocalClient<RequestBody>,
-    tasks: TaskTracker,
+    inside: Inside,
     failures: Failures,
     /// One for each request that may be worked on.
     room: Semaphore,
@@ -59,14 +58,13 @@ pub struct Server {
 type Ended = (Code, String);
 
 impl Server {
-    /// Serves `services`, at most `max_requests` at once. Connections to the
-    /// demo origin belong to `tasks`.
+    /// Serves `services`, at most `max_requests` at once.
     #[must_use]
-    pub fn new(services: Services, max_requests: usize, tasks: TaskTracker) -> Self {
+    pub fn new(services: Services, max_requests: usize, inside: Inside) -> Self {
         Self {
-            http1: local::http1(services.clone(), tasks.clone()),
-            http2: local::http2(services.clone(), tasks.clone()),
-            tasks,
+            http1: local::http1(services.clone(), inside.clone()),
+            http2: local::http2(services.clone(), inside.clone()),
+            inside,
             failures: Failures::default(),
             room: Semaphore::new(max_requests),
             services,
@@ -226,7 +224,7 @@ impl Server {
             Ok(service) => service,
             Err((code, reason)) => return reset(send, code, reason),
         };
-        let connection = match local::connect_tcp(&service, &self.tasks).await {
+        let connection = match local::connect_tcp(&service, &self.inside).await {
             Ok(connection) => connection,
             Err(error) => {
                 let (code, reason) = self.told(name, (error.code(), error.to_string()));

@@ -15,15 +15,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug, debug_span, warn};
 
 use super::answer::{ApiBody, BrokenOff};
-use super::{ApiContext, handle};
-use crate::accept::{CONNECTIONS_MAX, accept};
+use super::socket::{Accepted, Listeners};
+use super::{ApiContext, Way, handle};
+use crate::accept::CONNECTIONS_MAX;
 
 /// How long a client may take to send a request's head, and how long an idle
 /// connection is kept.
@@ -38,7 +39,7 @@ fn name_error(body: ApiBody) -> UnsyncBoxBody<Bytes, BrokenOff> {
 
 /// Serves the local API until `shutdown`, then lets requests finish for a
 /// while. Returns when no connection is left.
-pub async fn serve(listener: TcpListener, context: Arc<ApiContext>, shutdown: CancellationToken) {
+pub async fn serve(listeners: Listeners, context: Arc<ApiContext>, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let now = CancellationToken::new();
@@ -46,18 +47,19 @@ pub async fn serve(listener: TcpListener, context: Arc<ApiContext>, shutdown: Ca
     let accept_all = async {
         // The semaphore is never closed, so there is always a place in time.
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            let stream = accept(&listener, &failures).await;
-            let connection = serve_connection(stream, Arc::clone(&context), shutdown.clone());
-            let now = now.clone();
+            let accepted = listeners.accept(&failures).await;
+            let context = Arc::clone(&context);
+            let (now, shutdown) = (now.clone(), shutdown.clone());
             let connection = async move {
                 let _place = place;
-                now.run_until_cancelled(connection).await;
+                let served = accepted.serve(context, shutdown);
+                now.run_until_cancelled(served).await;
             };
             connections.spawn(connection.instrument(debug_span!("local")));
         }
     };
     shutdown.run_until_cancelled(accept_all).await;
-    drop(listener);
+    drop(listeners);
     connections.close();
     if tokio::time::timeout(STOP_GRACE, connections.wait())
         .await
@@ -69,26 +71,41 @@ pub async fn serve(listener: TcpListener, context: Arc<ApiContext>, shutdown: Ca
     }
 }
 
-async fn serve_connection(
-    stream: TcpStream,
+impl Accepted {
+    async fn serve(self, context: Arc<ApiContext>, shutdown: CancellationToken) {
+        match self {
+            Self::Tcp(stream) => {
+                // Answers are small and someone waits for each.
+                if let Err(error) = stream.set_nodelay(true) {
+                    debug!(%error, "no TCP_NODELAY");
+                }
+                serve_connection(Cuttable::new(stream), Way::Tcp, context, shutdown).await;
+            }
+            #[cfg(unix)]
+            Self::Socket(stream) => serve_connection(stream, Way::Socket, context, shutdown).await,
+        }
+    }
+}
+
+async fn serve_connection<T>(
+    stream: T,
+    way: Way,
     context: Arc<ApiContext>,
     shutdown: CancellationToken,
-) {
-    // Answers are small and someone waits for each.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "no TCP_NODELAY");
-    }
+) where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = service_fn(move |request: Request<Incoming>| {
         let context = Arc::clone(&context);
         async move {
-            let response = handle(&context, request).await;
+            let response = handle(&context, request, way).await;
             Ok::<_, Infallible>(response.map(name_error))
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(Cuttable::new(stream)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let served = match shutdown.run_until_cancelled(connection.as_mut()).await {

@@ -4,6 +4,7 @@ use ginnel_proto::id::{DeviceName, InvalidName, ServiceName, UpstreamName};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 
 use super::answer::{ApiBody, Problem};
+use super::knowledge::{KnowledgeRoute, NoKnowledgeRoute};
 
 /// What a path and method ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub(super) enum Route {
     Share(ServiceName),
     Unshare(ServiceName),
     Stop,
+    Knowledge(KnowledgeRoute),
     Forward(Forward),
 }
 
@@ -45,6 +47,7 @@ pub enum Forward {
 pub(super) enum NoRoute {
     Unknown,
     BadName(InvalidName),
+    BadId(String),
     /// The methods that the path has.
     BadMethod(&'static str),
 }
@@ -76,6 +79,9 @@ impl Route {
                 get()?;
                 Self::tcp(None, service)
             }
+            ["v1", rest @ ..] => KnowledgeRoute::find(method, rest)
+                .map(Self::Knowledge)
+                .map_err(NoRoute::from),
             _ => Err(NoRoute::Unknown),
         }
     }
@@ -106,6 +112,9 @@ impl NoRoute {
                 Problem::new(StatusCode::BAD_REQUEST, "invalid_name", error.to_string())
                     .into_response()
             }
+            Self::BadId(message) => {
+                Problem::new(StatusCode::BAD_REQUEST, "invalid_id", message).into_response()
+            }
             Self::BadMethod(allowed) => {
                 let message = format!("the path allows only {allowed}");
                 let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -114,6 +123,16 @@ impl NoRoute {
                 response.headers_mut().insert(header::ALLOW, allowed);
                 response
             }
+        }
+    }
+}
+
+impl From<NoKnowledgeRoute> for NoRoute {
+    fn from(no_route: NoKnowledgeRoute) -> Self {
+        match no_route {
+            NoKnowledgeRoute::Unknown => Self::Unknown,
+            NoKnowledgeRoute::BadMethod(allowed) => Self::BadMethod(allowed),
+            NoKnowledgeRoute::BadId(message) => Self::BadId(message),
         }
     }
 }

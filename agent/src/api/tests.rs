@@ -263,7 +263,11 @@ impl Api {
             .expect("written");
         let context = Arc::new(context(state.path(), local));
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, Arc::clone(&context), context.stop.clone()));
+        serving.spawn(serve(
+            listener.into(),
+            Arc::clone(&context),
+            context.stop.clone(),
+        ));
         Self {
             state,
             context,
@@ -335,6 +339,7 @@ fn context(state: &Path, local: SocketAddr) -> ApiContext {
         token: LocalToken::open(state).expect("made"),
         local,
         forward: echo,
+        knowledge: None,
     }
 }
 

@@ -261,12 +261,13 @@ impl Daemon {
             token: LocalToken::open(state.path()).expect("made"),
             local,
             forward: Arc::new(|_, _| Box::pin(std::future::pending())),
+            knowledge: None,
         };
         let stop = context.stop.clone();
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let _lock = lock;
-            api::serve(listener, Arc::new(context), stop).await;
+            api::serve(listener.into(), Arc::new(context), stop).await;
         });
         Self {
             state,

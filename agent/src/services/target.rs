@@ -33,6 +33,8 @@ pub enum Target {
     TcpUnix(SocketPath),
     /// The demo origin inside the daemon: `demo`.
     Demo,
+    /// What this device knows, to be searched and read: `knowledge`.
+    Knowledge,
 }
 
 /// A host and a port.
@@ -80,8 +82,10 @@ impl Target {
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(invalid("holds a space or a control character"));
         }
-        if text == "demo" {
-            return Ok(Self::Demo);
+        match text {
+            "demo" => return Ok(Self::Demo),
+            "knowledge" => return Ok(Self::Knowledge),
+            _ => {}
         }
         let port = text.strip_prefix(':').unwrap_or(text);
         if port.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -125,7 +129,9 @@ impl Target {
     #[must_use]
     pub fn kind(&self) -> ServiceKind {
         match self {
-            Self::Http(_) | Self::Https(_) | Self::Unix(_) | Self::Demo => ServiceKind::Http,
+            Self::Http(_) | Self::Https(_) | Self::Unix(_) | Self::Demo | Self::Knowledge => {
+                ServiceKind::Http
+            }
             Self::Tcp(_) | Self::TcpUnix(_) => ServiceKind::Tcp,
         }
     }
@@ -137,7 +143,7 @@ impl Target {
             Self::Http(authority) | Self::Https(authority) | Self::Tcp(authority) => {
                 Some(authority)
             }
-            Self::Unix(_) | Self::TcpUnix(_) | Self::Demo => None,
+            Self::Unix(_) | Self::TcpUnix(_) | Self::Demo | Self::Knowledge => None,
         }
     }
 }
@@ -158,6 +164,7 @@ impl fmt::Display for Target {
             Self::Unix(path) => write!(f, "unix:{path}"),
             Self::TcpUnix(path) => write!(f, "tcp+unix:{path}"),
             Self::Demo => f.write_str("demo"),
+            Self::Knowledge => f.write_str("knowledge"),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ginnel_agent::clock::{Change, Changes};
 use ginnel_agent::link::Keeper;
 use ginnel_agent::link_report::Report;
+use ginnel_agent::local::Inside;
 use ginnel_agent::serve::Server;
 use ginnel_agent::services::Services;
 use ginnel_agent::services::spec::{ServiceSpec, SharedService};
@@ -132,6 +133,10 @@ impl Device {
         services.share(demo).expect("room");
 
         let tasks = TaskTracker::new();
+        let inside = Inside {
+            tasks: tasks.clone(),
+            knowledge: None,
+        };
         let (changes_in, changes) = Changes::channel();
         let report = Report::new(self.clock.wall_clock());
         let (net, host, owner) = (self.net.clone(), self.host, tasks.clone());
@@ -148,7 +153,7 @@ impl Device {
                 seed: Some(dice.bytes()),
                 ..self.settings
             },
-            server: Arc::new(Server::new(services.clone(), REQUESTS_MAX, tasks.clone())),
+            server: Arc::new(Server::new(services.clone(), REQUESTS_MAX, inside)),
             services,
             changes,
             wall_clock: self.clock.wall_clock(),

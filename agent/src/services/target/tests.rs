@@ -133,6 +133,7 @@ fn target() -> impl Strategy<Value = Target> {
         path().prop_map(Target::Unix),
         path().prop_map(Target::TcpUnix),
         Just(Target::Demo),
+        Just(Target::Knowledge),
     ]
 }
 

@@ -1,0 +1,211 @@
+//! The part of the local API that is about what this device knows.
+//!
+//! ```text
+//! GET    /v1/knowledge                 what there is, and what makes vectors
+//! GET    /v1/search?q=…                a search; POST takes all that can be asked
+//! GET    /v1/collections
+//! GET    /v1/documents                 a page of them; POST adds one
+//! GET    /v1/documents/ID              one with its text; PUT, DELETE
+//! GET    /v1/models                    PUT and DELETE /v1/models/NAME
+//! POST   /v1/add                       reads a folder; JSON lines tell how it goes
+//! GET    /v1/events                    what changes, as server-sent events
+//! POST   /v1/store/{check,rebuild-index,backup}
+//! GET    /v1/openapi.json              all of this for programs
+//! ```
+//!
+//! Callers from outside, through the relay, may look and not touch
+//! ([`KnowledgeRoute::only_reads`]).
+
+pub mod view;
+
+mod adding;
+mod documents;
+mod events;
+mod models;
+mod openapi;
+mod query;
+mod route;
+mod search;
+mod upkeep;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::answer::{ApiBody, BoxError, Problem, json};
+use crate::knowledge::Knowledge;
+use crate::knowledge::add::AddError;
+use crate::knowledge::search::SearchError;
+
+pub(crate) use adding::add;
+pub(super) use route::{KnowledgeRoute, NoKnowledgeRoute};
+
+/// Largest question, in bytes: a vector of 8,192 values as text.
+const QUESTION_MAX: usize = 1 << 20;
+
+/// Largest document, in bytes of JSON: its text may have half of that, the rest
+/// is for escapes and vectors.
+const DOCUMENT_MAX: usize = 128 << 20;
+
+/// Answers one request.
+pub(super) async fn answer<B>(
+    knowledge: &Knowledge,
+    route: KnowledgeRoute,
+    request: Request<B>,
+) -> Result<Response<ApiBody>, Problem>
+where
+    B: Body + Send + Unpin,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let store = knowledge.store();
+    match route {
+        KnowledgeRoute::Status => upkeep::status(knowledge).await,
+        KnowledgeRoute::FindByQuery => search::by_query(knowledge, request.uri()).await,
+        KnowledgeRoute::Find => {
+            let question = read_json(request, QUESTION_MAX).await?;
+            search::search(knowledge, question).await
+        }
+        KnowledgeRoute::Collections => {
+            let collections = store.collections().await?;
+            Ok(json(StatusCode::OK, &view::Collections::from(collections)))
+        }
+        KnowledgeRoute::ListDocuments => documents::list(knowledge, request.uri()).await,
+        KnowledgeRoute::AddDocument => {
+            let new = read_json(request, DOCUMENT_MAX).await?;
+            documents::put(knowledge, None, new).await
+        }
+        KnowledgeRoute::PutDocument(id) => {
+            let new = read_json(request, DOCUMENT_MAX).await?;
+            documents::put(knowledge, Some(id), new).await
+        }
+        KnowledgeRoute::ShowDocument(id) => documents::show(knowledge, id).await,
+        KnowledgeRoute::DeleteDocument(id) => documents::delete(knowledge, id).await,
+        KnowledgeRoute::ListModels => models::list(knowledge).await,
+        KnowledgeRoute::PutModel(name) => {
+            let new = read_json(request, QUESTION_MAX).await?;
+            models::put(knowledge, name, new).await
+        }
+        KnowledgeRoute::DeleteModel(name) => models::delete(knowledge, &name).await,
+        KnowledgeRoute::Add => {
+            let asked = read_json(request, QUESTION_MAX).await?;
+            Ok(add(knowledge.clone(), asked)?.into_response())
+        }
+        KnowledgeRoute::Events => Ok(events::stream(knowledge)),
+        KnowledgeRoute::Check => upkeep::check(knowledge).await,
+        KnowledgeRoute::RebuildIndex => upkeep::rebuild_index(knowledge).await,
+        KnowledgeRoute::Backup => {
+            let asked = read_json(request, QUESTION_MAX).await?;
+            upkeep::backup(knowledge, asked).await
+        }
+        KnowledgeRoute::OpenApi => Ok(openapi::answer()),
+    }
+}
+
+/// Asks as over the API, without a connection: for commands that have opened
+/// the store themselves.
+///
+/// # Errors
+/// As the API would answer.
+pub(crate) async fn ask(
+    knowledge: &Knowledge,
+    method: Method,
+    path: &str,
+    body: &impl serde::Serialize,
+) -> Result<serde_json::Value, Problem> {
+    let uri: http::Uri = path.parse().map_err(|_| invalid("path is no path"))?;
+    let parts: Vec<&str> = uri.path().split('/').collect();
+    let route = match parts.as_slice() {
+        ["", "v1", rest @ ..] => KnowledgeRoute::find(&method, rest),
+        _ => Err(NoKnowledgeRoute::Unknown),
+    };
+    let route = route.map_err(|_| invalid("path leads nowhere"))?;
+    let body = serde_json::to_vec(body).map_err(|error| invalid(error.to_string()))?;
+    let mut request = Request::new(Full::new(Bytes::from(body)));
+    *request.uri_mut() = uri;
+    let response = answer(knowledge, route, request).await?;
+    let body = response.into_body().collect().await;
+    let body = body.map_err(|error| invalid(error.to_string()))?.to_bytes();
+    if body.is_empty() {
+        return Ok(serde_json::Value::Null);
+    }
+    serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))
+}
+
+/// Reads a body that is JSON, of at most `limit` bytes.
+async fn read_json<T, B>(request: Request<B>, limit: usize) -> Result<T, Problem>
+where
+    T: DeserializeOwned,
+    B: Body + Send + Unpin,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let body = Limited::new(request.into_body(), limit).collect().await;
+    let body = body.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            let message = format!("body is longer than {limit} bytes");
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message);
+        }
+        invalid(format!("body cannot be read, {error}"))
+    })?;
+    let body = body.to_bytes();
+    serde_json::from_slice(&body).map_err(|error| {
+        invalid(format!("body is not what is asked for, {error}"))
+            .hint("GET /v1/openapi.json describes it")
+    })
+}
+
+/// A request that makes no sense.
+fn invalid(message: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_request", message)
+}
+
+fn missing(what: &str, id: &dyn std::fmt::Display) -> Problem {
+    let message = format!("no such {what}, {what}={id}");
+    Problem::new(StatusCode::NOT_FOUND, "not_there", message)
+}
+
+impl From<ginnel_store::error::Error> for Problem {
+    fn from(error: ginnel_store::error::Error) -> Self {
+        use ginnel_store::error::ErrorKind;
+        let (status, code) = match error.kind() {
+            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "invalid_request"),
+            ErrorKind::Missing => (StatusCode::NOT_FOUND, "not_there"),
+            ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+            ErrorKind::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "store_damaged"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<AddError> for Problem {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::Store(error) => error.into(),
+            AddError::Invalid(message) => invalid(message),
+            AddError::BrokenOff => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping",
+                error.to_string(),
+            ),
+        }
+    }
+}
+
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Store(error) => error.into(),
+            SearchError::NoModel(message) => Self::new(StatusCode::CONFLICT, "no_model", message),
+            SearchError::Embed(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not_embedded",
+                error.to_string(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `POST /v1/add`: reads a folder of this machine and tells how it goes, a line
+//! of JSON for each event. It ends when its caller goes.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use ginnel_ingest::walk::Rules;
+use ginnel_proto::id::CollectionName;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use tokio::sync::mpsc;
+
+use super::view::{self, default_collection};
+use super::{ApiBody, Problem, invalid};
+use crate::api::answer::BoxError;
+use crate::knowledge::Knowledge;
+use crate::knowledge::add::{AddRequest, Event};
+
+/// Events that wait for their reader; a slow one slows the reading down.
+const EVENTS: usize = 64;
+
+/// Files to be added, checked as far as can be without reading them.
+#[derive(Debug)]
+pub(crate) struct Adding {
+    knowledge: Knowledge,
+    request: AddRequest,
+    watch: bool,
+    wait: bool,
+}
+
+/// Checks what is asked.
+///
+/// # Errors
+/// The path is not absolute or not there, or a name is none.
+pub(crate) fn add(knowledge: Knowledge, asked: view::AddRequest) -> Result<Adding, Problem> {
+    Ok(Adding {
+        knowledge,
+        watch: asked.watch,
+        wait: !asked.no_wait,
+        request: request(asked)?,
+    })
+}
+
+impl Adding {
+    /// Adds, and tells everything, the end last.
+    async fn tell(self, events: mpsc::Sender<Event>) {
+        let Self {
+            knowledge,
+            request,
+            watch,
+            wait,
+        } = self;
+        let done = match (watch, wait) {
+            (true, _) => match knowledge.add_and_watch(&request, &events).await {
+                Err(error) => Err(error),
+            },
+            (false, true) => knowledge.add_and_embed(&request, &events).await,
+            (false, false) => knowledge.add(&request, &events).await,
+        };
+        let last = match done {
+            Ok(summary) => Event::Done(summary),
+            Err(error) => Event::Failed {
+                message: error.to_string(),
+            },
+        };
+        let _ = events.send(last).await;
+    }
+
+    /// Adds, and calls `each` with every event.
+    ///
+    /// # Errors
+    /// What `each` fails with.
+    pub(crate) async fn run(
+        self,
+        mut each: impl FnMut(Event) -> Result<(), BoxError>,
+    ) -> Result<(), BoxError> {
+        let (events, mut told) = mpsc::channel(EVENTS);
+        let listen = async {
+            while let Some(event) = told.recv().await {
+                each(event)?;
+            }
+            Ok(())
+        };
+        let ((), listened) = tokio::join!(self.tell(events), listen);
+        listened
+    }
+
+    /// Adds while the answer is read.
+    pub(super) fn into_response(self) -> Response<ApiBody> {
+        let (events, told) = mpsc::channel(EVENTS);
+        let mut response = Response::new(lines(told, self.tell(events)));
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-ndjson"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+fn request(asked: view::AddRequest) -> Result<AddRequest, Problem> {
+    let path = PathBuf::from(&asked.path);
+    if !path.is_absolute() {
+        return Err(invalid(format!(
+            "path is not absolute, path={:?}",
+            asked.path
+        )));
+    }
+    if !path.exists() {
+        return Err(invalid(format!(
+            "there is no such file or folder, path={:?}",
+            asked.path
+        )));
+    }
+    let collection = match &asked.collection {
+        None => default_collection(),
+        Some(name) => CollectionName::parse(name).map_err(|error| invalid(error.to_string()))?,
+    };
+    Ok(AddRequest {
+        path,
+        collection,
+        name: asked.name,
+        rules: Rules {
+            with_hidden: asked.hidden,
+            with_ignored: asked.ignored,
+            follow_links: asked.follow_links,
+            ..Rules::default()
+        },
+        vectors: asked.vectors,
+    })
+}
+
+/// A body of what is told while the work goes on. Dropping it ends the work.
+fn lines(told: mpsc::Receiver<Event>, work: impl Future<Output = ()> + Send + 'static) -> ApiBody {
+    let told = stream::unfold(told, |mut told| async { Some((told.recv().await?, told)) });
+    let told = told.map(|event| {
+        let mut line = serde_json::to_vec(&event).unwrap_or_default();
+        line.push(b'\n');
+        Ok::<_, BoxError>(Frame::data(Bytes::from(line)))
+    });
+    let work = stream::once(work).filter_map(|()| async { None });
+    StreamBody::new(stream::select(told, work)).boxed_unsync()
+}

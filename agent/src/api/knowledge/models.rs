@@ -1,0 +1,89 @@
+//! Models: what there is, and those of callers that bring their own vectors.
+
+use ginnel_store::id::ModelId;
+use ginnel_store::model::Model;
+use ginnel_store::stats::ModelStats;
+use http::{Response, StatusCode};
+
+use super::view::{ModelView, Models, NewModel};
+use super::{ApiBody, Problem, invalid, json, missing};
+use crate::api::answer::full;
+use crate::knowledge::Knowledge;
+
+/// What sets the ids of such models apart from those of endpoints.
+const KIND: &str = "caller";
+
+/// The model of a name.
+pub(super) async fn find(knowledge: &Knowledge, name: &str) -> Result<Model, Problem> {
+    let models = knowledge.store().models().await?;
+    let found = models.into_iter().find(|model| model.name == name);
+    found.ok_or_else(|| missing("model", &name).hint("PUT /v1/models/NAME makes it known"))
+}
+
+/// `GET /v1/models`.
+pub(super) async fn list(knowledge: &Knowledge) -> Result<Response<ApiBody>, Problem> {
+    let stats = knowledge.store().stats().await?;
+    let models = stats.models.into_iter().map(ModelView::from).collect();
+    Ok(json(StatusCode::OK, &Models { models }))
+}
+
+/// `PUT /v1/models/NAME`.
+pub(super) async fn put(
+    knowledge: &Knowledge,
+    name: String,
+    new: NewModel,
+) -> Result<Response<ApiBody>, Problem> {
+    let metric = new
+        .metric
+        .as_deref()
+        .map_or(Ok(Default::default()), str::parse);
+    let model = Model {
+        id: ModelId::of_name(KIND, &name, new.dimensions),
+        name: name.clone(),
+        dimensions: new.dimensions,
+        metric: metric.map_err(|error: ginnel_store::vector::metric::UnknownMetric| {
+            invalid(error.to_string())
+        })?,
+    };
+    if let Ok(known) = find(knowledge, &name).await
+        && known.id != model.id
+    {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "other_model",
+            format!("another model has that name, model={name:?}"),
+        )
+        .hint("delete it first, or choose another name"));
+    }
+    knowledge.store().put_model(model).await?;
+    Ok(json(StatusCode::OK, &new))
+}
+
+/// `DELETE /v1/models/NAME`.
+pub(super) async fn delete(
+    knowledge: &Knowledge,
+    name: &str,
+) -> Result<Response<ApiBody>, Problem> {
+    let model = find(knowledge, name).await?;
+    knowledge.store().delete_model(model.id).await?;
+    let mut response = Response::new(full(""));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+impl From<ModelStats> for ModelView {
+    fn from(stats: ModelStats) -> Self {
+        Self {
+            id: stats.model.id.to_string(),
+            name: stats.model.name,
+            dimensions: stats.model.dimensions,
+            metric: stats.model.metric.to_string(),
+            vectors: stats.vectors,
+            missing: stats.missing,
+            engine: stats.engine.to_string(),
+            ready: stats.ready,
+            index_bytes: stats.index.file_bytes,
+            memory_bytes: stats.index.memory_bytes,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The paths of knowledge.
+
+use ginnel_store::id::DocumentId;
+use http::Method;
+
+/// What a path and method ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::api) enum KnowledgeRoute {
+    Status,
+    FindByQuery,
+    Find,
+    Collections,
+    ListDocuments,
+    AddDocument,
+    ShowDocument(DocumentId),
+    PutDocument(DocumentId),
+    DeleteDocument(DocumentId),
+    ListModels,
+    PutModel(String),
+    DeleteModel(String),
+    Add,
+    Events,
+    Check,
+    RebuildIndex,
+    Backup,
+    OpenApi,
+}
+
+/// Why a path of knowledge leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::api) enum NoKnowledgeRoute {
+    /// It is no path of knowledge.
+    Unknown,
+    /// The path has other methods.
+    BadMethod(&'static str),
+    /// A part of it is no id.
+    BadId(String),
+}
+
+type Found = Result<KnowledgeRoute, NoKnowledgeRoute>;
+
+impl KnowledgeRoute {
+    /// `parts` are those of the path behind `/v1/`.
+    pub(in crate::api) fn find(method: &Method, parts: &[&str]) -> Found {
+        match parts {
+            ["knowledge"] => only_get(method, Self::Status),
+            ["collections"] => only_get(method, Self::Collections),
+            ["events"] => only_get(method, Self::Events),
+            ["openapi.json"] => only_get(method, Self::OpenApi),
+            ["models"] => only_get(method, Self::ListModels),
+            ["search"] => match *method {
+                Method::GET => Ok(Self::FindByQuery),
+                Method::POST => Ok(Self::Find),
+                _ => Err(NoKnowledgeRoute::BadMethod("GET, POST")),
+            },
+            ["documents"] => match *method {
+                Method::GET => Ok(Self::ListDocuments),
+                Method::POST => Ok(Self::AddDocument),
+                _ => Err(NoKnowledgeRoute::BadMethod("GET, POST")),
+            },
+            ["documents", id] => {
+                let id = id.parse().map_err(|error: ginnel_store::id::NotHex| {
+                    NoKnowledgeRoute::BadId(error.to_string())
+                })?;
+                match *method {
+                    Method::GET => Ok(Self::ShowDocument(id)),
+                    Method::PUT => Ok(Self::PutDocument(id)),
+                    Method::DELETE => Ok(Self::DeleteDocument(id)),
+                    _ => Err(NoKnowledgeRoute::BadMethod("GET, PUT, DELETE")),
+                }
+            }
+            ["models", name] => match *method {
+                Method::PUT => Ok(Self::PutModel((*name).to_owned())),
+                Method::DELETE => Ok(Self::DeleteModel((*name).to_owned())),
+                _ => Err(NoKnowledgeRoute::BadMethod("PUT, DELETE")),
+            },
+            ["add"] => only_post(method, Self::Add),
+            ["store", "check"] => only_post(method, Self::Check),
+            ["store", "rebuild-index"] => only_post(method, Self::RebuildIndex),
+            ["store", "backup"] => only_post(method, Self::Backup),
+            _ => Err(NoKnowledgeRoute::Unknown),
+        }
+    }
+
+    /// Whether callers from outside may ask for it.
+    pub(in crate::api) fn only_reads(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::FindByQuery
+            | Self::Find
+            | Self::Collections
+            | Self::ListDocuments
+            | Self::ShowDocument(_)
+            | Self::ListModels
+            | Self::OpenApi => true,
+            Self::AddDocument
+            | Self::PutDocument(_)
+            | Self::DeleteDocument(_)
+            | Self::PutModel(_)
+            | Self::DeleteModel(_)
+            | Self::Add
+            | Self::Events
+            | Self::Check
+            | Self::RebuildIndex
+            | Self::Backup => false,
+        }
+    }
+}
+
+fn only_get(method: &Method, route: KnowledgeRoute) -> Found {
+    match *method {
+        Method::GET => Ok(route),
+        _ => Err(NoKnowledgeRoute::BadMethod("GET")),
+    }
+}
+
+fn only_post(method: &Method, route: KnowledgeRoute) -> Found {
+    match *method {
+        Method::POST => Ok(route),
+        _ => Err(NoKnowledgeRoute::BadMethod("POST")),
+    }
+}

@@ -1,0 +1,88 @@
+//! The store's state and upkeep.
+
+use std::path::PathBuf;
+
+use ginnel_store::check::Part;
+use http::{Response, StatusCode};
+
+use super::view::{
+    BackupAnswer, BackupRequest, CheckAnswer, EmbedderView, FindingView, KnowledgeStatus, ModelView,
+};
+use super::{ApiBody, Problem, invalid, json};
+use crate::knowledge::Knowledge;
+use crate::knowledge::embedding::State;
+
+/// `GET /v1/knowledge`.
+pub(super) async fn status(knowledge: &Knowledge) -> Result<Response<ApiBody>, Problem> {
+    Ok(json(StatusCode::OK, &describe(knowledge).await?))
+}
+
+/// What there is, and what makes vectors.
+pub(crate) async fn describe(knowledge: &Knowledge) -> Result<KnowledgeStatus, Problem> {
+    let stats = knowledge.store().stats().await?;
+    let progress = knowledge.embedding().progress().borrow().clone();
+    let (state, model, failed) = match knowledge.embedding().state() {
+        State::Off => ("off", None, None),
+        State::Opening => ("opening", None, None),
+        State::Ready(embedder) => ("ready", Some(embedder.model().name.clone()), None),
+        State::Failed(problem) => ("failed", None, Some(problem)),
+    };
+    Ok(KnowledgeStatus {
+        documents: stats.documents,
+        passages: stats.passages,
+        tombstones: stats.tombstones,
+        database_bytes: stats.database_bytes,
+        embedder: EmbedderView {
+            state: state.to_owned(),
+            settings: knowledge.embedding().describe(),
+            model,
+            problem: failed.or(progress.problem),
+            embedded: progress.embedded,
+        },
+        models: stats.models.into_iter().map(ModelView::from).collect(),
+    })
+}
+
+/// `POST /v1/store/check`.
+pub(super) async fn check(knowledge: &Knowledge) -> Result<Response<ApiBody>, Problem> {
+    Ok(json(StatusCode::OK, &findings(knowledge).await?))
+}
+
+/// Everything that is wrong.
+pub(crate) async fn findings(knowledge: &Knowledge) -> Result<CheckAnswer, Problem> {
+    let findings = knowledge.store().check().await?;
+    let view = |finding: ginnel_store::check::Finding| FindingView {
+        part: match finding.part {
+            Part::File => "file",
+            Part::Row => "row",
+            Part::Index => "index",
+        }
+        .to_owned(),
+        what: finding.what,
+    };
+    Ok(CheckAnswer {
+        findings: findings.into_iter().map(view).collect(),
+    })
+}
+
+/// `POST /v1/store/rebuild-index`.
+pub(super) async fn rebuild_index(knowledge: &Knowledge) -> Result<Response<ApiBody>, Problem> {
+    knowledge.store().rebuild_indexes().await?;
+    status(knowledge).await
+}
+
+/// `POST /v1/store/backup`.
+pub(super) async fn backup(
+    knowledge: &Knowledge,
+    asked: BackupRequest,
+) -> Result<Response<ApiBody>, Problem> {
+    let path = PathBuf::from(&asked.path);
+    if !path.is_absolute() {
+        return Err(invalid(format!(
+            "path is not absolute, path={:?}",
+            asked.path
+        )));
+    }
+    let bytes = knowledge.store().backup(path).await?;
+    Ok(json(StatusCode::OK, &BackupAnswer { bytes }))
+}

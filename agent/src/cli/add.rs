@@ -1,0 +1,272 @@
+//! `ginnel add`: reads folders, files or the standard input, and shows how it
+//! goes.
+
+use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, ValueHint};
+use ginnel_daemon::environment::{Environment, shows_colours};
+use http::Method;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::knowledge::Asked;
+use crate::api::answer::BoxError;
+use crate::api::knowledge::view::{AddRequest, NewDocument, StoredView};
+use crate::knowledge::add::{Event, FileOutcome, Summary};
+
+/// Longest text of the standard input, in bytes: as that of a file.
+const STDIN_MAX: u64 = 64 << 20;
+
+/// How often the bar is drawn while nothing happens.
+const TICK: Duration = Duration::from_millis(200);
+
+/// `ginnel add`.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Folders and files; - reads a text from the standard input
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+    /// Where the documents go
+    #[arg(long, short, value_name = "NAME", default_value = "default")]
+    pub collection: String,
+    /// What their sources begin with, in place of the folder's name
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Go on when something changes, until interrupted
+    #[arg(long)]
+    pub watch: bool,
+    /// Also files whose names begin with a dot
+    #[arg(long)]
+    pub hidden: bool,
+    /// Also files that .gitignore names
+    #[arg(long)]
+    pub ignored: bool,
+    /// Go where links lead
+    #[arg(long)]
+    pub follow_links: bool,
+    /// Do not wait for the vectors; words are found at once
+    #[arg(long)]
+    pub no_wait: bool,
+    /// The model that made the vectors in JSON lines
+    #[arg(long, value_name = "MODEL")]
+    pub vectors: Option<String>,
+    /// The title of a text from the standard input
+    #[arg(long, value_name = "TEXT")]
+    pub title: Option<String>,
+    /// The kind of a text from the standard input: text, markdown, html or code
+    #[arg(long, value_name = "KIND")]
+    pub format: Option<String>,
+    /// Print a line of JSON for each event, as is done where there is no terminal
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub(super) async fn add(
+    add: Add,
+    state: Option<&Path>,
+    environment: Environment<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let asked = Asked::find(state, environment).await?;
+    let done = add_all(&add, &asked, environment, out).await;
+    asked.close().await?;
+    done
+}
+
+async fn add_all(
+    add: &Add,
+    asked: &Asked,
+    environment: Environment<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let mut failed = false;
+    for path in &add.paths {
+        if path.as_os_str() == "-" {
+            add_stdin(add, asked, out).await?;
+            continue;
+        }
+        let absolute = std::path::absolute(path)?;
+        let request = request(add, &absolute)?;
+        let mut shown = Shown::new(add.json, environment, out);
+        let ended = asked.add(request, |event| Ok(shown.event(event)?)).await;
+        failed |= shown.finish(path, ended)?;
+    }
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn request(add: &Add, path: &Path) -> anyhow::Result<AddRequest> {
+    let text = path.to_str();
+    let text = text.with_context(|| format!("path is not UTF-8, path={}", path.display()))?;
+    Ok(AddRequest {
+        path: text.trim_end_matches('/').to_owned(),
+        collection: Some(add.collection.clone()),
+        name: add.name.clone(),
+        hidden: add.hidden,
+        ignored: add.ignored,
+        follow_links: add.follow_links,
+        watch: add.watch,
+        no_wait: add.no_wait,
+        vectors: add.vectors.clone(),
+    })
+}
+
+async fn add_stdin(add: &Add, asked: &Asked, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    io::stdin()
+        .lock()
+        .take(STDIN_MAX + 1)
+        .read_to_end(&mut text)?;
+    let bytes = text.len();
+    anyhow::ensure!(
+        bytes as u64 <= STDIN_MAX,
+        "text is longer than {STDIN_MAX} bytes; hint: add it as a file of JSON lines"
+    );
+    let text = String::from_utf8(text).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow::anyhow!("standard input is not UTF-8, byte={at}")
+    })?;
+    let new = NewDocument {
+        collection: Some(add.collection.clone()),
+        source: add.name.clone(),
+        title: add.title.clone(),
+        format: add.format.clone(),
+        text,
+        ..NewDocument::default()
+    };
+    let stored: StoredView = asked.ask(Method::POST, "/v1/documents", &new).await?;
+    match add.json {
+        true => writeln!(out, "{}", serde_json::to_string(&stored)?)?,
+        false => writeln!(
+            out,
+            "Standard input {}: {} passages, document {}",
+            stored.outcome, stored.passages, stored.id
+        )?,
+    }
+    Ok(())
+}
+
+/// Shows what happens: a bar on a terminal, else lines of JSON.
+struct Shown<'a> {
+    out: &'a mut dyn Write,
+    bar: Option<ProgressBar>,
+    done: Option<Summary>,
+    failed: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(json: bool, environment: Environment<'_>, out: &'a mut dyn Write) -> Self {
+        let bar = (!json && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(TICK);
+            bar.set_style(style("files", environment));
+            bar
+        });
+        Self {
+            out,
+            bar,
+            done: None,
+            failed: None,
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), BoxError> {
+        match &self.bar {
+            None => writeln!(self.out, "{}", serde_json::to_string(&event)?)?,
+            Some(bar) => show(bar, &event),
+        }
+        match event {
+            Event::Done(summary) => self.done = Some(summary),
+            Event::Failed { message } => self.failed = Some(message),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether something could not be added.
+    fn finish(self, path: &Path, ended: anyhow::Result<()>) -> anyhow::Result<bool> {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        ended?;
+        if let Some(message) = self.failed {
+            anyhow::bail!(message);
+        }
+        let summary = self
+            .done
+            .context("ginnel stopped on the way; hint: try again")?;
+        if self.bar.is_some() {
+            writeln!(self.out, "{}: {}", path.display(), in_words(&summary))?;
+        }
+        Ok(summary.failed > 0)
+    }
+}
+
+fn show(bar: &ProgressBar, event: &Event) {
+    match event {
+        Event::Counted { files, .. } => bar.set_length(*files),
+        Event::File {
+            source,
+            outcome,
+            reason,
+            ..
+        } => {
+            bar.inc(1);
+            if let (FileOutcome::Failed, Some(reason)) = (outcome, reason) {
+                bar.println(format!("cannot add {source}: {reason}"));
+            }
+        }
+        Event::Embedded { passages, left } => {
+            if bar.length() != Some(passages + left) || bar.position() > *passages {
+                bar.set_length(passages + left);
+                bar.reset_eta();
+            }
+            bar.set_message("vectors");
+            bar.set_position(*passages);
+        }
+        Event::Waiting { problem } => bar.println(format!("waiting: {problem}")),
+        Event::Done(summary) => bar.println(in_words(summary)),
+        _ => {}
+    }
+}
+
+fn style(what: &'static str, environment: Environment<'_>) -> ProgressStyle {
+    let template = match shows_colours(environment) {
+        true => "{bar:24.cyan} {pos}/{len} {msg} {per_sec} ETA {eta}",
+        false => "{bar:24} {pos}/{len} {msg} {per_sec} ETA {eta}",
+    };
+    let style = ProgressStyle::with_template(template);
+    // The template is ours; a default bar is better than none.
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key(
+        "what",
+        move |_: &indicatif::ProgressState, to: &mut dyn std::fmt::Write| {
+            let _ = to.write_str(what);
+        },
+    )
+}
+
+fn in_words(summary: &Summary) -> String {
+    let counts = [
+        (summary.added, "added"),
+        (summary.changed, "changed"),
+        (summary.removed, "removed"),
+        (summary.unchanged, "unchanged"),
+        (summary.skipped, "skipped, not text"),
+        (summary.failed, "failed"),
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    match counts.is_empty() {
+        true => "nothing to add".to_owned(),
+        false => format!("{} ({} new passages)", counts.join(", "), summary.passages),
+    }
+}

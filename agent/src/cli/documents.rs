@@ -1,0 +1,203 @@
+//! `ginnel documents` and `ginnel collections`.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::bail;
+use clap::Subcommand;
+use ginnel_daemon::environment::Environment;
+use http::Method;
+use serde_json::Value;
+
+use super::knowledge::Asked;
+use super::table;
+use crate::api::knowledge::view::{Collections, DocumentView, Documents as Page};
+
+/// Documents that are asked for at a time.
+const PAGE: usize = 1000;
+
+/// `ginnel documents`.
+#[derive(Debug, Subcommand)]
+pub enum Documents {
+    /// List documents
+    Ls {
+        /// Only of this collection
+        #[arg(long, short, value_name = "NAME")]
+        collection: Option<String>,
+        /// Only where the source begins so
+        #[arg(long, value_name = "PREFIX")]
+        source: Option<String>,
+        /// Print a line of JSON for each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a document
+    Show {
+        /// Its id, or its source
+        document: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a document
+    Rm {
+        /// Its id, or its source
+        document: String,
+    },
+}
+
+pub(super) async fn run(
+    command: Documents,
+    state: Option<&Path>,
+    environment: Environment<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let asked = Asked::find(state, environment).await?;
+    let done = match &command {
+        Documents::Ls {
+            collection,
+            source,
+            json,
+        } => list(&asked, collection.as_deref(), source.as_deref(), *json, out).await,
+        Documents::Show { document, json } => show(&asked, document, *json, out).await,
+        Documents::Rm { document } => remove(&asked, document, out).await,
+    };
+    asked.close().await?;
+    done
+}
+
+async fn list(
+    asked: &Asked,
+    collection: Option<&str>,
+    source: Option<&str>,
+    json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let mut after = 0;
+    loop {
+        let page = page(asked, collection, source, after).await?;
+        if json {
+            for document in &page.documents {
+                writeln!(out, "{}", serde_json::to_string(document)?)?;
+            }
+        } else {
+            let rows: Vec<_> = page.documents.iter().map(row).collect();
+            table::write(out, &rows)?;
+        }
+        match page.next {
+            Some(next) => after = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn page(
+    asked: &Asked,
+    collection: Option<&str>,
+    source: Option<&str>,
+    after: i64,
+) -> anyhow::Result<Page> {
+    let mut path = format!("/v1/documents?limit={PAGE}&after={after}");
+    for (name, value) in [("collection", collection), ("source", source)] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", encoded(value)));
+        }
+    }
+    asked.ask(Method::GET, &path, &Value::Null).await
+}
+
+fn row(document: &DocumentView) -> [String; 4] {
+    [
+        document.id.clone(),
+        document.collection.clone(),
+        document.source.clone().unwrap_or_default(),
+        format!("{} passages", document.passages),
+    ]
+}
+
+async fn show(
+    asked: &Asked,
+    document: &str,
+    json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let id = find(asked, document).await?;
+    let path = format!("/v1/documents/{id}");
+    let found: DocumentView = asked.ask(Method::GET, &path, &Value::Null).await?;
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &found)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    writeln!(out, "{}", found.text.unwrap_or_default())?;
+    Ok(())
+}
+
+async fn remove(asked: &Asked, document: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    let id = find(asked, document).await?;
+    let path = format!("/v1/documents/{id}");
+    let _: Value = asked.ask(Method::DELETE, &path, &Value::Null).await?;
+    writeln!(out, "Deleted {document}")?;
+    Ok(())
+}
+
+/// The id of a document that was named by its id or source.
+async fn find(asked: &Asked, document: &str) -> anyhow::Result<String> {
+    if document.parse::<ginnel_store::id::DocumentId>().is_ok() {
+        return Ok(document.to_owned());
+    }
+    let page = page(asked, None, Some(document), 0).await?;
+    let mut same = page
+        .documents
+        .into_iter()
+        .filter(|found| found.source.as_deref() == Some(document));
+    match (same.next(), same.next()) {
+        (None, _) => bail!("no such document; hint: ginnel documents ls, document={document:?}"),
+        (Some(found), None) => Ok(found.id),
+        (Some(_), Some(_)) => {
+            bail!("several collections have it; hint: name it by its id, document={document:?}")
+        }
+    }
+}
+
+/// `ginnel collections`.
+pub(super) async fn collections(
+    json: bool,
+    state: Option<&Path>,
+    environment: Environment<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let asked = Asked::find(state, environment).await?;
+    let found = asked
+        .ask(Method::GET, "/v1/collections", &Value::Null)
+        .await;
+    asked.close().await?;
+    let found: Collections = found?;
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &found)?;
+        return Ok(writeln!(out)?);
+    }
+    if found.collections.is_empty() {
+        writeln!(out, "There is nothing yet")?;
+        writeln!(out, "hint: ginnel add FOLDER")?;
+        return Ok(());
+    }
+    let rows = found.collections.iter().map(|collection| {
+        [
+            collection.name.clone(),
+            format!("{} documents", collection.documents),
+            format!("{} passages", collection.passages),
+        ]
+    });
+    Ok(table::write(out, &rows.collect::<Vec<_>>())?)
+}
+
+/// Percent-encodes what is not plain (RFC 3986 §2.3).
+fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
+    let encode = |byte: u8| match plain(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}

@@ -1,0 +1,107 @@
+//! The way of commands to what this device knows: through the running daemon,
+//! or, where none runs, by opening the store themselves.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use ginnel_daemon::environment::Environment;
+use http::Method;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::answer::{BoxError, Problem};
+use crate::api::knowledge as api;
+use crate::api::knowledge::view::AddRequest;
+use crate::config::{Config, Flags};
+use crate::knowledge::Knowledge;
+use crate::knowledge::add::Event;
+use crate::local_client::{ClientError, LocalClient};
+
+/// Where to ask.
+pub(super) enum Asked {
+    Daemon(LocalClient),
+    /// Nobody else has the store open.
+    Here(Knowledge),
+}
+
+impl Asked {
+    /// Finds the daemon of a state folder, or opens its store.
+    pub(super) async fn find(
+        state: Option<&Path>,
+        environment: Environment<'_>,
+    ) -> anyhow::Result<Self> {
+        let flags = Flags {
+            state: state.map(Path::to_owned),
+            ..Flags::default()
+        };
+        let config = Config::load(&flags, environment)?;
+        match LocalClient::find(&config.state).await {
+            Ok(client) => Ok(Self::Daemon(client)),
+            Err(ClientError::NotRunning(_)) => {
+                ginnel_certs::private_file::create_dir_private(&config.state)?;
+                let knowledge = Knowledge::open(&config.knowledge("")).await?;
+                Ok(Self::Here(knowledge))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks as programs ask the API.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        match self {
+            Self::Daemon(client) => Ok(client.send_long(method, path, body).await?),
+            Self::Here(knowledge) => {
+                let asking = api::ask(knowledge, method, path, body);
+                let answer = with_vectors(knowledge, asking).await;
+                Ok(serde_json::from_value(answer.map_err(told)?)?)
+            }
+        }
+    }
+
+    /// Has files added, and calls `each` with every event.
+    pub(super) async fn add(
+        &self,
+        request: AddRequest,
+        each: impl FnMut(Event) -> Result<(), BoxError>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Daemon(client) => Ok(client.add(&request, each).await?),
+            Self::Here(knowledge) => {
+                let adding = api::add(knowledge.clone(), request).map_err(told)?;
+                let added = with_vectors(knowledge, adding.run(each)).await;
+                added.map_err(|error| anyhow!(error))
+            }
+        }
+    }
+
+    /// Closes the store, if it was opened here.
+    pub(super) async fn close(self) -> anyhow::Result<()> {
+        match self {
+            Self::Daemon(_) => Ok(()),
+            Self::Here(knowledge) => knowledge.close().await,
+        }
+    }
+}
+
+/// Makes vectors while something is done that may wait for them.
+async fn with_vectors<T>(knowledge: &Knowledge, work: impl Future<Output = T>) -> T {
+    tokio::select! {
+        out = work => out,
+        () = knowledge.keep_embedding(tokio_util::sync::CancellationToken::new()) => {
+            unreachable!("it goes on until it is cancelled")
+        }
+    }
+}
+
+/// A problem of the API, as commands tell it.
+fn told(problem: Problem) -> anyhow::Error {
+    match problem.hint {
+        Some(hint) => anyhow!("{}; hint: {hint}", problem.message),
+        None => anyhow!("{}", problem.message),
+    }
+}

@@ -1,0 +1,153 @@
+//! `ginnel store`: looking after what this device knows.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Subcommand, ValueHint};
+use ginnel_daemon::environment::Environment;
+use ginnel_daemon::quantity::bytes;
+use http::Method;
+use serde_json::Value;
+
+use super::knowledge::Asked;
+use super::table;
+use crate::api::knowledge::view::{BackupAnswer, BackupRequest, CheckAnswer, KnowledgeStatus};
+
+/// `ginnel store`.
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Show what there is and what it takes
+    Stats {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look for damage; reads everything
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make all indexes anew from the documents
+    RebuildIndex,
+    /// Write a copy of the database, whole while it is in use
+    Backup {
+        /// A file that is not there yet
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+}
+
+pub(super) async fn run(
+    command: Store,
+    state: Option<&Path>,
+    environment: Environment<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let asked = Asked::find(state, environment).await?;
+    let done = do_it(&command, &asked, out).await;
+    asked.close().await?;
+    done
+}
+
+async fn do_it(command: &Store, asked: &Asked, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    match command {
+        Store::Stats { json } => {
+            let status = asked
+                .ask(Method::GET, "/v1/knowledge", &Value::Null)
+                .await?;
+            write_status(&status, *json, out)?;
+        }
+        Store::Check { json } => {
+            let found: CheckAnswer = asked
+                .ask(Method::POST, "/v1/store/check", &Value::Null)
+                .await?;
+            write_findings(&found, *json, out)?;
+            if !found.findings.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Store::RebuildIndex => {
+            let path = "/v1/store/rebuild-index";
+            let status = asked.ask(Method::POST, path, &Value::Null).await?;
+            writeln!(out, "All indexes are new")?;
+            write_status(&status, false, out)?;
+        }
+        Store::Backup { file } => {
+            let path = std::path::absolute(file)?;
+            let path = path.to_str().context("path is not UTF-8")?.to_owned();
+            let request = BackupRequest { path };
+            let answer: BackupAnswer = asked
+                .ask(Method::POST, "/v1/store/backup", &request)
+                .await?;
+            writeln!(out, "Wrote {}, {}", file.display(), bytes(answer.bytes))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_status(status: &KnowledgeStatus, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if json {
+        serde_json::to_writer_pretty(&mut *out, status)?;
+        return Ok(writeln!(out)?);
+    }
+    let embedder = &status.embedder;
+    let mut state = match (&embedder.model, &embedder.settings) {
+        (Some(model), _) => format!("{}, {model}", embedder.state),
+        (None, Some(settings)) => format!("{}, {settings}", embedder.state),
+        (None, None) => embedder.state.clone(),
+    };
+    if let Some(problem) = &embedder.problem {
+        state.push_str(&format!(", {problem}"));
+    }
+    let mut rows = vec![
+        ["documents".to_owned(), status.documents.to_string()],
+        ["passages".to_owned(), status.passages.to_string()],
+        ["deleted rows".to_owned(), status.tombstones.to_string()],
+        ["database".to_owned(), bytes(status.database_bytes)],
+        ["embedder".to_owned(), state],
+    ];
+    for model in &status.models {
+        let ready = if model.ready { "ready" } else { "being made" };
+        let text = format!(
+            "{} vectors of {} dimensions, {} passages without; index {} {ready}, {} on disk, {} in memory",
+            model.vectors,
+            model.dimensions,
+            model.missing,
+            model.engine,
+            bytes(model.index_bytes),
+            bytes(model.memory_bytes)
+        );
+        rows.push([format!("model {}", model.name), text]);
+    }
+    Ok(table::write(out, &rows)?)
+}
+
+fn write_findings(found: &CheckAnswer, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if json {
+        serde_json::to_writer_pretty(&mut *out, found)?;
+        return Ok(writeln!(out)?);
+    }
+    for finding in &found.findings {
+        writeln!(out, "{}: {}", finding.part, finding.what)?;
+    }
+    if found.findings.is_empty() {
+        writeln!(out, "All is well")?;
+    }
+    let has = |part: &str| found.findings.iter().any(|finding| finding.part == part);
+    if has("file") {
+        writeln!(
+            out,
+            "hint: restore a backup; what can be read can be saved with sqlite3 .recover"
+        )?;
+    }
+    if has("row") {
+        writeln!(out, "hint: add the documents again")?;
+    }
+    if has("index") {
+        writeln!(out, "hint: ginnel store rebuild-index")?;
+    }
+    Ok(())
+}

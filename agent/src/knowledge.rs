@@ -1,0 +1,84 @@
+//! What this device knows: documents, found by their words and their meaning.
+//!
+//! ```text
+//! add ──▶ read files ──▶ cut ──▶ store ──▶ found by words at once
+//!                                  │
+//!                            embedding task ──▶ vectors ──▶ found by meaning
+//! ```
+//!
+//! The daemon has one, and commands open one where no daemon runs. It puts the
+//! store, the embedder and the reading of files together; each of these knows
+//! nothing of the others.
+
+pub mod add;
+pub mod embedding;
+pub mod search;
+pub mod settings;
+
+mod files;
+mod watch;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use ginnel_store::Store;
+use ginnel_store::options::Options;
+use tokio_util::sync::CancellationToken;
+
+use embedding::Embedding;
+use settings::KnowledgeSettings;
+
+/// What this device knows. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub struct Knowledge {
+    store: Store,
+    embedding: Arc<Embedding>,
+}
+
+impl Knowledge {
+    /// Opens the store, on a thread that may block. Vectors are made by
+    /// [`Knowledge::keep_embedding`].
+    ///
+    /// # Errors
+    /// The store cannot be opened.
+    pub async fn open(settings: &KnowledgeSettings) -> anyhow::Result<Self> {
+        let mut options = Options::new(&settings.folder);
+        options.engine = settings.engine;
+        options.origin.clone_from(&settings.origin);
+        let open = move || Store::open(options);
+        let opened = tokio::task::spawn_blocking(open).await?;
+        let store = opened.context("the store cannot be opened")?;
+        let embedding = Embedding::new(store.clone(), settings.embed.clone());
+        Ok(Self {
+            store,
+            embedding: Arc::new(embedding),
+        })
+    }
+
+    /// The documents and their index.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What makes vectors, and how far it is.
+    #[must_use]
+    pub fn embedding(&self) -> &Embedding {
+        &self.embedding
+    }
+
+    /// Makes vectors of whatever has none, until `stop`.
+    pub async fn keep_embedding(&self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.embedding.run()).await;
+    }
+
+    /// Writes what is only in memory and closes the store.
+    ///
+    /// # Errors
+    /// The store could not be closed cleanly; nothing that was acknowledged is
+    /// lost.
+    pub async fn close(&self) -> anyhow::Result<()> {
+        let closed = self.store.close().await;
+        closed.context("the store was not closed cleanly")
+    }
+}

@@ -1,0 +1,279 @@
+//! Adding files: read, cut and stored, each by itself, and followed when they
+//! change.
+//!
+//! ```text
+//! a thread: walk ─▶ unchanged? ─▶ read ─▶ extract ─▶ cut ──▶ queue
+//!                                                              │
+//! tasks:                                 put · put · put ◀─────┘ ─▶ remember the file
+//! at the end:                            files that are gone ─▶ removed
+//! ```
+
+mod event;
+mod file;
+mod stdin;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use ginnel_ingest::walk::Rules;
+use ginnel_proto::id::CollectionName;
+use ginnel_store::ingest::{File, Folder};
+use ginnel_store::model::Model;
+use tokio::sync::mpsc;
+
+use super::Knowledge;
+use super::embedding::State;
+use super::files::{self, Cutting, Read, Reading};
+
+pub use event::{Event, FileOutcome, Summary};
+pub use stdin::Text;
+
+/// Files that are read ahead of being stored; the text of each is in memory.
+const QUEUE: usize = 16;
+
+/// Files that are stored at once, so that they share commits.
+const AT_ONCE: usize = 16;
+
+/// What to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddRequest {
+    /// A folder or file, absolute.
+    pub path: PathBuf,
+    /// Where its documents go.
+    pub collection: CollectionName,
+    /// What their sources begin with; the folder's own name if not given.
+    pub name: Option<String>,
+    /// What of the folder to take.
+    pub rules: Rules,
+    /// The name of the model that made the vectors which records bring along;
+    /// without it they are left out.
+    pub vectors: Option<String>,
+}
+
+/// Why nothing could be added at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// The request cannot be fulfilled as it is.
+    #[error("{0}")]
+    Invalid(String),
+    /// The store stopped working on the way; what was stored stays.
+    #[error(transparent)]
+    Store(#[from] ginnel_store::error::Error),
+    /// A part of it broke off.
+    #[error("reading broke off")]
+    BrokenOff,
+}
+
+impl Knowledge {
+    /// Adds a folder or file, and tells how it goes.
+    ///
+    /// Dropped, it stops soon; what was stored stays, and the next time goes on
+    /// from there.
+    ///
+    /// # Errors
+    /// The path is not there, or the store stopped working. A file that cannot
+    /// be read is told as an event, and the others go on.
+    pub async fn add(
+        &self,
+        request: &AddRequest,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Summary, AddError> {
+        let folder = Folder {
+            collection: request.collection.clone(),
+            name: request
+                .name
+                .clone()
+                .map_or_else(|| name_of(&request.path), Ok)?,
+        };
+        let root = text_of(&request.path)?;
+        let known = self.known(&folder, &root).await?;
+        let stop = StopOnDrop::default();
+        let reading = Reading {
+            root: request.path.clone(),
+            rules: request.rules,
+            folder: folder.clone(),
+            root_name: root,
+            known,
+            cutting: self.cutting().await,
+            vectors: self.vectors_of(request).await?,
+            stop: Arc::clone(&stop.0),
+        };
+        let (found, queue) = mpsc::channel(QUEUE);
+        let reader = tokio::task::spawn_blocking(move || files::read_all(&reading, &found));
+        let mut adding = Adding {
+            knowledge: self,
+            folder,
+            events,
+            summary: Summary::default(),
+        };
+        let stored = adding.store_all(queue).await;
+        let missing = reader.await.map_err(|_| AddError::BrokenOff)?;
+        stored?;
+        for path in missing {
+            adding.remove(path).await?;
+        }
+        let mut summary = adding.summary;
+        summary.last_change = *self.store.changes().borrow();
+        Ok(summary)
+    }
+
+    /// As [`Knowledge::add`], and waits until the new passages have vectors, if
+    /// a model is set.
+    ///
+    /// # Errors
+    /// As [`Knowledge::add`].
+    pub async fn add_and_embed(
+        &self,
+        request: &AddRequest,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Summary, AddError> {
+        let before = self.embedding.progress().borrow().embedded;
+        let summary = self.add(request, events).await?;
+        if !matches!(self.embedding.opened().await, State::Off) {
+            self.wait_for_vectors(&summary, before, events).await;
+        }
+        Ok(summary)
+    }
+
+    async fn wait_for_vectors(&self, summary: &Summary, before: u64, events: &mpsc::Sender<Event>) {
+        let mut progress = self.embedding.progress();
+        let mut told = None;
+        loop {
+            let now = progress.borrow_and_update().clone();
+            if now.reached >= summary.last_change {
+                return;
+            }
+            let passages = now.embedded - before;
+            let left = summary.passages.saturating_sub(passages + now.failed);
+            let mut send = vec![Event::Embedded { passages, left }];
+            if now.problem != told {
+                told.clone_from(&now.problem);
+                send.extend(now.problem.map(|problem| Event::Waiting { problem }));
+            }
+            for event in send {
+                let _ = events.send(event).await;
+            }
+            if progress.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The files of the folder as they were last time. Another folder of the
+    /// same name would remove them all, so that is refused.
+    async fn known(&self, folder: &Folder, root: &str) -> Result<HashMap<String, File>, AddError> {
+        let known = self.store.files(folder.clone()).await?;
+        if let Some(other) = known.iter().find(|file| file.root != root) {
+            return Err(AddError::Invalid(format!(
+                "another folder of that name is in the collection; hint: use --as NAME or --collection NAME, name={:?}, collection={}, other={}",
+                folder.name, folder.collection, other.root
+            )));
+        }
+        let by_path = known.into_iter().map(|file| (file.path.clone(), file));
+        Ok(by_path.collect())
+    }
+
+    async fn vectors_of(&self, request: &AddRequest) -> Result<Option<Model>, AddError> {
+        let Some(name) = &request.vectors else {
+            return Ok(None);
+        };
+        let models = self.store.models().await?;
+        let model = models.into_iter().find(|model| model.name == *name);
+        model.map(Some).ok_or_else(|| {
+            AddError::Invalid(format!(
+                "model is not known; hint: ginnel model ls, model={name:?}"
+            ))
+        })
+    }
+
+    /// How long passages may be.
+    pub(super) async fn cutting(&self) -> Cutting {
+        match self.embedding.opened().await {
+            State::Ready(embedder) => Cutting::for_model(embedder),
+            State::Off | State::Opening | State::Failed(_) => Cutting::default(),
+        }
+    }
+}
+
+/// An addition under way.
+struct Adding<'a> {
+    knowledge: &'a Knowledge,
+    folder: Folder,
+    events: &'a mpsc::Sender<Event>,
+    summary: Summary,
+}
+
+impl Adding<'_> {
+    async fn store_all(&mut self, mut queue: mpsc::Receiver<Read>) -> Result<(), AddError> {
+        let mut storing = FuturesUnordered::new();
+        let mut is_open = true;
+        while is_open || !storing.is_empty() {
+            tokio::select! {
+                read = queue.recv(), if is_open && storing.len() < AT_ONCE => match read {
+                    None => is_open = false,
+                    Some(Read::Event(event)) => self.tell(event).await,
+                    Some(Read::File { path, pieces }) => {
+                        let (knowledge, folder) = (self.knowledge.clone(), self.folder.clone());
+                        storing.push(file::store(knowledge, folder, path, pieces));
+                    }
+                },
+                Some(stored) = storing.next() => {
+                    for event in stored? {
+                        self.tell(event).await;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self, path: String) -> Result<(), AddError> {
+        let source = self.folder.source(&path);
+        let folder = self.folder.clone();
+        let documents = self.knowledge.store.forget_file(folder, path).await?;
+        self.summary.documents_removed += documents as u64;
+        self.tell(Event::file(source, FileOutcome::Removed)).await;
+        Ok(())
+    }
+
+    async fn tell(&mut self, event: Event) {
+        self.summary.count(&event);
+        // Whoever asked may not read along any more.
+        let _ = self.events.send(event).await;
+    }
+}
+
+/// What sources of a path begin with: its last part.
+fn name_of(path: &Path) -> Result<String, AddError> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).ok_or_else(|| {
+        AddError::Invalid(format!(
+            "path has no name; hint: use --as NAME, path={}",
+            path.display()
+        ))
+    })
+}
+
+fn text_of(path: &Path) -> Result<String, AddError> {
+    let text = path.to_str();
+    text.map(str::to_owned).ok_or_else(|| {
+        AddError::Invalid(format!(
+            "path is not valid Unicode, path={}",
+            path.display()
+        ))
+    })
+}
+
+/// Tells the reading thread that nobody waits any more.
+#[derive(Debug, Default)]
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,54 @@
+//! Adding one text that is no file: from the standard input, or the API.
+
+use ginnel_proto::id::CollectionName;
+use ginnel_store::document::{NewDocument, Stored};
+use ginnel_store::id::DocumentId;
+use serde_json::{Map, Value};
+
+use super::AddError;
+use crate::knowledge::Knowledge;
+use crate::knowledge::files;
+
+/// A text to be added.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Text {
+    /// Where it goes.
+    pub collection: CollectionName,
+    /// What it is called by its caller; the same again is the same document.
+    pub source: Option<String>,
+    /// Which document it replaces, where there is no source.
+    pub id: Option<DocumentId>,
+    /// In place of the one that the text gives itself.
+    pub title: Option<String>,
+    /// What kind of text it is, as the name of a file: `a.md`, `.html`.
+    pub file_name: String,
+    /// Beside what the text says of itself.
+    pub metadata: Map<String, Value>,
+    /// The text.
+    pub bytes: Vec<u8>,
+}
+
+impl Knowledge {
+    /// Reads, cuts and stores a text.
+    ///
+    /// # Errors
+    /// It is no text, or the store does not take it.
+    pub async fn add_text(&self, text: Text) -> Result<Stored, AddError> {
+        let cutting = self.cutting().await;
+        let read = move || document_of(text, &cutting);
+        let read = tokio::task::spawn_blocking(read).await;
+        let document = read.map_err(|_| AddError::BrokenOff)??;
+        Ok(self.store.put(document).await?)
+    }
+}
+
+fn document_of(text: Text, cutting: &files::Cutting) -> Result<NewDocument, AddError> {
+    let extracted = files::extract(&text.file_name, &text.bytes);
+    let extracted = extracted.map_err(|error| AddError::Invalid(error.to_string()))?;
+    let document = cutting.document(text.collection, text.source, extracted);
+    let mut document = document.map_err(|error| AddError::Invalid(error.to_string()))?;
+    document.id = text.id;
+    document.title = text.title.or(document.title);
+    document.metadata.extend(text.metadata);
+    Ok(document)
+}

@@ -1,0 +1,137 @@
+//! Makes vectors of passages that have none: of new ones, of those that came
+//! without, and of all of them when the model changes.
+//!
+//! ```text
+//! open the model ──▶ sweep all passages once ──▶ follow the changes
+//!                     (an older model serves until that is done)
+//! ```
+
+mod serving;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ginnel_store::Store;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::embed::{EmbedSettings, Embedder};
+
+/// How long to wait after the first failure, and at the most.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const TRY_AGAIN_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// What makes vectors, and how far it is.
+#[derive(Debug)]
+pub struct Embedding {
+    store: Store,
+    settings: Option<EmbedSettings>,
+    state: watch::Sender<State>,
+    progress: watch::Sender<Progress>,
+}
+
+/// What questions are embedded with.
+#[derive(Debug, Clone)]
+pub enum State {
+    /// Nothing: no model was named.
+    Off,
+    /// Nothing yet.
+    Opening,
+    /// This one. While the model is being changed it is the old one.
+    Ready(Arc<dyn Embedder>),
+    /// Nothing, for this reason; it is tried again.
+    Failed(String),
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Texts that got a vector since the start.
+    pub embedded: u64,
+    /// Texts that could not be embedded since the start.
+    pub failed: u64,
+    /// Every change up to this one is done.
+    pub reached: i64,
+    /// Why it does not go on right now.
+    pub problem: Option<String>,
+}
+
+impl Embedding {
+    /// Begins with [`Embedding::run`].
+    #[must_use]
+    pub fn new(store: Store, settings: Option<EmbedSettings>) -> Self {
+        let state = match settings {
+            Some(_) => State::Opening,
+            None => State::Off,
+        };
+        Self {
+            store,
+            settings,
+            state: watch::Sender::new(state),
+            progress: watch::Sender::default(),
+        }
+    }
+
+    /// What questions are embedded with now.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// What questions are embedded with, once that is known.
+    pub async fn opened(&self) -> State {
+        let mut state = self.state.subscribe();
+        let opened = state
+            .wait_for(|state| !matches!(state, State::Opening))
+            .await;
+        opened.map_or(State::Off, |state| state.clone())
+    }
+
+    /// How far it is, whenever that changes.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// What was set, in words.
+    #[must_use]
+    pub fn describe(&self) -> Option<String> {
+        self.settings.as_ref().map(EmbedSettings::describe)
+    }
+
+    /// Makes vectors for ever.
+    pub async fn run(&self) {
+        let Some(settings) = &self.settings else {
+            return std::future::pending().await;
+        };
+        let mut wait = TRY_AGAIN_AFTER;
+        loop {
+            let begun = Instant::now();
+            let Err(problem) = self.try_run(settings).await;
+            tracing::warn!(
+                problem,
+                embedder = settings.describe(),
+                "no vectors are made, will be tried again"
+            );
+            if !matches!(self.state(), State::Ready(_)) {
+                self.state.send_replace(State::Failed(problem.clone()));
+            }
+            self.progress
+                .send_modify(|progress| progress.problem = Some(problem));
+            if begun.elapsed() > TRY_AGAIN_AFTER_MAX {
+                wait = TRY_AGAIN_AFTER;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(TRY_AGAIN_AFTER_MAX);
+        }
+    }
+
+    async fn try_run(&self, settings: &EmbedSettings) -> Result<std::convert::Infallible, String> {
+        let embedder = settings.open().await.map_err(|error| error.to_string())?;
+        let put = self.store.put_model(embedder.model().clone()).await;
+        put.map_err(|error| error.to_string())?;
+        self.serve(settings, &embedder).await?;
+        self.work(settings, &embedder).await
+    }
+}

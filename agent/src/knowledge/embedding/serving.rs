@@ -1,0 +1,116 @@
+//! Which model questions are embedded with, while one takes over from another.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ginnel_store::id::ModelId;
+use serde::{Deserialize, Serialize};
+
+use super::{Embedding, State};
+use crate::embed::{EmbedSettings, Embedder};
+
+/// The note of the store that says which model has seen every passage.
+const NOTE: &str = "serving model";
+
+/// A model that has seen every passage, and how to open it again.
+#[derive(Debug, Serialize, Deserialize)]
+struct Serving {
+    model: String,
+    /// Its folder; an endpoint is not asked again once it is set no more.
+    folder: Option<PathBuf>,
+}
+
+impl Embedding {
+    /// Lets the new model answer, or the old one until the new one has seen
+    /// every passage.
+    pub(super) async fn serve(
+        &self,
+        settings: &EmbedSettings,
+        embedder: &Arc<dyn Embedder>,
+    ) -> Result<(), String> {
+        let before = self.serving().await?;
+        let before = before.filter(|before| before.model != embedder.model().id.to_string());
+        let old = match before {
+            Some(Serving {
+                folder: Some(folder),
+                ..
+            }) if self.is_worth_it().await => {
+                let opened = EmbedSettings::Folder(folder).open().await;
+                opened
+                    .inspect_err(|error| tracing::info!(%error, "old model cannot serve"))
+                    .ok()
+            }
+            Some(_) | None => None,
+        };
+        let serves = match old {
+            Some(old) => {
+                tracing::info!(
+                    old = old.model().name,
+                    new = embedder.model().name,
+                    "old model answers until the new one has seen everything"
+                );
+                old
+            }
+            None => Arc::clone(embedder),
+        };
+        tracing::info!(
+            model = serves.model().name,
+            settings = settings.describe(),
+            "model serves"
+        );
+        self.state.send_replace(State::Ready(serves));
+        Ok(())
+    }
+
+    /// The new model has seen every passage: it answers now, and the vectors
+    /// of the old one go.
+    pub(super) async fn take_over(
+        &self,
+        settings: &EmbedSettings,
+        embedder: &Arc<dyn Embedder>,
+    ) -> Result<(), String> {
+        let text = |error: ginnel_store::error::Error| error.to_string();
+        let before = self.serving().await?;
+        let id = embedder.model().id.to_string();
+        if before.as_ref().is_some_and(|before| before.model == id) {
+            return Ok(());
+        }
+        self.state.send_replace(State::Ready(Arc::clone(embedder)));
+        let serving = Serving {
+            model: id,
+            folder: match settings {
+                EmbedSettings::Folder(folder) => Some(folder.clone()),
+                EmbedSettings::Endpoint(_) => None,
+            },
+        };
+        let note = serde_json::to_string(&serving).map_err(|error| error.to_string())?;
+        self.store
+            .set_note(NOTE.to_owned(), note)
+            .await
+            .map_err(text)?;
+        if let Some(old) = before.and_then(|before| before.model.parse::<ModelId>().ok()) {
+            tracing::info!(new = embedder.model().name, "new model takes over");
+            self.store.delete_model(old).await.map_err(text)?;
+            self.store
+                .remove_cursor(super::work::cursor(old))
+                .await
+                .map_err(text)?;
+        }
+        Ok(())
+    }
+
+    async fn serving(&self) -> Result<Option<Serving>, String> {
+        let note = self
+            .store
+            .note(NOTE.to_owned())
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(note.and_then(|note| serde_json::from_str(&note).ok()))
+    }
+
+    /// Whether there is anything that an old model could find.
+    async fn is_worth_it(&self) -> bool {
+        let collections = self.store.collections().await;
+        collections.is_ok_and(|collections| !collections.is_empty())
+    }
+}

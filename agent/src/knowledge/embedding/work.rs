@@ -1,0 +1,169 @@
+//! The work itself: passages without a vector, in batches.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ginnel_store::embedding::{NewEmbedding, Unembedded};
+use ginnel_store::id::{ModelId, TextHash};
+
+use super::Embedding;
+use crate::embed::{EmbedError, EmbedSettings, Embedder, Purpose};
+
+/// Texts of a batch: some seconds of work, which a stop loses.
+const BATCH: usize = 128;
+
+/// Changes looked at together.
+const CHANGES: i64 = 1024;
+
+/// How long to wait for more changes to come, so that documents that arrive
+/// one by one share batches.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// The cursor of a model in the change log.
+pub(super) fn cursor(model: ModelId) -> String {
+    format!("embed {model}")
+}
+
+impl Embedding {
+    /// Embeds whatever has no vector, for ever.
+    pub(super) async fn work(
+        &self,
+        settings: &EmbedSettings,
+        embedder: &Arc<dyn Embedder>,
+    ) -> Result<Infallible, String> {
+        let cursor = cursor(embedder.model().id);
+        let mut changes = self.store.changes();
+        let reached = self.store.cursor(cursor.clone()).await.map_err(text)?;
+        let mut reached = match reached {
+            Some(reached) => reached,
+            None => {
+                let before = *changes.borrow_and_update();
+                self.sweep(embedder).await?;
+                self.store
+                    .set_cursor(cursor.clone(), before)
+                    .await
+                    .map_err(text)?;
+                before
+            }
+        };
+        self.take_over(settings, embedder).await?;
+        loop {
+            let last = *changes.borrow_and_update();
+            while reached < last {
+                let to = last.min(reached + CHANGES);
+                let model = embedder.model().id;
+                let missing = self
+                    .store
+                    .unembedded_of_changes(model, reached + 1, to)
+                    .await;
+                self.embed(embedder, missing.map_err(text)?).await?;
+                self.store
+                    .set_cursor(cursor.clone(), to)
+                    .await
+                    .map_err(text)?;
+                reached = to;
+                self.progress.send_modify(|progress| progress.reached = to);
+            }
+            self.progress
+                .send_modify(|progress| progress.reached = reached);
+            if changes.changed().await.is_err() {
+                return Err("the store was closed".to_owned());
+            }
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    /// Looks at every passage once.
+    async fn sweep(&self, embedder: &Arc<dyn Embedder>) -> Result<(), String> {
+        let mut after = 0;
+        loop {
+            let model = embedder.model().id;
+            let missing = self
+                .store
+                .unembedded(model, after, BATCH)
+                .await
+                .map_err(text)?;
+            let Some(last) = missing.last() else {
+                return Ok(());
+            };
+            after = last.passage;
+            self.embed(embedder, missing).await?;
+        }
+    }
+
+    async fn embed(
+        &self,
+        embedder: &Arc<dyn Embedder>,
+        missing: Vec<Unembedded>,
+    ) -> Result<(), String> {
+        let mut seen = HashSet::new();
+        let mut texts: Vec<(TextHash, String)> = Vec::new();
+        for missing in missing {
+            if seen.insert(missing.hash) {
+                texts.push((missing.hash, missing.text));
+            }
+        }
+        for batch in texts.chunks(BATCH) {
+            let mut vectors = vectors_of(embedder, batch).await?;
+            vectors.retain(|text, vector| is_fit(embedder, *text, vector));
+            let failed = batch.len() - vectors.len();
+            let stored = vectors.len();
+            let embeddings = vectors.into_iter();
+            let embeddings = embeddings.map(|(text, vector)| NewEmbedding { text, vector });
+            let put = self
+                .store
+                .put_embeddings(embedder.model().id, embeddings.collect());
+            put.await.map_err(text)?;
+            self.progress.send_modify(|progress| {
+                progress.embedded += stored as u64;
+                progress.failed += failed as u64;
+                progress.problem = None;
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The vectors of those texts that can be embedded.
+async fn vectors_of(
+    embedder: &Arc<dyn Embedder>,
+    batch: &[(TextHash, String)],
+) -> Result<HashMap<TextHash, Vec<f32>>, String> {
+    let texts = batch.iter().map(|(_, text)| text.clone()).collect();
+    match embedder.embed(texts, Purpose::Passage).await {
+        Ok(vectors) => {
+            let hashes = batch.iter().map(|(hash, _)| *hash);
+            return Ok(hashes.zip(vectors).collect());
+        }
+        Err(EmbedError::Texts(problem)) => {
+            tracing::debug!(problem, "batch cannot be embedded, trying one by one");
+        }
+        Err(error) => return Err(error.to_string()),
+    }
+    let mut vectors = HashMap::new();
+    for (hash, text) in batch {
+        match embedder.embed(vec![text.clone()], Purpose::Passage).await {
+            Ok(vector) => vectors.extend(vector.into_iter().map(|vector| (*hash, vector))),
+            Err(EmbedError::Texts(problem)) => {
+                tracing::warn!(problem, text = %hash, "text cannot be embedded, it is found by words only");
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(vectors)
+}
+
+/// Whether the store takes it. One that is zero or not finite is of no use.
+fn is_fit(embedder: &Arc<dyn Embedder>, text: TextHash, vector: &[f32]) -> bool {
+    let fit = embedder.model().prepare(vector);
+    if let Err(problem) = &fit {
+        tracing::warn!(%problem, %text, "vector is of no use, the text is found by words only");
+    }
+    fit.is_ok()
+}
+
+fn text(error: ginnel_store::error::Error) -> String {
+    error.to_string()
+}
