@@ -15,6 +15,8 @@ pub mod exact;
 pub mod metric;
 pub mod passages;
 pub mod scan;
+pub(crate) mod sidecar;
+pub mod sqlite_vec;
 
 use std::fmt::Debug;
 

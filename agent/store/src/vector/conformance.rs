@@ -65,6 +65,7 @@ macro_rules! suite {
             answers: all_dimensions;
             answers: what_is_no_query_is_refused;
             failures: rows_that_fail_are_told_and_do_no_harm;
+            failures: an_index_answers_without_reading_all_rows;
             failures: rows_that_are_gone_are_not_found;
             failures: many_threads_search_while_rows_change;
             histories: histories_end_as_the_model;

@@ -3,6 +3,7 @@
 //! cannot answer.
 
 pub mod nearest;
+pub(crate) mod settle;
 
 use std::ops::ControlFlow;
 
@@ -79,6 +80,26 @@ pub(crate) fn check(spec: &Spec, request: Request<'_>) -> Result<()> {
             "too many or no neighbours wanted, limit={NEIGHBOURS_MAX}, found={}",
             request.wanted
         )));
+    }
+    Ok(())
+}
+
+/// Whether the vectors of changes are such as the index is of.
+///
+/// # Errors
+/// One of them has the wrong number of dimensions, or is not finite.
+pub(crate) fn check_changes(spec: &Spec, changes: &[Change]) -> Result<()> {
+    for change in changes {
+        let Change::Upsert(entry) = change else {
+            continue;
+        };
+        let (expected, found) = (spec.dimensions, entry.vector.len());
+        if found != expected || !entry.vector.iter().all(|value| value.is_finite()) {
+            return Err(Error::invalid(format!(
+                "vector does not fit the index, passage={}, expected={expected} finite values, found={found}",
+                entry.passage
+            )));
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Files;
+use super::rows::Fails;
 use super::world::World;
 use crate::error::ErrorKind;
 use crate::vector::passages::Passages;
@@ -15,7 +16,7 @@ pub(crate) fn rows_that_fail_are_told_and_do_no_harm(world: &mut World) {
     let half: Passages = (1..100).collect();
     for filter in [None, Some(&half)] {
         let query = world.vector();
-        world.rows.fail(true);
+        world.rows.fail(Fails::All);
         let request = Request {
             query: &query,
             wanted: 10,
@@ -25,11 +26,27 @@ pub(crate) fn rows_that_fail_are_told_and_do_no_harm(world: &mut World) {
         let error = told.expect_err("the rows' own");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert_eq!(error.to_string(), "rows fail on purpose");
-        world.rows.fail(false);
+        world.rows.fail(Fails::Nothing);
         world.check_query(&query, 10, filter);
     }
     world.fill(210..230);
     world.check(20, None);
+}
+
+/// What an index is for, with and without a wide filter.
+pub(crate) fn an_index_answers_without_reading_all_rows(world: &mut World) {
+    if world.subject.files == Files::None {
+        return;
+    }
+    world.fill(1..1500);
+    world.index().flush().expect("written");
+    world.fill(1500..1600);
+    let half: Passages = (1..1600).step_by(2).collect();
+    world.rows.fail(Fails::ReadingAll);
+    for wanted in [1, 10, 100, 2000] {
+        world.check(wanted, None);
+        world.check(wanted, Some(&half));
+    }
 }
 
 /// The rows may be newer than the index.

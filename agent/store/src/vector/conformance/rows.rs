@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::vector::exact::nearest::nearest_first;
@@ -13,7 +13,17 @@ use crate::vector::{Change, Entry, EntryRef, Neighbour, Request, Rows, Spec};
 pub(crate) struct MemoryRows {
     embeddings: BTreeMap<i64, Vec<f32>>,
     passages: BTreeMap<i64, i64>,
-    fails: AtomicBool,
+    fails: Mutex<Fails>,
+}
+
+/// Which reads fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Fails {
+    #[default]
+    Nothing,
+    /// Reading all rows does: what an index is there to spare.
+    ReadingAll,
+    All,
 }
 
 impl MemoryRows {
@@ -38,9 +48,9 @@ impl MemoryRows {
         }
     }
 
-    /// From now on, or not any more, every read fails.
-    pub(crate) fn fail(&self, fails: bool) {
-        self.fails.store(fails, Ordering::SeqCst);
+    /// What fails from now on.
+    pub(crate) fn fail(&self, fails: Fails) {
+        *self.fails.lock().expect("not poisoned") = fails;
     }
 
     pub(crate) fn all(&self) -> Vec<Entry> {
@@ -72,8 +82,8 @@ impl MemoryRows {
         all
     }
 
-    fn check(&self) -> Result<()> {
-        if self.fails.load(Ordering::SeqCst) {
+    fn check(&self, fatal: &[Fails]) -> Result<()> {
+        if fatal.contains(&*self.fails.lock().expect("not poisoned")) {
             return Err(Error::new(ErrorKind::Unavailable, "rows fail on purpose"));
         }
         Ok(())
@@ -82,7 +92,7 @@ impl MemoryRows {
 
 impl Rows for MemoryRows {
     fn vectors(&self, embeddings: &[i64], each: &mut dyn FnMut(usize, &[f32])) -> Result<()> {
-        self.check()?;
+        self.check(&[Fails::All])?;
         // Any order is allowed, so not that of the question.
         for (at, embedding) in embeddings.iter().enumerate().rev() {
             if let Some(vector) = self.embeddings.get(embedding) {
@@ -93,7 +103,7 @@ impl Rows for MemoryRows {
     }
 
     fn entries(&self, each: &mut dyn FnMut(EntryRef<'_>) -> ControlFlow<()>) -> Result<()> {
-        self.check()?;
+        self.check(&[Fails::All, Fails::ReadingAll])?;
         for (passage, embedding) in &self.passages {
             let Some(vector) = self.embeddings.get(embedding) else {
                 continue;
