@@ -445,8 +445,9 @@ impl Store {
     /// they are still in its log. `Closed` when it was closed before.
     pub async fn close(&self) -> Result<()> {
         upkeep::stop(self).await;
-        let closed = self.inner.writer.close().await;
+        // The writer last: it folds the log into the file and removes it.
         self.inner.readers.close().await;
+        let closed = self.inner.writer.close().await;
         let mut lock = self
             .inner
             .lock

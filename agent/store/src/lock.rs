@@ -14,7 +14,7 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "held open, and with it the 
 impl Lock {
     /// Makes the folder if there is none.
     pub(crate) fn take(folder: &Path) -> Result<Self> {
-        std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+        make_private(folder).map_err(|error| Error::file(folder, error))?;
         let path = folder.join(FILE_NAME);
         let file = File::options()
             .create(true)
@@ -34,4 +34,13 @@ impl Lock {
             Err(TryLockError::Error(error)) => Err(Error::file(&path, error)),
         }
     }
+}
+
+/// Makes the folder if there is none; what is in it is nobody else's business.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }

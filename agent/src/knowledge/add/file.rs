@@ -41,9 +41,10 @@ pub(super) async fn store(
         match piece {
             Piece::Document(document) => puts.push(knowledge.store.put(*document)),
             Piece::Problem(error) => {
-                let item = match error.item() {
-                    "" => source.clone(),
-                    item => format!("{source}, {item}"),
+                // A part of the file is named `line:2`; the file itself is known.
+                let item = match error.item().split_once(':') {
+                    Some((_, part)) => format!("{source}:{part}"),
+                    None => source.clone(),
                 };
                 so_far.problem(Event::of_error(item, &error));
             }

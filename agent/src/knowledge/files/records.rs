@@ -36,7 +36,7 @@ impl Reading {
             hasher: blake3::Hasher::new(),
         };
         let source = self.folder.source(path);
-        for record in Lines::new("line", BufReader::with_capacity(BUFFER, &mut hashing)) {
+        for record in Lines::new("", BufReader::with_capacity(BUFFER, &mut hashing)) {
             let piece = match record.and_then(|record| self.document_of(&source, record)) {
                 Ok(document) => Piece::Document(Box::new(document)),
                 Err(error) => Piece::Problem(error),

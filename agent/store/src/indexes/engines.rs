@@ -7,16 +7,16 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::vector::engine::Engine;
 use crate::vector::exact::Exact;
+use crate::vector::sqlite_vec::SqliteVec;
 use crate::vector::{Spec, VectorIndex};
 
 /// The index of a model, from its files if they are there and whole.
 pub(super) fn open(place: &Place, model: &Model, spec: &Spec) -> Result<Box<dyn VectorIndex>> {
-    let _folder = folder(place, model);
-    match place.engine {
-        Engine::Scan | Engine::SqliteVec | Engine::SqliteVss | Engine::Exact => {
-            Ok(Box::new(Exact::new(spec.clone())))
-        }
-    }
+    let folder = folder(place, model);
+    Ok(match place.engine {
+        Engine::SqliteVec => Box::new(SqliteVec::open(&folder, spec)?),
+        Engine::Scan | Engine::SqliteVss | Engine::Exact => Box::new(Exact::new(spec.clone())),
+    })
 }
 
 /// Removes the files of an index that nobody needs any more.
