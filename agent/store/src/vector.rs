@@ -17,6 +17,7 @@ pub mod passages;
 pub mod scan;
 pub(crate) mod sidecar;
 pub mod sqlite_vec;
+pub mod sqlite_vss;
 
 use std::fmt::Debug;
 

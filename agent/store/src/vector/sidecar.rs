@@ -44,6 +44,11 @@ impl Sidecar {
     /// # Errors
     /// It cannot be opened or is no database.
     pub(crate) fn connect(&self) -> Result<Connection> {
+        self.open()
+            .map_err(|error| error.with("index", &self.path.display()))
+    }
+
+    fn open(&self) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
