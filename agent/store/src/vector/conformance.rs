@@ -11,6 +11,7 @@
 //! printed; `GINNEL_STORE_SEED` sets it.
 
 pub(crate) mod answers;
+pub(crate) mod disk;
 pub(crate) mod failures;
 pub(crate) mod files;
 pub(crate) mod histories;
@@ -74,7 +75,7 @@ macro_rules! suite {
             files: an_index_half_made_is_not_used;
             files: damaged_files_give_no_wrong_answer;
             files: a_folder_that_cannot_be_is_told;
-            files: a_full_disk_does_no_harm;
+            disk: a_full_disk_does_no_harm;
         }
     };
     (@ $subject:expr; $($part:ident: $check:ident;)*) => { $(

@@ -2,9 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Files;
 use super::world::{World, copy_folder};
@@ -14,9 +11,6 @@ use crate::vector::{Change, Request};
 
 /// Flipped bytes that a file is tried with, beside the other damages.
 const FLIPS: usize = 40;
-
-/// Tells the test that it is the process with the full disk.
-const FULL: &str = "GINNEL_STORE_TEST_FULL_DISK";
 
 pub(crate) fn an_index_is_found_again(world: &mut World) {
     world.fill(1..300);
@@ -196,59 +190,4 @@ pub(crate) fn a_folder_that_cannot_be_is_told(world: &mut World) {
     world.open().expect("once the folder can be");
     world.fill(1..20);
     world.check(10, None);
-}
-
-/// In a process of its own, since the limit that stands for the disk's end is
-/// one of the process.
-pub(crate) fn a_full_disk_does_no_harm(world: &mut World) {
-    if std::env::var_os(FULL).is_some() {
-        return run_out_of_disk(world);
-    }
-    if world.subject.files == Files::None {
-        return;
-    }
-    let this = std::env::current_exe().expect("this test");
-    let child = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
-        .arg(this)
-        .args([&world.name, "--exact", "--nocapture"])
-        .env(FULL, "1")
-        .output()
-        .expect("sh");
-    let (out, err) = (child.stdout, child.stderr);
-    let text = String::from_utf8_lossy(&out) + String::from_utf8_lossy(&err);
-    assert!(child.status.success(), "{text}");
-    assert!(text.contains("1 passed"), "{text}");
-}
-
-fn run_out_of_disk(world: &mut World) {
-    world.fill(1..500);
-    world.index().flush().expect("written");
-    let whole = getrlimit(Resource::Fsize);
-    let none = Rlimit {
-        current: Some(2048),
-        maximum: whole.maximum,
-    };
-    setrlimit(Resource::Fsize, none).expect("less is always allowed");
-    let more: Vec<_> = (500..900)
-        .map(|passage| Change::Upsert(world.entry(passage)))
-        .collect();
-    let old = world.watermark();
-    let failed = [world.try_apply(more), world.index().flush()];
-    let errors: Vec<_> = failed.into_iter().filter_map(Result::err).collect();
-    assert!(!errors.is_empty(), "the disk is full");
-    for error in &errors {
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    }
-    assert!(world.index().durable() <= old, "what was not written");
-    let stay = (1..500).collect();
-    world.check(10, Some(&stay));
-    setrlimit(Resource::Fsize, whole).expect("as it was");
-    world.replay(old).expect("there is room again");
-    world.check(10, None);
-    world.check(1000, None);
-    world.index().flush().expect("written");
-    assert_eq!(world.index().durable(), world.watermark());
-    world.reopen();
-    world.check(1000, None);
 }

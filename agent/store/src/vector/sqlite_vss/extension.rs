@@ -48,17 +48,19 @@ enum Processor {
 }
 
 impl Processor {
-    #[cfg(target_arch = "x86_64")]
     fn of_this_machine() -> Self {
-        let has = std::arch::is_x86_feature_detected!("avx2")
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2")
             && std::arch::is_x86_feature_detected!("fma")
-            && std::arch::is_x86_feature_detected!("f16c");
-        if has { Self::Avx2 } else { Self::OldX86 }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn of_this_machine() -> Self {
-        Self::Other
+            && std::arch::is_x86_feature_detected!("f16c")
+        {
+            return Self::Avx2;
+        }
+        if cfg!(target_arch = "x86_64") {
+            Self::OldX86
+        } else {
+            Self::Other
+        }
     }
 }
 

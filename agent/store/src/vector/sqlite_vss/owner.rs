@@ -344,3 +344,54 @@ impl Owner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::limits::Limit;
+
+    use super::super::tests::{available, extension};
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::vector::Entry;
+    use crate::vector::metric::Metric;
+
+    /// The size is looked at before anything is taken in.
+    #[test]
+    fn changes_that_do_not_fit_change_nothing() {
+        if !available() {
+            return;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let spec = Spec {
+            database: [1; 16],
+            model: [2; 32],
+            dimensions: 2,
+            metric: Metric::Dot,
+        };
+        let shared = Arc::new(Shared::default());
+        let mut owner = Owner::open(folder.path(), &spec, &extension(), shared).expect("open");
+        let connection = owner.connection().expect("open");
+        let length = Limit::SQLITE_LIMIT_LENGTH;
+        connection.set_limit(length, 1000).expect("lower");
+        let entries = |passages: std::ops::Range<i64>| -> Vec<_> {
+            let entry = |passage| {
+                Change::Upsert(Entry {
+                    passage,
+                    embedding: passage,
+                    vector: vec![1.0, 2.0],
+                })
+            };
+            passages.map(entry).collect()
+        };
+        owner.apply(entries(1..51), 50).expect("fits");
+        let error = owner.apply(entries(51..57), 56).expect_err("too many");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!((owner.stats().entries, owner.applied), (50, 50));
+        owner.apply(entries(1..51), 50).expect("none of them new");
+        let gone = vec![Change::Delete { passage: 1 }, Change::Delete { passage: 2 }];
+        owner.apply(gone, 52).expect("less");
+        owner.apply(entries(51..56), 57).expect("fits again");
+        owner.flush().expect("written");
+        assert_eq!(owner.stats().entries, 53);
+    }
+}
