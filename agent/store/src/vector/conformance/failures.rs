@@ -115,11 +115,13 @@ pub(crate) fn many_threads_search_while_rows_change(world: &mut World) {
                 }
             }
         });
-        for searcher in searchers {
-            answers.extend(searcher.join().expect("no panic"));
-        }
+        // The writer stops whatever became of the others.
+        let searched: Vec<_> = searchers.into_iter().map(|one| one.join()).collect();
         done.store(true, Ordering::SeqCst);
         writer.join().expect("no panic");
+        for searched in searched {
+            answers.extend(searched.expect("no panic"));
+        }
     });
     assert_eq!(numbers.into_inner(), 3 * SEARCHES);
     for (query, found) in answers {
