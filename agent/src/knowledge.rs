@@ -44,6 +44,7 @@ impl Knowledge {
     pub async fn open(settings: &KnowledgeSettings) -> anyhow::Result<Self> {
         let mut options = Options::new(&settings.folder);
         options.engine = settings.engine;
+        options.vss_folder.clone_from(&settings.vss_dir);
         options.origin.clone_from(&settings.origin);
         let open = move || Store::open(options);
         let opened = tokio::task::spawn_blocking(open).await?;

@@ -56,6 +56,8 @@ pub(crate) struct Indexes {
 pub(crate) struct Place {
     pub(crate) folder: PathBuf,
     pub(crate) engine: Engine,
+    /// Where the extension sqlite-vss is.
+    pub(crate) vss_folder: Option<PathBuf>,
     /// The id of the database.
     pub(crate) database: [u8; 16],
 }
@@ -90,6 +92,7 @@ impl Indexes {
             behind: Arc::default(),
             committed,
         };
+        engines::prepare(&indexes.place, &model::list(connection)?)?;
         indexes.follow_models(connection)?;
         Ok(indexes)
     }
@@ -195,7 +198,7 @@ impl ModelIndex {
             dimensions: model.dimensions,
             metric: model.metric,
         };
-        let index = engines::open(place, &model, &spec)?;
+        let index = engines::open(place, &model, &spec);
         let durable = i64::try_from(index.durable()).unwrap_or(i64::MAX);
         let index = Self {
             model,

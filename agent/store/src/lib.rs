@@ -104,6 +104,7 @@ impl Store {
         let place = Place {
             folder: options.folder.join(INDEX_FOLDER),
             engine: options.engine,
+            vss_folder: options.vss_folder,
             database,
         };
         let indexes = Arc::new(Indexes::open(place, &connection)?);

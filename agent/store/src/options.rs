@@ -17,6 +17,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Which vector engine to use.
     pub engine: Engine,
+    /// Where the extension `sqlite-vss` is, if it is the engine.
+    pub vss_folder: Option<PathBuf>,
     /// The name of this device, for the rows it changes.
     pub origin: String,
     /// Where SQLite's blocking calls run.
@@ -32,6 +34,7 @@ impl Options {
         Self {
             folder: folder.into(),
             engine: Engine::default(),
+            vss_folder: None,
             origin: String::new(),
             executor: Executor::Threads,
             clock: Arc::new(system_clock),
@@ -44,6 +47,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("folder", &self.folder)
             .field("engine", &self.engine)
+            .field("vss_folder", &self.vss_folder)
             .field("origin", &self.origin)
             .field("executor", &self.executor)
             .finish_non_exhaustive()
