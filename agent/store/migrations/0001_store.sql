@@ -130,9 +130,11 @@ CREATE TRIGGER model_changed AFTER UPDATE ON model BEGIN
 END;
 
 -- The full-text index: derived, without a copy of the text.
+CREATE VIEW kept_passage AS
+SELECT rowid AS rowid, text FROM passage WHERE deleted = 0;
 CREATE VIRTUAL TABLE passage_text_index USING fts5 (
     text,
-    content = 'passage',
+    content = 'kept_passage',
     content_rowid = 'rowid',
     tokenize = 'unicode61 remove_diacritics 2'
 );

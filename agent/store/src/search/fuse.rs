@@ -12,7 +12,8 @@ const K: f32 = 60.0;
 /// The score of what is first in both lists, before it is scaled to 1.
 const BEST: f32 = 2.0 / (K + 1.0);
 
-/// The best first; those of the same score by their rowid.
+/// The best first. Of the same score, what has the words comes first: a rare
+/// word is found on purpose, a neighbour may be a distant one.
 pub(super) fn fuse(meaning: &[Neighbour], words: &[Neighbour]) -> Vec<Place> {
     let mut places: HashMap<i64, Place> = HashMap::new();
     for (rank, found) in ranked(meaning) {
@@ -28,7 +29,8 @@ pub(super) fn fuse(meaning: &[Neighbour], words: &[Neighbour]) -> Vec<Place> {
     let mut places: Vec<Place> = places.into_values().collect();
     places.sort_unstable_by(|a, b| {
         let by_score = b.score.total_cmp(&a.score);
-        by_score.then(a.passage.cmp(&b.passage))
+        let by_words = b.words.is_some().cmp(&a.words.is_some());
+        by_score.then(by_words).then(a.passage.cmp(&b.passage))
     });
     places
 }
@@ -65,7 +67,7 @@ mod tests {
     fn what_both_lists_have_comes_first() {
         let fused = fuse(&list(&[1, 2, 3]), &list(&[4, 3]));
         let order: Vec<i64> = fused.iter().map(|place| place.passage).collect();
-        assert_eq!(order, [3, 1, 4, 2]);
+        assert_eq!(order, [3, 4, 1, 2]);
         let first = &fused[0];
         assert_eq!(first.meaning.map(|rank| rank.rank), Some(3));
         assert_eq!(first.words.map(|rank| rank.rank), Some(2));

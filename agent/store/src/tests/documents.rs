@@ -51,6 +51,7 @@ async fn an_edit_keeps_the_passages_that_stay() {
         .put("a.md", &["new fish", "one fish", "red fish"])
         .await;
     assert_eq!(edited.outcome, Outcome::Changed);
+    assert_eq!(world.store.check().await.expect("checked"), []);
     assert_eq!((edited.passages, edited.new_passages), (3, 1));
     let found = world.words("fish").await;
     assert_eq!(found.len(), 3);
@@ -69,6 +70,7 @@ async fn a_deleted_document_is_gone_and_can_come_back() {
     world.put("b.md", &["two fish"]).await;
     assert!(world.store.delete(stored.id).await.expect("deleted"));
     assert!(!world.store.delete(stored.id).await.expect("nothing left"));
+    assert_eq!(world.store.check().await.expect("checked"), []);
     assert!(
         world
             .store
