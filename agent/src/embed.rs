@@ -6,6 +6,8 @@
 
 pub mod endpoint;
 pub mod local;
+#[cfg(test)]
+pub(crate) mod stub;
 
 use std::fmt::Debug;
 use std::path::PathBuf;

@@ -16,6 +16,8 @@ pub mod search;
 pub mod settings;
 
 mod files;
+#[cfg(test)]
+pub(crate) mod tests;
 mod watch;
 
 use std::sync::Arc;

@@ -209,3 +209,7 @@ impl From<SearchError> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "knowledge/tests.rs"]
+mod tests;

@@ -262,3 +262,7 @@ fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
         .pool_timer(TokioTimer::new())
         .build(connector)
 }
+
+#[cfg(test)]
+#[path = "endpoint/tests.rs"]
+mod tests;

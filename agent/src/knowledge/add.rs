@@ -90,6 +90,11 @@ impl Knowledge {
                 .map_or_else(|| name_of(&request.path), Ok)?,
         };
         let root = text_of(&request.path)?;
+        if !request.path.exists() {
+            return Err(AddError::Invalid(format!(
+                "there is no such file or folder, what was added from it stays, path={root}"
+            )));
+        }
         let known = self.known(&folder, &root).await?;
         let stop = StopOnDrop::default();
         let reading = Reading {

@@ -103,7 +103,9 @@ pub(super) fn read_all(reading: &Reading, found: &mpsc::Sender<Read>) -> Vec<Str
                 reading.read(path, &entry, known.as_ref(), found)
             }
             Err(error) => {
-                unreadable.push(error.item().to_owned());
+                // The folder itself is named by all of its path.
+                let is_root = error.item() == reading.root_name;
+                unreadable.push(if is_root { "" } else { error.item() }.to_owned());
                 let source = reading.folder.source(error.item());
                 send(found, Read::Event(Event::of_error(source, &error)))
             }

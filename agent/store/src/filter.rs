@@ -36,7 +36,7 @@ pub struct Condition {
     pub field: String,
     /// How it is compared.
     pub compare: Compare,
-    /// With what. Numbers are compared with numbers only, texts with texts.
+    /// With what.
     pub value: Scalar,
 }
 
@@ -61,8 +61,14 @@ pub enum Scalar {
     /// A text. Texts are ordered by their bytes, so dates as `2026-11-21` are
     /// in order.
     Text(String),
-    /// A number.
-    Number(f64),
+    /// A number, compared with numbers; and as it was written with texts, so
+    /// that `modified>=2026` finds dates.
+    Number {
+        /// Its value.
+        value: f64,
+        /// How it was written.
+        text: String,
+    },
     /// True or false, which are only equal or not.
     Bool(bool),
 }
@@ -150,33 +156,34 @@ impl Condition {
         if !named || self.field.contains('"') || self.field.len() > LABEL_MAX {
             return wrong("field is not the name of one");
         }
-        match self.value {
-            Scalar::Number(number) if !number.is_finite() => wrong("number is not finite"),
+        match &self.value {
+            Scalar::Number { value, .. } if !value.is_finite() => wrong("number is not finite"),
             Scalar::Bool(_) if self.compare != Compare::Equal => {
                 wrong("true and false have no order")
             }
-            Scalar::Text(_) | Scalar::Number(_) | Scalar::Bool(_) => Ok(()),
+            Scalar::Text(_) | Scalar::Number { .. } | Scalar::Bool(_) => Ok(()),
         }
     }
 
     fn add_to(&self, sql: &mut Sql) {
         let path = self.field.split('.').map(|part| format!(".\"{part}\""));
         let path = sql.value(Value::Text(format!("${}", path.collect::<String>())));
-        let types = match self.value {
-            Scalar::Text(_) => "'text'",
-            Scalar::Number(_) => "'integer', 'real'",
-            Scalar::Bool(_) => "'true', 'false'",
+        let sign = self.compare.sign();
+        let mut is = |types: &str, value: Value| {
+            let value = sql.value(value);
+            format!("field.type IN ({types}) AND field.value {sign} {value}")
         };
-        let value = sql.value(match &self.value {
-            Scalar::Text(text) => Value::Text(text.clone()),
-            Scalar::Number(number) => Value::Real(*number),
-            Scalar::Bool(bool) => Value::Integer((*bool).into()),
-        });
+        let passes = match &self.value {
+            Scalar::Text(text) => is("'text'", Value::Text(text.clone())),
+            Scalar::Bool(bool) => is("'true', 'false'", Value::Integer((*bool).into())),
+            Scalar::Number { value, text } => {
+                let as_number = is("'integer', 'real'", Value::Real(*value));
+                format!("{as_number} OR {}", is("'text'", Value::Text(text.clone())))
+            }
+        };
         // Of a single value json_each gives that value.
         sql.and(&format!(
-            "EXISTS (SELECT 1 FROM json_each(live.metadata, {path}) AS field
-              WHERE field.type IN ({types}) AND field.value {} {value})",
-            self.compare.sign()
+            "EXISTS (SELECT 1 FROM json_each(live.metadata, {path}) AS field WHERE {passes})"
         ));
     }
 }
@@ -237,9 +244,10 @@ impl Scalar {
         match serde_json::from_str(text) {
             Ok(serde_json::Value::String(text)) => Self::Text(text),
             Ok(serde_json::Value::Bool(bool)) => Self::Bool(bool),
-            Ok(serde_json::Value::Number(number)) if number.as_f64().is_some() => {
-                Self::Number(number.as_f64().unwrap_or_default())
-            }
+            Ok(serde_json::Value::Number(number)) => Self::Number {
+                value: number.as_f64().unwrap_or(f64::NAN),
+                text: text.to_owned(),
+            },
             Ok(_) | Err(_) => Self::Text(text.to_owned()),
         }
     }
@@ -277,7 +285,11 @@ mod tests {
         assert_eq!(author.compare, Compare::Equal);
         assert_eq!(author.value, Scalar::Text("Jane".to_owned()));
         assert_eq!(read("a.b >= 2020").compare, Compare::GreaterOrEqual);
-        assert_eq!(read("a.b >= 2020").value, Scalar::Number(2020.0));
+        let number = Scalar::Number {
+            value: 2020.0,
+            text: "2020".to_owned(),
+        };
+        assert_eq!(read("a.b >= 2020").value, number);
         assert_eq!(read("a<=2").compare, Compare::LessOrEqual);
         assert_eq!(read("a<2").compare, Compare::Less);
         assert_eq!(read("draft=false").value, Scalar::Bool(false));

@@ -1,0 +1,140 @@
+//! An endpoint for tests: vectors that can be foretold, and failures on
+//! demand.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::EmbedSettings;
+use super::endpoint::EndpointSettings;
+
+/// A server that embeds by counting letters.
+#[derive(Debug)]
+pub(crate) struct Stub {
+    url: String,
+    pub(crate) asked: Arc<AtomicUsize>,
+    /// Whether it is busy.
+    pub(crate) busy: Arc<AtomicBool>,
+    _serving: JoinSet<()>,
+}
+
+/// A text that it will not embed.
+pub(crate) const REFUSED: &str = "refuse me";
+
+impl Stub {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let url = format!("http://{}/v1", listener.local_addr().expect("bound"));
+        let (asked, busy) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let (count, is_busy) = (Arc::clone(&asked), Arc::clone(&busy));
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.expect("accepted");
+                let (count, is_busy) = (Arc::clone(&count), Arc::clone(&is_busy));
+                let service = service_fn(move |request| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    answer(request, is_busy.load(Ordering::Relaxed))
+                });
+                let connection = http1::Builder::new();
+                connections.spawn(async move {
+                    let _ = connection
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self {
+            url,
+            asked,
+            busy,
+            _serving: serving,
+        }
+    }
+
+    pub(crate) fn settings(&self, model: &str) -> EmbedSettings {
+        EmbedSettings::Endpoint(EndpointSettings {
+            url: self.url.parse().expect("a URL"),
+            model: model.to_owned(),
+            api_key: None,
+        })
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    is_busy: bool,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let path = request.uri().path().to_owned();
+    let body = request
+        .into_body()
+        .collect()
+        .await
+        .expect("a body")
+        .to_bytes();
+    let (status, answer) = embed(&path, &body, is_busy);
+    let mut response = Response::new(Full::new(answer.to_string().into()));
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+fn embed(path: &str, body: &[u8], is_busy: bool) -> (StatusCode, Value) {
+    let asked: Value = serde_json::from_slice(body).expect("JSON");
+    let texts: Vec<&str> = asked["input"]
+        .as_array()
+        .expect("texts")
+        .iter()
+        .map(|text| text.as_str().expect("a text"))
+        .collect();
+    let dimensions = match asked["model"].as_str().expect("a model") {
+        "letters" => 26,
+        "vowels" => 5,
+        "odd" => {
+            return (
+                StatusCode::OK,
+                json!({"data": [{"index": 0, "embedding": []}]}),
+            );
+        }
+        _ => return (StatusCode::NOT_FOUND, json!({"error": "no such model"})),
+    };
+    if path != "/v1/embeddings" {
+        return (StatusCode::NOT_FOUND, json!({}));
+    }
+    if is_busy {
+        return (StatusCode::SERVICE_UNAVAILABLE, json!({"error": "busy"}));
+    }
+    if texts.iter().any(|text| text.contains(REFUSED)) {
+        return (StatusCode::BAD_REQUEST, json!({"error": "text refused"}));
+    }
+    // The last first: the order of an answer is its own.
+    let data: Vec<Value> = (0..texts.len())
+        .rev()
+        .map(|index| json!({"index": index, "embedding": vector(texts[index], dimensions)}))
+        .collect();
+    (StatusCode::OK, json!({ "data": data }))
+}
+
+/// How often each letter, or vowel, is in the text.
+fn vector(text: &str, dimensions: usize) -> Vec<f32> {
+    let letters: Vec<char> = match dimensions {
+        5 => "aeiou".chars().collect(),
+        _ => ('a'..='z').collect(),
+    };
+    let count = |letter: &char| {
+        let same = |found: &char| found.to_ascii_lowercase() == *letter;
+        0.01 + text.chars().filter(same).count() as f32
+    };
+    letters.iter().map(count).collect()
+}

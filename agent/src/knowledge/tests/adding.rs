@@ -1,0 +1,278 @@
+//! Files: added, followed, and told when they cannot be read.
+
+use super::*;
+use crate::knowledge::add::{AddError, FileOutcome, Text};
+
+fn outcomes(events: &[Event]) -> Vec<(String, FileOutcome)> {
+    let mut outcomes: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::File {
+                source, outcome, ..
+            } => Some((source.clone(), *outcome)),
+            _ => None,
+        })
+        .collect();
+    outcomes.sort_by(|a, b| a.0.cmp(&b.0));
+    outcomes
+}
+
+#[tokio::test]
+async fn files_are_followed() {
+    let world = World::without_model().await;
+    world.write("a.md", "# Alpha\n\nabout apples");
+    world.write("b/c.txt", "about bananas");
+    let (summary, events) = world.add().await;
+    assert_eq!((summary.added, summary.passages), (2, 2));
+    assert!(
+        events.contains(&Event::Counted {
+            files: 2,
+            bytes: 34
+        }),
+        "{events:?}"
+    );
+    assert_eq!(world.found(Mode::Text, "apples").await, ["notes/a.md"]);
+    assert_eq!(world.found(Mode::Text, "bananas").await, ["notes/b/c.txt"]);
+
+    let (summary, _) = world.add().await;
+    assert_eq!((summary.unchanged, summary.added + summary.changed), (2, 0));
+
+    world.write("a.md", "# Alpha\n\nabout apricots");
+    std::fs::remove_file(world.root().join("b/c.txt")).expect("removed");
+    let (_, events) = world.add().await;
+    assert_eq!(
+        outcomes(&events),
+        [
+            ("notes/a.md".to_owned(), FileOutcome::Changed),
+            ("notes/b/c.txt".to_owned(), FileOutcome::Removed)
+        ]
+    );
+    assert_eq!(
+        world.found(Mode::Text, "apples bananas").await,
+        Vec::<String>::new()
+    );
+    assert_eq!(world.found(Mode::Text, "apricots").await, ["notes/a.md"]);
+}
+
+#[tokio::test]
+async fn files_that_changed_back_are_noticed() {
+    let world = World::new().await;
+    for text in ["first words", "other words", "first words"] {
+        world.write("a.txt", text);
+        world.add().await;
+        assert_eq!(world.found(Mode::Vector, text).await.len(), 1);
+        let first = world.found(Mode::Text, "first").await.len();
+        assert_eq!(first, usize::from(text.contains("first")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn one_bad_file_stops_nothing() {
+    let world = World::without_model().await;
+    world.write("good.txt", "all is well");
+    world.write("empty.txt", "");
+    world.write("picture.png", b"\x89PNG\r\n\x1a\n\0\0\0\0");
+    world.write(
+        "broken.txt",
+        b"latin \xe4\xf6\xfc \xff\xfe\xfd text \xc0\xc1 everywhere \xf5\xf6",
+    );
+    world.write(
+        "lines.jsonl",
+        "{\"id\":\"a\",\"text\":\"first line\"}\nnonsense\n{\"text\":\"third line\"}\n{\"text\":7}\n",
+    );
+    let (summary, events) = world.add().await;
+    assert_eq!((summary.added, summary.failed), (2, 3), "{events:?}");
+    assert_eq!(summary.skipped, 2, "{events:?}");
+    let told: Vec<String> = events.iter().map(|event| format!("{event:?}")).collect();
+    let told = told.join("\n");
+    for part in [
+        "lines.jsonl:2",
+        "lines.jsonl:4",
+        "broken.txt",
+        "picture.png",
+        "empty.txt",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    assert_eq!(world.found(Mode::Text, "well").await, ["notes/good.txt"]);
+    let mut lines = world.found(Mode::Text, "line").await;
+    lines.sort();
+    assert_eq!(lines, ["notes/lines.jsonl#3", "notes/lines.jsonl#a"]);
+
+    // A line that goes takes its document along.
+    world.write("lines.jsonl", "{\"id\":\"a\",\"text\":\"first line\"}\n");
+    world.add().await;
+    assert_eq!(
+        world.found(Mode::Text, "line").await,
+        ["notes/lines.jsonl#a"]
+    );
+}
+
+#[tokio::test]
+async fn vectors_of_records_are_taken() {
+    use ginnel_store::id::ModelId;
+    use ginnel_store::model::Model;
+    use ginnel_store::search::Near;
+
+    let world = World::without_model().await;
+    let model = Model {
+        id: ModelId::of_name("caller", "mine", 2),
+        name: "mine".to_owned(),
+        dimensions: 2,
+        metric: Default::default(),
+    };
+    world
+        .knowledge
+        .store()
+        .put_model(model.clone())
+        .await
+        .expect("stored");
+    world.write(
+        "v.jsonl",
+        "{\"id\":\"x\",\"text\":\"to the right\",\"vector\":[1,0]}\n\
+         {\"id\":\"y\",\"text\":\"up\",\"vector\":[0,1]}\n\
+         {\"id\":\"z\",\"text\":\"too many\",\"vector\":[0,1,2]}\n",
+    );
+    let mut request = world.request();
+    request.vectors = Some("unknown".to_owned());
+    let (events, _told) = mpsc::channel(16);
+    let error = world
+        .knowledge
+        .add(&request, &events)
+        .await
+        .expect_err("unknown");
+    assert!(error.to_string().contains("unknown"), "{error}");
+    request.vectors = Some("mine".to_owned());
+    let (summary, events) = world.add_as(request).await;
+    assert_eq!(summary.failed, 1, "{events:?}");
+    let mut question = question(Mode::Vector, "");
+    question.near = Some(Near {
+        model: model.id,
+        vector: vec![0.1, 2.0],
+    });
+    let answer = world.knowledge.search(question).await.expect("found");
+    let texts: Vec<&str> = answer
+        .found
+        .hits
+        .iter()
+        .map(|hit| &*hit.passage.text)
+        .collect();
+    assert_eq!(texts, ["up", "to the right"]);
+}
+
+#[tokio::test]
+async fn another_folder_of_the_same_name_is_refused() {
+    let world = World::without_model().await;
+    world.write("a.txt", "mine");
+    world.add().await;
+    let other = tempfile::tempdir().expect("a folder");
+    let root = other.path().join("notes");
+    std::fs::create_dir(&root).expect("made");
+    std::fs::write(root.join("a.txt"), "theirs").expect("written");
+    let mut theirs = request(&root);
+    let (events, _told) = mpsc::channel(16);
+    let error = world
+        .knowledge
+        .add(&theirs, &events)
+        .await
+        .expect_err("taken");
+    assert!(matches!(error, AddError::Invalid(_)), "{error:?}");
+    assert!(error.to_string().contains("--as NAME"), "{error}");
+    theirs.name = Some("theirs".to_owned());
+    let (summary, _) = world.add_as(theirs).await;
+    assert_eq!(summary.added, 1);
+    assert_eq!(world.found(Mode::Text, "mine").await, ["notes/a.txt"]);
+    assert_eq!(world.found(Mode::Text, "theirs").await, ["theirs/a.txt"]);
+}
+
+#[tokio::test]
+async fn a_single_file_has_its_own_name() {
+    let world = World::without_model().await;
+    world.write("deep/a.md", "alone");
+    let (summary, _) = world.add_as(request(&world.root().join("deep/a.md"))).await;
+    assert_eq!(summary.added, 1);
+    assert_eq!(world.found(Mode::Text, "alone").await, ["a.md"]);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_away_loses_nothing() {
+    let world = World::without_model().await;
+    world.write("sub/a.txt", "kept");
+    world.write("b.txt", "other");
+    world.add().await;
+    let away = world.folder.path().join("away");
+    std::fs::rename(world.root(), &away).expect("moved");
+    let (events, _told) = mpsc::channel(16);
+    let error = world
+        .knowledge
+        .add(&world.request(), &events)
+        .await
+        .expect_err("away");
+    assert!(
+        error.to_string().contains("no such file or folder"),
+        "{error}"
+    );
+    assert_eq!(world.found(Mode::Text, "kept other").await.len(), 2);
+    std::fs::rename(away, world.root()).expect("moved");
+    let (summary, _) = world.add().await;
+    assert_eq!(summary.unchanged, 2);
+}
+
+#[tokio::test]
+async fn watching_follows_what_happens() {
+    let world = World::without_model().await;
+    world.write("a.txt", "before");
+    let (events, mut told) = mpsc::channel(16);
+    let (knowledge, request) = (world.knowledge.clone(), world.request());
+    let mut watching = JoinSet::new();
+    watching.spawn(async move { knowledge.add_and_watch(&request, &events).await });
+    let mut wait_for = async |wanted: (&str, FileOutcome)| loop {
+        let event = told.recv().await.expect("it goes on");
+        if outcomes(&[event]) == [(wanted.0.to_owned(), wanted.1)] {
+            return;
+        }
+    };
+    wait_for(("notes/a.txt", FileOutcome::Added)).await;
+    world.write("b.txt", "after");
+    wait_for(("notes/b.txt", FileOutcome::Added)).await;
+    std::fs::remove_file(world.root().join("a.txt")).expect("removed");
+    wait_for(("notes/a.txt", FileOutcome::Removed)).await;
+    assert_eq!(
+        world.found(Mode::Text, "before after").await,
+        ["notes/b.txt"]
+    );
+}
+
+#[tokio::test]
+async fn texts_need_no_file() {
+    let world = World::new().await;
+    let text = |bytes: &[u8]| Text {
+        collection: "default".parse().expect("a name"),
+        source: Some("mail:7".to_owned()),
+        id: None,
+        title: Some("A mail".to_owned()),
+        file_name: "a.md".to_owned(),
+        metadata: Default::default(),
+        bytes: bytes.to_vec(),
+    };
+    let stored = world
+        .knowledge
+        .add_text(text(b"# Hello\n\nfrom afar"))
+        .await
+        .expect("stored");
+    let again = world
+        .knowledge
+        .add_text(text(b"# Hello\n\nfrom near"))
+        .await
+        .expect("stored");
+    assert_eq!(stored.id, again.id);
+    assert_eq!(world.found(Mode::Text, "afar").await, Vec::<String>::new());
+    for bad in [&b""[..], b" \n ", b"\0\0\0"] {
+        let error = world
+            .knowledge
+            .add_text(text(bad))
+            .await
+            .expect_err("no text");
+        assert!(matches!(error, AddError::Invalid(_)), "{error:?}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Vectors: made for what is new, and for all when the model changes.
+
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::embed::stub::REFUSED;
+use crate::knowledge::embedding::State;
+
+#[tokio::test]
+async fn what_is_added_is_found_by_meaning() {
+    let world = World::new().await;
+    world.write("a.txt", "aaaa bbbb");
+    world.write("z.txt", "zzzz yyyy");
+    let (_, events) = world.add().await;
+    assert!(
+        events.contains(&Event::Embedded {
+            passages: 2,
+            left: 0
+        }),
+        "{events:?}"
+    );
+    assert_eq!(
+        world.found(Mode::Vector, "zy").await,
+        ["notes/z.txt", "notes/a.txt"]
+    );
+    let answer = world.search(Mode::Auto, "aaaa").await;
+    assert_eq!((answer.mode, answer.note), (Mode::Hybrid, None));
+}
+
+#[tokio::test]
+async fn the_same_text_is_embedded_once() {
+    let world = World::new().await;
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        world.write(name, "the same text");
+    }
+    world.add().await;
+    assert_eq!(world.knowledge.embedding().progress().borrow().embedded, 1);
+    assert_eq!(world.found(Mode::Vector, "same").await.len(), 3);
+    let asked = world.stub.asked.load(Ordering::Relaxed);
+    world.add().await;
+    assert_eq!(
+        world.stub.asked.load(Ordering::Relaxed),
+        asked,
+        "nothing is new"
+    );
+}
+
+#[tokio::test]
+async fn without_a_model_words_are_compared_and_that_is_said() {
+    let world = World::without_model().await;
+    world.write("a.txt", "apples");
+    world.add().await;
+    let answer = world.search(Mode::Auto, "apples").await;
+    assert_eq!(answer.mode, Mode::Text);
+    assert!(answer.note.expect("said").contains("no embedding model"));
+    let refused = world
+        .knowledge
+        .search(question(Mode::Vector, "apples"))
+        .await;
+    assert!(
+        refused
+            .expect_err("no model")
+            .to_string()
+            .contains("no embedding model")
+    );
+}
+
+#[tokio::test]
+async fn a_text_that_is_refused_keeps_nobody_waiting() {
+    let world = World::new().await;
+    world.write("a.txt", "apples");
+    world.write("bad.txt", REFUSED);
+    world.write("c.txt", "cherries");
+    world.add().await;
+    let progress = world.knowledge.embedding().progress().borrow().clone();
+    assert_eq!((progress.embedded, progress.failed), (2, 1));
+    assert_eq!(world.found(Mode::Text, "refuse").await, ["notes/bad.txt"]);
+    assert_eq!(world.found(Mode::Vector, "apples").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_busy_endpoint_is_waited_for() {
+    let world = World::new().await;
+    let opened = world.knowledge.embedding().opened().await;
+    assert!(matches!(opened, State::Ready(_)));
+    world.stub.busy.store(true, Ordering::Relaxed);
+    world.write("a.txt", "apples");
+    let (events, mut told) = mpsc::channel(16);
+    let request = world.request();
+    let adding = world.knowledge.add_and_embed(&request, &events);
+    let listening = async {
+        while let Some(event) = told.recv().await {
+            if let Event::Waiting { problem } = event {
+                assert!(problem.contains("busy"), "{problem}");
+                // Words are found meanwhile.
+                assert_eq!(world.found(Mode::Text, "apples").await, ["notes/a.txt"]);
+                let answer = world.search(Mode::Auto, "apples").await;
+                assert!(answer.note.expect("said").contains("busy"));
+                world.stub.busy.store(false, Ordering::Relaxed);
+                return;
+            }
+        }
+    };
+    let (summary, ()) = tokio::join!(adding, listening);
+    summary.expect("added");
+    assert_eq!(world.found(Mode::Vector, "apples").await, ["notes/a.txt"]);
+}
+
+#[tokio::test]
+async fn another_model_embeds_all_again_and_takes_over() {
+    let world = World::new().await;
+    world.write("a.txt", "aaaa");
+    world.write("e.txt", "eeee");
+    world.add().await;
+    let world = world.reopened("vowels").await;
+    let State::Ready(embedder) = world.knowledge.embedding().opened().await else {
+        panic!("it answers");
+    };
+    assert_eq!(embedder.model().dimensions, 5);
+    let mut progress = world.knowledge.embedding().progress();
+    progress
+        .wait_for(|progress| progress.embedded == 2)
+        .await
+        .expect("embedded");
+    // The old model goes when the new one has seen everything.
+    let mut changes = world.knowledge.store().changes();
+    while world.knowledge.store().models().await.expect("read").len() > 1 {
+        changes.changed().await.expect("it goes on");
+    }
+    assert_eq!(
+        world.found(Mode::Vector, "ee").await,
+        ["notes/e.txt", "notes/a.txt"]
+    );
+    let stats = world.knowledge.store().stats().await.expect("read");
+    assert_eq!((stats.models[0].vectors, stats.models[0].missing), (2, 0));
+    assert_eq!(world.knowledge.store().check().await.expect("checked"), []);
+}
