@@ -10,6 +10,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("quinn-proto", &["ginnel-link"]),
     ("rcgen", &["ginnel-certs", "ginnel-tests", "ginnel-benches"]),
     ("rusqlite", &["ginnel-relay", "ginnel-store"]),
+    ("sqlite-vec", &["ginnel-store"]),
+    ("sqlite-vss", &["ginnel-store"]),
     ("object_store", &["ginnel-relay"]),
     ("ginnel-relay", &["ginnel-tests", "ginnel-benches"]),
     ("ginnel-agent", &["ginnel-tests", "ginnel-benches"]),

@@ -24,6 +24,8 @@ mod hops;
 mod hostile;
 mod http;
 mod join;
+#[cfg(unix)]
+mod knowledge;
 mod layers;
 mod life;
 mod limits;
