@@ -10,6 +10,7 @@ pub mod argument;
 pub mod add;
 pub mod documents;
 mod down;
+pub mod import_vss;
 mod knowledge;
 pub mod search;
 mod services;

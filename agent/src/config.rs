@@ -207,7 +207,12 @@ impl<'a> Places<'a> {
                         );
                     }
                 }
-                value => self.read_value(key.to_string(), place, value),
+                value @ (DeValue::String(_)
+                | DeValue::Integer(_)
+                | DeValue::Float(_)
+                | DeValue::Boolean(_)
+                | DeValue::Datetime(_)
+                | DeValue::Array(_)) => self.read_value(key.to_string(), place, value),
             }
         }
     }

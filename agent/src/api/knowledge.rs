@@ -176,7 +176,9 @@ impl From<ginnel_store::error::Error> for Problem {
             ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             ErrorKind::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "store_damaged"),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed"),
+            ErrorKind::Denied | ErrorKind::Newer | ErrorKind::Internal | _ => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "store_failed")
+            }
         };
         Self::new(status, code, error.to_string())
     }

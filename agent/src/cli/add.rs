@@ -91,7 +91,7 @@ async fn add_all(
         let absolute = std::path::absolute(path)?;
         let request = request(add, &absolute)?;
         let mut shown = Shown::new(add.json, environment, out);
-        let ended = asked.add(request, |event| Ok(shown.event(event)?)).await;
+        let ended = asked.add(request, |event| shown.event(event)).await;
         failed |= shown.finish(path, ended)?;
     }
     Ok(if failed {
@@ -184,7 +184,10 @@ impl<'a> Shown<'a> {
         match event {
             Event::Done(summary) => self.done = Some(summary),
             Event::Failed { message } => self.failed = Some(message),
-            _ => {}
+            Event::Counted { .. }
+            | Event::File { .. }
+            | Event::Embedded { .. }
+            | Event::Waiting { .. } => {}
         }
         Ok(())
     }
@@ -232,7 +235,7 @@ fn show(bar: &ProgressBar, event: &Event) {
         }
         Event::Waiting { problem } => bar.println(format!("waiting: {problem}")),
         Event::Done(summary) => bar.println(in_words(summary)),
-        _ => {}
+        Event::Failed { .. } => {}
     }
 }
 

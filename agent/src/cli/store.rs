@@ -11,6 +11,7 @@ use ginnel_daemon::quantity::bytes;
 use http::Method;
 use serde_json::Value;
 
+use super::import_vss::{self, ImportVss};
 use super::knowledge::Asked;
 use super::table;
 use crate::api::knowledge::view::{BackupAnswer, BackupRequest, CheckAnswer, KnowledgeStatus};
@@ -38,6 +39,8 @@ pub enum Store {
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
+    /// Take over the texts and vectors of a database that uses sqlite-vss
+    ImportVss(ImportVss),
 }
 
 pub(super) async fn run(
@@ -84,6 +87,7 @@ async fn do_it(command: &Store, asked: &Asked, out: &mut dyn Write) -> anyhow::R
                 .await?;
             writeln!(out, "Wrote {}, {}", file.display(), bytes(answer.bytes))?;
         }
+        Store::ImportVss(command) => import_vss::run(command, asked, out).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -79,9 +79,11 @@ impl Embedder for Local {
             };
             let computed = tokio::task::spawn_blocking(compute).await;
             let computed = computed.map_err(|_| EmbedError::Unavailable("stopping".to_owned()))?;
-            computed.map_err(|error| match error {
-                Error::Cancelled => EmbedError::Unavailable(error.to_string()),
-                error => EmbedError::Texts(with_sources(&error)),
+            computed.map_err(|error| {
+                if matches!(error, Error::Cancelled) {
+                    return EmbedError::Unavailable(error.to_string());
+                }
+                EmbedError::Texts(with_sources(&error))
             })
         })
     }

@@ -3,6 +3,7 @@
 use ginnel_store::id::ModelId;
 use ginnel_store::model::Model;
 use ginnel_store::stats::ModelStats;
+use ginnel_store::vector::metric::UnknownMetric;
 use http::{Response, StatusCode};
 
 use super::view::{ModelView, Models, NewModel};
@@ -33,17 +34,14 @@ pub(super) async fn put(
     name: String,
     new: NewModel,
 ) -> Result<Response<ApiBody>, Problem> {
-    let metric = new
-        .metric
-        .as_deref()
-        .map_or(Ok(Default::default()), str::parse);
+    let metric = new.metric.as_deref().map(str::parse).transpose();
     let model = Model {
         id: ModelId::of_name(KIND, &name, new.dimensions),
         name: name.clone(),
         dimensions: new.dimensions,
-        metric: metric.map_err(|error: ginnel_store::vector::metric::UnknownMetric| {
-            invalid(error.to_string())
-        })?,
+        metric: metric
+            .map_err(|error: UnknownMetric| invalid(error.to_string()))?
+            .unwrap_or_default(),
     };
     if let Ok(known) = find(knowledge, &name).await
         && known.id != model.id

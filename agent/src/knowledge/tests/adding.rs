@@ -4,15 +4,15 @@ use super::*;
 use crate::knowledge::add::{AddError, FileOutcome, Text};
 
 fn outcomes(events: &[Event]) -> Vec<(String, FileOutcome)> {
-    let mut outcomes: Vec<_> = events
-        .iter()
-        .filter_map(|event| match event {
-            Event::File {
-                source, outcome, ..
-            } => Some((source.clone(), *outcome)),
-            _ => None,
-        })
-        .collect();
+    let mut outcomes = Vec::new();
+    for event in events {
+        if let Event::File {
+            source, outcome, ..
+        } = event
+        {
+            outcomes.push((source.clone(), *outcome));
+        }
+    }
     outcomes.sort_by(|a, b| a.0.cmp(&b.0));
     outcomes
 }

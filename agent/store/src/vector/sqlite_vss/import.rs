@@ -71,6 +71,47 @@ pub fn import(path: &Path, table: &str, column: &str) -> Result<Import> {
     })
 }
 
+/// The texts that stand beside the vectors, in a table of the same file.
+#[derive(Debug)]
+pub struct Texts {
+    connection: Connection,
+    find: String,
+}
+
+/// Opens the texts of a database file, which is not changed. A text belongs to
+/// the vector of the same rowid.
+///
+/// # Errors
+/// The file, table or column is not there.
+pub fn texts(path: &Path, table: &str, column: &str) -> Result<Texts> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let column = quoted(column);
+    let table = quoted(table);
+    // With its table, since SQLite takes a quoted name of no column for a text.
+    let find = format!("SELECT {table}.{column} FROM {table} WHERE {table}.rowid = ?1");
+    connection.prepare(&find).map_err(|reason| {
+        Error::invalid(format!(
+            "texts cannot be read, table={table}, column={column}, reason={reason}"
+        ))
+    })?;
+    Ok(Texts { connection, find })
+}
+
+impl Texts {
+    /// The text of a row; none if there is no such row, or it is no text.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn text(&self, rowid: i64) -> Result<Option<String>> {
+        let mut find = self.connection.prepare_cached(&self.find)?;
+        let found = find
+            .query_row([rowid], |row| Ok(row.get(0).ok()))
+            .optional()?;
+        Ok(found.flatten())
+    }
+}
+
 impl Import {
     /// Values of each vector.
     #[must_use]
