@@ -57,8 +57,16 @@ fn run_out_of_disk(world: &mut World) {
         .map(|passage| Change::Upsert(world.entry(passage)))
         .collect();
     let old = world.watermark();
-    let failed = [world.try_apply(more), world.index().flush()];
-    let errors: Vec<_> = failed.into_iter().filter_map(Result::err).collect();
+    let (applied, flushed) = (world.try_apply(more), world.index().flush());
+    if applied.is_ok() {
+        // It is only not on disk.
+        world.check(10, None);
+        world.check(1000, None);
+    }
+    let errors: Vec<_> = [applied, flushed]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
     assert!(!errors.is_empty(), "the disk is full");
     for error in &errors {
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");

@@ -1,6 +1,8 @@
 //! The extension as part of the program, from the crate `sqlite-vss`: with the
 //! feature `vss-static`, and `LIB_SQLITE_VSS` set while building to the folder
-//! of its three archives.
+//! of its three archives, `libsqlite_vss0.a`, `libsqlite_vector0.a` and
+//! `libfaiss_avx2.a`. Which processors can run them is up to who built them, so
+//! it is not looked at here.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;

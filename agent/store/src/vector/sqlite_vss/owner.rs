@@ -23,6 +23,9 @@ use crate::vector::{Change, Spec, Stats};
 /// each transaction writes the whole index: about here the two are equal.
 pub(super) const BATCH: usize = 1000;
 
+/// About what the embedding of a passage takes in memory.
+const KNOWN_BYTES: u64 = 24;
+
 /// What is asked of the owner. Each is answered once.
 pub(super) enum Ask {
     Search(Search, SyncSender<Result<Reply>>),
@@ -336,11 +339,13 @@ impl Owner {
     fn stats(&self) -> Stats {
         let index = table::index_bytes(&self.spec, self.known.len());
         let pending = table::index_bytes(&self.spec, self.pending.len());
+        let known = KNOWN_BYTES.saturating_mul(self.known.len() as u64);
+        let held = [pending, known, CACHE_BYTES];
         Stats {
             entries: self.rows_after(&Pending::new()) as u64,
             dead: 0,
             file_bytes: self.sidecar.bytes(),
-            memory_bytes: index.saturating_add(pending).saturating_add(CACHE_BYTES),
+            memory_bytes: held.into_iter().fold(index, u64::saturating_add),
         }
     }
 }
