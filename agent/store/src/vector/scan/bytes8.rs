@@ -6,6 +6,8 @@
     reason = "values were clamped to what their type holds"
 )]
 
+use super::wide::{largest, wide};
+
 /// What a byte of the largest value stands for, at the most.
 const LARGEST: f32 = 127.0;
 
@@ -13,13 +15,25 @@ const LARGEST: f32 = 127.0;
 /// fits 32 bits.
 const QUERY_LARGEST: f32 = 2047.0;
 
-/// Writes a rotated vector as signed bytes. Returns what one step stands for.
-pub fn encode(rotated: &[f32], out: &mut [u8]) -> f32 {
-    let step = largest(rotated) / LARGEST;
-    for (to, value) in out.iter_mut().zip(rotated) {
-        *to = (quantised(*value, step, LARGEST) as i8).cast_unsigned();
+wide! {
+    /// Writes a rotated vector as signed bytes. Returns what one step stands for.
+    pub fn encode(rotated: &[f32], out: &mut [u8]) -> f32 {
+        let step = largest(rotated) / LARGEST;
+        let inverse = inverse(step);
+        for (to, value) in out.iter_mut().zip(rotated) {
+            *to = (quantised(*value, inverse, LARGEST) as i8).cast_unsigned();
+        }
+        step
     }
-    step
+}
+
+wide! {
+    /// Writes what bytes with a step stand for.
+    pub fn decode(bytes: &[u8], step: f32, out: &mut [f32]) {
+        for (to, byte) in out.iter_mut().zip(bytes) {
+            *to = f32::from(byte.cast_signed()) * step;
+        }
+    }
 }
 
 /// A rotated query, for products with bytes.
@@ -33,9 +47,8 @@ impl Query8 {
     /// Makes a rotated query ready.
     #[must_use]
     pub fn new(rotated: &[f32]) -> Self {
-        let step = largest(rotated) / QUERY_LARGEST;
-        let value = |value: &f32| quantised(*value, step, QUERY_LARGEST) as i16;
-        let values = rotated.iter().map(value).collect();
+        let mut values = vec![0; rotated.len()];
+        let step = encode_query(rotated, &mut values);
         Self { values, step }
     }
 
@@ -53,16 +66,25 @@ impl Query8 {
     }
 }
 
-fn largest(values: &[f32]) -> f32 {
-    values.iter().fold(0.0, |most, value| most.max(value.abs()))
+wide! {
+    fn encode_query(rotated: &[f32], out: &mut [i16]) -> f32 {
+        let step = largest(rotated) / QUERY_LARGEST;
+        let inverse = inverse(step);
+        for (to, value) in out.iter_mut().zip(rotated) {
+            *to = quantised(*value, inverse, QUERY_LARGEST) as i16;
+        }
+        step
+    }
 }
 
-fn quantised(value: f32, step: f32, most: f32) -> i32 {
-    if step > 0.0 {
-        (value / step).round().clamp(-most, most) as i32
-    } else {
-        0
-    }
+#[inline(always)]
+fn inverse(step: f32) -> f32 {
+    if step > 0.0 { 1.0 / step } else { 0.0 }
+}
+
+#[inline(always)]
+fn quantised(value: f32, inverse: f32, most: f32) -> i32 {
+    (value * inverse).round_ties_even().clamp(-most, most) as i32
 }
 
 #[cfg(test)]

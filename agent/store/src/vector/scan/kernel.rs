@@ -37,14 +37,15 @@ type Dot = unsafe fn(&[i16], &[u8]) -> i32;
 struct Block<'a> {
     columns: &'a [[u8; BLOCK]],
     factors: &'a [u8; FACTORS],
+    addends: &'a [u8; FACTORS],
 }
 
 /// What is added to each estimate, and what it is compared with.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// The inner product of the query with what was taken off the vectors.
+    /// The inner product of the query with what was taken off all vectors.
     pub centre: f32,
-    /// Only estimates above it are of interest.
+    /// Only estimates above it are of interest, and those that are no number.
     pub threshold: f32,
 }
 
@@ -83,7 +84,7 @@ impl Kernel {
     }
 
     /// Estimates the inner product of the query with each vector of a block,
-    /// and tells by a bit each which ones are above the threshold.
+    /// and tells by a bit each which ones are above the threshold or no number.
     ///
     /// # Panics
     /// The block is not one of vectors with as many dimensions as the query.
@@ -94,15 +95,19 @@ impl Kernel {
             block_bytes(padded),
             "another number of dimensions"
         );
-        let (columns, factors) = block.split_at(block.len() - FACTORS);
-        let Some(factors) = factors.first_chunk() else {
+        let (columns, terms) = block.split_at(block.len() - 2 * FACTORS);
+        let (Some(factors), Some(addends)) = (terms.first_chunk(), terms.last_chunk()) else {
             return 0;
         };
-        let columns = columns.as_chunks().0;
+        let block = Block {
+            columns: columns.as_chunks().0,
+            factors,
+            addends,
+        };
         #[expect(unsafe_code, reason = "a function for this processor in particular")]
         // SAFETY: `available` gives only what runs here.
         unsafe {
-            (self.score)(Block { columns, factors }, query, bounds, out)
+            (self.score)(block, query, bounds, out)
         }
     }
 }
@@ -121,6 +126,23 @@ impl Kernel {
         unsafe {
             (self.dot)(query, bytes)
         }
+    }
+}
+
+impl Kernel {
+    /// Asks for bytes that will soon be read.
+    pub fn prefetch(bytes: &[u8]) {
+        #[cfg(target_arch = "x86_64")]
+        for line in bytes.chunks(64) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            #[expect(unsafe_code, reason = "an instruction of this processor")]
+            // SAFETY: it only hints, and the bytes are there.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = bytes;
     }
 }
 
@@ -158,7 +180,7 @@ mod tests {
     use fastrand::Rng;
 
     use super::*;
-    use crate::vector::scan::code::Codes;
+    use crate::vector::scan::code::{self, Codes, Terms};
     use crate::vector::scan::query::DIMENSIONS_MAX;
 
     fn bounds(centre: f32, threshold: f32) -> Bounds {
@@ -172,7 +194,7 @@ mod tests {
     fn codes(random: &mut Rng, dimensions: usize, count: usize) -> (Vec<Vec<f32>>, Codes) {
         let vectors: Vec<_> = (0..count).map(|_| vector(random, dimensions)).collect();
         let mut codes = Codes::new(dimensions);
-        vectors.iter().for_each(|vector| codes.push(vector));
+        vectors.iter().for_each(|vector| codes.push_vector(vector));
         (vectors, codes)
     }
 
@@ -180,11 +202,20 @@ mod tests {
     fn every_kernel_gives_the_same_bits() {
         let mut random = Rng::with_seed(3);
         for dimensions in [64, 128, 384, 768, 1536, DIMENSIONS_MAX] {
-            let (_, codes) = codes(&mut random, dimensions, BLOCK);
-            let query = Query::new(&vector(&mut random, dimensions));
+            let mut codes = Codes::new(dimensions);
+            for lane in 0..BLOCK {
+                let mut bits = vec![0; dimensions / 8];
+                let factor = code::encode(&vector(&mut random, dimensions), &mut bits);
+                let addend = if lane == 9 { f32::NAN } else { random.f32() };
+                codes.push(&bits, Terms { factor, addend });
+            }
+            let mut query = Query::new(&vector(&mut random, dimensions));
+            query.weight = 0.7;
             let answers = Kernel::available().map(|kernel| {
                 let mut out = [0.0; BLOCK];
                 let above = kernel.score(codes.blocks(), &query, bounds(0.25, 0.3), &mut out);
+                assert_eq!(above >> 9 & 1, 1, "what is no number is told");
+                out[9] = 0.0;
                 (above, out.map(f32::to_bits))
             });
             let answers: Vec<_> = answers.collect();
@@ -200,7 +231,7 @@ mod tests {
     fn sums_do_not_overflow() {
         let query = Query::new(&[1.0; DIMENSIONS_MAX]);
         let mut codes = Codes::new(DIMENSIONS_MAX);
-        codes.push(&[1.0; DIMENSIONS_MAX]);
+        codes.push_vector(&[1.0; DIMENSIONS_MAX]);
         for kernel in Kernel::available() {
             let mut out = [0.0; BLOCK];
             kernel.score(codes.blocks(), &query, bounds(0.0, 0.0), &mut out);

@@ -1,5 +1,7 @@
 //! A query as tables: what each possible half byte of a code adds.
 
+use super::wide::{sum_of, wide};
+
 /// Largest entry of a table. Eight of them fit a byte, so that four columns
 /// are added up before they must be widened; and what rounding to 32 steps
 /// costs is a tenth of what the one bit of the data costs.
@@ -14,8 +16,9 @@ pub const DIMENSIONS_MAX: usize = 8192;
 /// A query, rotated and made ready for the scan.
 ///
 /// The inner product of the query with a vector of a code is about
-/// `factor × (sum × scale + offset) + centre`, where `sum` adds one entry for
-/// each half byte and `centre` is the product with the centre taken off.
+/// `factor × (sum × scale + offset) + weight × addend + centre`, where `sum` adds
+/// one entry for each half byte, and the rest is what was taken off the vector
+/// and the query.
 #[derive(Debug, Clone)]
 pub struct Query {
     tables: Vec<Table>,
@@ -23,31 +26,33 @@ pub struct Query {
     pub scale: f32,
     /// See above.
     pub offset: f32,
+    /// See above.
+    pub weight: f32,
 }
 
 impl Query {
     /// Makes the tables of a rotated query.
     #[must_use]
     pub fn new(rotated: &[f32]) -> Self {
-        let groups = || rotated.chunks_exact(4);
-        let size = |group: &[f32]| group.iter().map(|value| value.abs()).sum::<f32>();
-        let widest = groups().map(size).fold(0.0, f32::max);
-        let step = widest / f32::from(ENTRY_MAX);
-        let table = |group: &[f32]| {
-            let lowest: f32 = group.iter().map(|value| value.min(0.0)).sum();
-            std::array::from_fn(|bits| {
-                let chosen = group.iter().enumerate();
-                let chosen = chosen.filter(|(at, _)| bits >> at & 1 == 1);
-                let sum: f32 = chosen.map(|(_, value)| value).sum();
-                entry(sum - lowest, step)
-            })
-        };
+        let mut tables = vec![[0; 16]; rotated.len() / 4];
+        let step = fill(rotated, &mut tables);
         // Signs are ±1 and bits 1 or 0: twice the sum over the bits, minus all.
         Self {
-            tables: groups().map(table).collect(),
+            tables,
             scale: 2.0 * step,
-            offset: -rotated.iter().map(|value| value.abs()).sum::<f32>(),
+            offset: -sum_of(rotated, f32::abs),
+            weight: 1.0,
         }
+    }
+
+    /// Raises every estimate by `deviations` times its typical error, so that
+    /// it is above the true product as often as the normal distribution says.
+    ///
+    /// What the signs miss of a vector is at a right angle to it, and of size
+    /// `factor × √((1 - 2/π) D)`, since the values of a rotated vector are as
+    /// good as normal. Of that a query of size `length` sees one part in `√D`.
+    pub fn raise(&mut self, deviations: f32, length: f32) {
+        self.offset += deviations * ERROR * length;
     }
 
     /// Two tables for each column of a block.
@@ -57,17 +62,38 @@ impl Query {
     }
 }
 
+/// √(1 - 2/π).
+const ERROR: f32 = 0.602_81;
+
+wide! {
+    /// Writes a table for each four values. Returns what an entry of 1 is worth.
+    fn fill(rotated: &[f32], tables: &mut [Table]) -> f32 {
+        let fours = rotated.as_chunks::<4>().0;
+        let size = |four: &[f32; 4]| four.iter().map(|value| value.abs()).sum::<f32>();
+        let widest = fours.iter().map(size).fold(0.0, f32::max);
+        let step = widest / f32::from(ENTRY_MAX);
+        let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
+        for (table, [a, b, c, d]) in tables.iter_mut().zip(fours) {
+            let lowest = a.min(0.0) + b.min(0.0) + c.min(0.0) + d.min(0.0);
+            *table = std::array::from_fn(|bits| {
+                let chosen = |bit: usize, value: &f32| if bits >> bit & 1 == 1 { *value } else { 0.0 };
+                let sum = chosen(0, a) + chosen(1, b) + chosen(2, c) + chosen(3, d);
+                entry((sum - lowest) * inverse)
+            });
+        }
+        step
+    }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "`as` keeps to the bounds of u8, and both values are not negative"
+    reason = "`as` keeps to the bounds of i32, the next line to those of an entry"
 )]
-fn entry(above: f32, step: f32) -> u8 {
-    if step > 0.0 {
-        ((above / step).round() as u8).min(ENTRY_MAX)
-    } else {
-        0
-    }
+#[inline(always)]
+fn entry(steps: f32) -> u8 {
+    let rounded = (steps + 0.5) as i32;
+    rounded.clamp(0, i32::from(ENTRY_MAX)) as u8
 }
 
 #[cfg(test)]

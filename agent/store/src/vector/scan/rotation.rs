@@ -6,6 +6,10 @@
 //! the last; where the dimensions are no power of two, the two overlap and
 //! mix. Every step is orthogonal, so inner products stay what they were.
 
+use std::ops::Range;
+
+use super::wide::wide;
+
 /// Rounds of flips and transforms. Two leave traces of an axis-parallel input
 /// where the transforms overlap little; four do not (see the tests).
 const ROUNDS: usize = 4;
@@ -58,17 +62,24 @@ impl Rotation {
         let power = largest_power_of_two(out.len());
         let scale = 1.0 / (power as f32).sqrt();
         for (round, flips) in self.flips.chunks_exact(self.padded.max(1)).enumerate() {
-            for (value, flip) in out.iter_mut().zip(flips) {
-                *value = f32::from_bits(value.to_bits() ^ flip);
-            }
             let from = match round % 2 {
                 0 => 0,
                 _ => out.len() - power,
             };
-            if let Some(part) = out.get_mut(from..from + power) {
-                hadamard(part);
-                part.iter_mut().for_each(|value| *value *= scale);
-            }
+            mix(out, flips, from..from + power, scale);
+        }
+    }
+}
+
+wide! {
+    /// One round: flips all values, and transforms a part of them.
+    fn mix(values: &mut [f32], flips: &[u32], part: Range<usize>, scale: f32) {
+        for (value, flip) in values.iter_mut().zip(flips) {
+            *value = f32::from_bits(value.to_bits() ^ flip);
+        }
+        if let Some(part) = values.get_mut(part) {
+            hadamard(part);
+            part.iter_mut().for_each(|value| *value *= scale);
         }
     }
 }
@@ -97,14 +108,26 @@ fn largest_power_of_two(length: usize) -> usize {
     }
 }
 
-/// The unnormalised Walsh–Hadamard transform of a power of two of values.
+/// The unnormalised Walsh–Hadamard transform of a power of two of values, at
+/// least eight. The first three steps are done within eights, the others pair
+/// whole eights.
+#[inline(always)]
 fn hadamard(values: &mut [f32]) {
+    let eights = values.as_chunks_mut::<8>().0;
+    for eight in eights.iter_mut() {
+        let [a, b, c, d, e, f, g, h] = *eight;
+        let (a, b, c, d, e, f, g, h) = (a + b, a - b, c + d, c - d, e + f, e - f, g + h, g - h);
+        let (a, b, c, d, e, f, g, h) = (a + c, b + d, a - c, b - d, e + g, f + h, e - g, f - h);
+        *eight = [a + e, b + f, c + g, d + h, a - e, b - f, c - g, d - h];
+    }
     let mut half = 1;
-    while half < values.len() {
-        for pair in values.chunks_exact_mut(2 * half) {
+    while half < eights.len() {
+        for pair in eights.chunks_exact_mut(2 * half) {
             let (left, right) = pair.split_at_mut(half);
             for (a, b) in left.iter_mut().zip(right) {
-                (*a, *b) = (*a + *b, *a - *b);
+                for (a, b) in a.iter_mut().zip(b) {
+                    (*a, *b) = (*a + *b, *a - *b);
+                }
             }
         }
         half *= 2;

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "instructions of one kind of processor")]
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _CMP_GT_OQ, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128,
+    __m128i, __m256i, _CMP_NLE_UQ, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128,
     _mm_shuffle_epi32, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps,
     _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_castsi256_si128, _mm256_cmp_ps,
     _mm256_cvtepi8_epi16, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_extracti128_si256,
@@ -32,6 +32,7 @@ pub(super) unsafe fn score(
     out: &mut Estimates,
 ) -> u32 {
     let (scale, offset) = (_mm256_set1_ps(query.scale), _mm256_set1_ps(query.offset));
+    let weight = _mm256_set1_ps(query.weight);
     let (centre, threshold) = (
         _mm256_set1_ps(bounds.centre),
         _mm256_set1_ps(bounds.threshold),
@@ -47,12 +48,14 @@ pub(super) unsafe fn score(
     for (at, sums) in eights.into_iter().enumerate() {
         let sums = _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(sums));
         let product = _mm256_add_ps(_mm256_mul_ps(sums, scale), offset);
-        // SAFETY: 4 × 8 factors of four bytes, and as many estimates.
+        // SAFETY: 4 × 8 factors and addends of four bytes, and as many estimates.
         unsafe {
             let factor = _mm256_loadu_ps(block.factors.as_ptr().cast::<f32>().add(8 * at));
-            let estimate = _mm256_add_ps(_mm256_mul_ps(product, factor), centre);
+            let addend = _mm256_loadu_ps(block.addends.as_ptr().cast::<f32>().add(8 * at));
+            let addend = _mm256_add_ps(_mm256_mul_ps(addend, weight), centre);
+            let estimate = _mm256_add_ps(_mm256_mul_ps(product, factor), addend);
             _mm256_storeu_ps(out.as_mut_ptr().add(8 * at), estimate);
-            let greater = _mm256_cmp_ps::<_CMP_GT_OQ>(estimate, threshold);
+            let greater = _mm256_cmp_ps::<_CMP_NLE_UQ>(estimate, threshold);
             above |= _mm256_movemask_ps(greater).cast_unsigned() << (8 * at);
         }
     }

@@ -4,10 +4,10 @@
 
 use std::arch::aarch64::{
     uint8x16_t, uint16x8_t, vaddq_f32, vaddq_s32, vaddq_u8, vaddvq_s32, vaddvq_u32, vaddw_high_u8,
-    vaddw_u8, vandq_u8, vandq_u32, vcgtq_f32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u8,
+    vaddw_u8, vandq_u8, vandq_u32, vcleq_f32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u8,
     vdupq_n_u16, vget_low_s16, vget_low_u8, vget_low_u16, vld1_s8, vld1q_f32, vld1q_s16, vld1q_u8,
     vld1q_u32, vmlal_high_s16, vmlal_s16, vmovl_high_u16, vmovl_s8, vmovl_u16, vmulq_f32,
-    vqtbl1q_u8, vshrq_n_u8, vst1q_f32,
+    vmvnq_u32, vqtbl1q_u8, vshrq_n_u8, vst1q_f32,
 };
 
 use super::{Block, Bounds, Estimates};
@@ -30,21 +30,23 @@ pub(super) unsafe fn score(
 ) -> u32 {
     let (scale, offset) = (vdupq_n_f32(query.scale), vdupq_n_f32(query.offset));
     let (centre, threshold) = (vdupq_n_f32(bounds.centre), vdupq_n_f32(bounds.threshold));
+    let weight = vdupq_n_f32(query.weight);
     let mut above = 0;
     for (at, eight) in sums(block.columns, query.tables()).into_iter().enumerate() {
         let fours = [vmovl_u16(vget_low_u16(eight)), vmovl_high_u16(eight)];
         for (half, sums) in fours.into_iter().enumerate() {
             let from = 8 * at + 4 * half;
             let product = vaddq_f32(vmulq_f32(vcvtq_f32_u32(sums), scale), offset);
-            // SAFETY: 8 × 4 factors of four bytes, as many estimates, four bits.
+            // SAFETY: 8 × 4 factors and addends of four bytes, as many estimates, four bits.
             unsafe {
                 let factor = vld1q_f32(block.factors.as_ptr().cast::<f32>().add(from));
-                let estimate = vaddq_f32(vmulq_f32(product, factor), centre);
+                let addend = vld1q_f32(block.addends.as_ptr().cast::<f32>().add(from));
+                let addend = vaddq_f32(vmulq_f32(addend, weight), centre);
+                let estimate = vaddq_f32(vmulq_f32(product, factor), addend);
                 vst1q_f32(out.as_mut_ptr().add(from), estimate);
-                let bits = vandq_u32(
-                    vcgtq_f32(estimate, threshold),
-                    vld1q_u32([1, 2, 4, 8].as_ptr()),
-                );
+                // Not at most the threshold: so is what is no number.
+                let above_it = vmvnq_u32(vcleq_f32(estimate, threshold));
+                let bits = vandq_u32(above_it, vld1q_u32([1, 2, 4, 8].as_ptr()));
                 above |= vaddvq_u32(bits) << from;
             }
         }

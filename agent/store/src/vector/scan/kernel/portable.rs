@@ -13,11 +13,13 @@ pub(super) fn score(block: Block<'_>, query: &Query, bounds: Bounds, out: &mut E
         }
     }
     let mut above = 0;
-    let factors = block.factors.as_chunks().0;
-    for (lane, ((out, sum), factor)) in out.iter_mut().zip(sums).zip(factors).enumerate() {
+    let terms = block.factors.as_chunks().0.iter();
+    let terms = terms.zip(block.addends.as_chunks().0);
+    for (lane, ((out, sum), (factor, addend))) in out.iter_mut().zip(sums).zip(terms).enumerate() {
         let product = f32::from(sum) * query.scale + query.offset;
-        *out = product * f32::from_le_bytes(*factor) + bounds.centre;
-        above |= u32::from(*out > bounds.threshold) << lane;
+        let addend = f32::from_le_bytes(*addend) * query.weight + bounds.centre;
+        *out = product * f32::from_le_bytes(*factor) + addend;
+        above |= u32::from(*out > bounds.threshold || out.is_nan()) << lane;
     }
     above
 }

@@ -1,0 +1,211 @@
+//! The scan: from a probe to the rows that can be among the nearest.
+
+use super::bits::Bits;
+use super::code::{BLOCK, block_bytes};
+use super::funnel::{Funnel, Kept, Place};
+use super::kernel::{Bounds, Kernel};
+use super::query::Query;
+use super::space::Probe;
+use super::view::{List, View};
+use crate::vector::passages::Passages;
+
+/// An estimate is raised by so many of its typical errors: of true neighbours
+/// at the very threshold one in seventy is then lost, of all far fewer.
+const DEVIATIONS: f32 = 2.2;
+
+/// In few dimensions errors are less like the normal distribution, and rows
+/// are cheap to look at.
+const DEVIATIONS_FEW: f32 = 4.0;
+
+/// Few dimensions.
+const FEW: usize = 192;
+
+/// Lists whose mean is further below the threshold than so many times their
+/// spread are not read.
+const LIST_SPREADS: f32 = 4.5;
+
+/// Which rows may be found.
+#[derive(Debug, Clone, Copy)]
+pub struct Living<'a> {
+    /// Not these.
+    pub dead: &'a [&'a Bits],
+    /// Only rows of these passages.
+    pub filter: Option<&'a Passages>,
+}
+
+/// What a scan found and did.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// The rows that can be among the wanted ones, in any order.
+    pub kept: Vec<Kept>,
+    /// Rows whose codes were read.
+    pub scanned: usize,
+    /// Rows whose bytes were read.
+    pub looked_at: usize,
+}
+
+/// Scans all rows, or lists of them as long as they promise something.
+#[must_use]
+pub fn scan(views: &[View<'_>], living: Living<'_>, probe: &Probe, wanted: usize) -> Found {
+    let mut scan = Scan {
+        views,
+        living,
+        parts: views.iter().map(|view| Seen::new(*view, probe)).collect(),
+        funnel: Funnel::new(views, probe, wanted),
+        kernel: Kernel::best(),
+        scanned: 0,
+    };
+    for reading in scan.readings() {
+        if !reading.whole && reading.promise < scan.funnel.threshold() {
+            continue;
+        }
+        scan.read(reading);
+    }
+    Found {
+        scanned: scan.scanned,
+        looked_at: scan.funnel.looked_at(),
+        kept: scan.funnel.finish(),
+    }
+}
+
+/// Looks at given rows and no others.
+#[must_use]
+pub fn look_at(
+    views: &[View<'_>],
+    rows: impl Iterator<Item = Place>,
+    probe: &Probe,
+    wanted: usize,
+) -> Found {
+    let mut funnel = Funnel::new(views, probe, wanted);
+    rows.for_each(|place| funnel.look_at(place));
+    Found {
+        scanned: 0,
+        looked_at: funnel.looked_at(),
+        kept: funnel.finish(),
+    }
+}
+
+struct Scan<'a> {
+    views: &'a [View<'a>],
+    living: Living<'a>,
+    parts: Vec<Seen>,
+    funnel: Funnel<'a>,
+    kernel: Kernel,
+    scanned: usize,
+}
+
+/// A query as a part sees it, without the part's heading.
+struct Seen {
+    probe: Probe,
+    query: Query,
+}
+
+impl Seen {
+    fn new(view: View<'_>, probe: &Probe) -> Self {
+        let (probe, weight) = probe.without(view.heading);
+        let mut query = Query::new(&probe.values);
+        query.weight = weight;
+        let few = view.padded <= FEW;
+        let deviations = if few { DEVIATIONS_FEW } else { DEVIATIONS };
+        query.raise(deviations, probe.length);
+        Self { probe, query }
+    }
+}
+
+/// A list to be read.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    part: usize,
+    list: List,
+    /// The product of the probe and the list's centre.
+    centre: f32,
+    /// What its best row may reach.
+    promise: f32,
+    /// It is all of a part.
+    whole: bool,
+}
+
+impl Scan<'_> {
+    /// All lists, the most promising first, those that are all of a part last:
+    /// they must be read anyway, and the higher the threshold, the faster.
+    fn readings(&self) -> Vec<Reading> {
+        let mut readings = Vec::new();
+        for (part, (view, seen)) in self.views.iter().zip(&self.parts).enumerate() {
+            let whole = view.lists.len() == 1;
+            let centres = view.list_bytes.chunks_exact(view.padded);
+            for (list, bytes) in view.lists.iter().zip(centres) {
+                let sum = self.kernel.dot(seen.probe.bytes.values(), bytes);
+                let centre = seen.probe.bytes.product(sum, list.step);
+                let reach = f32::hypot(
+                    list.spread * seen.probe.length,
+                    list.addend_spread * seen.query.weight,
+                );
+                readings.push(Reading {
+                    part,
+                    list: *list,
+                    centre,
+                    promise: centre + seen.query.weight * list.addend + LIST_SPREADS * reach,
+                    whole,
+                });
+            }
+        }
+        readings.sort_unstable_by(|a, b| {
+            let order = a.whole.cmp(&b.whole);
+            order.then_with(|| b.promise.total_cmp(&a.promise))
+        });
+        readings
+    }
+
+    fn read(&mut self, reading: Reading) {
+        let (Some(view), Some(seen)) = (self.views.get(reading.part), self.parts.get(reading.part))
+        else {
+            return;
+        };
+        let mut estimates = [0.0; BLOCK];
+        let blocks = view.list_blocks(reading.list);
+        let mut first = reading.list.block * 32;
+        let mut left = reading.list.rows;
+        self.scanned += left as usize;
+        for block in blocks.chunks_exact(block_bytes(view.padded)) {
+            let bounds = Bounds {
+                centre: reading.centre,
+                threshold: self.funnel.threshold(),
+            };
+            let above = self
+                .kernel
+                .score(block, &seen.query, bounds, &mut estimates);
+            let mut above = if left < 32 {
+                above & !(u32::MAX << left)
+            } else {
+                above
+            };
+            while above != 0 {
+                let lane = above.trailing_zeros();
+                above &= above - 1;
+                let row = first + lane;
+                let Some(estimate) = estimates.get(lane as usize) else {
+                    break;
+                };
+                if self.living.has(*view, reading.part, row) {
+                    let part = u32::try_from(reading.part).unwrap_or(u32::MAX);
+                    self.funnel.push(*estimate, Place { part, row });
+                }
+            }
+            first += 32;
+            left = left.saturating_sub(32);
+        }
+    }
+}
+
+impl Living<'_> {
+    fn has(&self, view: View<'_>, part: usize, row: u32) -> bool {
+        if self.dead.get(part).is_some_and(|dead| dead.contains(row)) {
+            return false;
+        }
+        let Some(filter) = self.filter else {
+            return true;
+        };
+        view.passage(row)
+            .is_some_and(|passage| filter.contains(passage))
+    }
+}
