@@ -134,6 +134,16 @@ fn check_index(
     if !index.is_live() || index.holds_nothing() {
         return Ok(());
     }
+    if let Err(error) = index.verify() {
+        findings.push(Finding {
+            part: Part::Index,
+            what: format!(
+                "vector index is damaged and will be made anew, {error}, model={:?}",
+                index.model.name
+            ),
+        });
+        return Ok(());
+    }
     let mut wrong = |what: String| {
         findings.push(Finding {
             part: Part::Index,

@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filters;
 use crate::id::ModelId;
 use crate::model::{self, Model};
+use crate::options::Executor;
 use crate::rows::ModelRows;
 use crate::vector::engine::Engine;
 use crate::vector::exact::Exact;
@@ -58,6 +59,7 @@ pub(crate) struct Place {
     pub(crate) engine: Engine,
     /// Where the extension sqlite-vss is.
     pub(crate) vss_folder: Option<PathBuf>,
+    pub(crate) executor: Executor,
     /// The id of the database.
     pub(crate) database: [u8; 16],
 }
@@ -74,6 +76,8 @@ pub(crate) struct ModelIndex {
     live: AtomicBool,
     /// Whether it can take in the rest at the next commit and be live.
     joining: AtomicBool,
+    /// Whether it has to be made anew.
+    damaged: AtomicBool,
     /// Held by whoever changes the index, which one may do at a time.
     changing: Mutex<()>,
 }
@@ -207,6 +211,7 @@ impl ModelIndex {
             applied: AtomicI64::new(durable),
             live: AtomicBool::new(false),
             joining: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
             changing: Mutex::default(),
         };
         index.go_live_if_near(connection)?;
@@ -229,7 +234,7 @@ impl ModelIndex {
             match self.index.search(request, &rows) {
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     tracing::warn!(error = %error, "vector index is damaged, reading every row");
-                    self.live.store(false, Ordering::Release);
+                    self.give_up();
                 }
                 found => return found,
             }
@@ -264,8 +269,23 @@ impl ModelIndex {
 
     /// Writes what is only in memory.
     pub(crate) fn flush(&self) -> Result<()> {
-        let _changing = self.changing();
         self.index.flush()
+    }
+
+    /// Looks for damage in the index's files. If there is, it is not asked any
+    /// more, and will be made anew.
+    pub(crate) fn verify(&self) -> Result<()> {
+        let verified = self.index.verify();
+        if verified.is_err() {
+            self.give_up();
+        }
+        verified
+    }
+
+    /// Is not asked any more until it is made anew.
+    fn give_up(&self) {
+        self.damaged.store(true, Ordering::Release);
+        self.live.store(false, Ordering::Release);
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {

@@ -105,6 +105,7 @@ impl Store {
             folder: options.folder.join(INDEX_FOLDER),
             engine: options.engine,
             vss_folder: options.vss_folder,
+            executor: options.executor,
             database,
         };
         let indexes = Arc::new(Indexes::open(place, &connection)?);

@@ -64,6 +64,7 @@ pub(crate) async fn stop(store: &Store) {
 /// Holds the store only while it works, so that it ends with the last clone.
 async fn run(store: Weak<Inner>, behind: Arc<Notify>) {
     let mut wait = Duration::ZERO;
+    let mut verified = false;
     loop {
         tokio::select! {
             () = behind.notified() => {}
@@ -72,6 +73,10 @@ async fn run(store: Weak<Inner>, behind: Arc<Notify>) {
         let Some(store) = store.upgrade() else {
             return;
         };
+        if !std::mem::replace(&mut verified, true) {
+            // After what is needed at once, the first search among it.
+            warned(blocking(&store, Inner::verify).await);
+        }
         wait = EVERY;
         if !warned(blocking(&store, Inner::catch_up).await) {
             wait = TRY_AGAIN_AFTER;
@@ -127,6 +132,12 @@ fn warned(done: Result<()>) -> bool {
 impl Inner {
     fn catch_up(&self) -> Result<()> {
         self.indexes.catch_up(&self.readers, &self.writer)
+    }
+
+    /// Looks for damage in the indexes; those that have any are made anew.
+    fn verify(&self) -> Result<()> {
+        let verified = self.indexes.all().into_iter().map(|index| index.verify());
+        verified.fold(Ok(()), Result::and)
     }
 
     /// Writes the indexes, and forgets changes that all of them know for good.

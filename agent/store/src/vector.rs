@@ -123,8 +123,9 @@ pub struct EntryRef<'a> {
 }
 
 /// Finds the passages nearest to a query. Blocking; called by many threads at
-/// once, but [`VectorIndex::apply`], [`VectorIndex::clear`] and
-/// [`VectorIndex::flush`] by one at a time.
+/// once, but [`VectorIndex::apply`] and [`VectorIndex::clear`] by one at a
+/// time. [`VectorIndex::flush`] and [`VectorIndex::verify`] may go on beside
+/// all of them.
 ///
 /// Opening one gives what its files hold, if they fit the [`Spec`] and are
 /// whole, else an empty one whose [`VectorIndex::durable`] is 0.
@@ -165,6 +166,15 @@ pub trait VectorIndex: Debug + Send + Sync {
     /// # Errors
     /// The files cannot be written; what they held stays.
     fn flush(&self) -> Result<()>;
+
+    /// Reads all its files and compares their checksums, if that was not done
+    /// when it was opened. Takes as long as reading them does.
+    ///
+    /// # Errors
+    /// They are damaged. It answers nothing from then on until it is cleared.
+    fn verify(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// What it holds and takes.
     ///

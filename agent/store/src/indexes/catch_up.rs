@@ -63,6 +63,13 @@ impl ModelIndex {
     /// Lets the writer bring the index up to date if little is missing.
     pub(super) fn go_live_if_near(&self, connection: &Connection) -> Result<()> {
         let last = write::last_change(connection)?;
+        if !self.has_vectors(connection)? {
+            self.index.clear()?;
+            self.index.apply(&[], last.unsigned_abs())?;
+            self.applied.store(last, Ordering::Release);
+            self.live.store(true, Ordering::Release);
+            return Ok(());
+        }
         let applied = self.applied.load(Ordering::Acquire);
         if self.can_follow(connection)? && last - applied <= NEAR {
             self.follow(connection, last)?;
@@ -71,9 +78,19 @@ impl ModelIndex {
         Ok(())
     }
 
+    fn has_vectors(&self, connection: &Connection) -> Result<bool> {
+        let mut has = connection.prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM embedding WHERE model = ?1 AND deleted = 0)",
+        )?;
+        Ok(has.query_row([self.model.id], |row| row.get(0))?)
+    }
+
     /// Whether every change that it lacks is still in the log. If it has
     /// changes that the database does not have, that is an older copy.
     fn can_follow(&self, connection: &Connection) -> Result<bool> {
+        if self.damaged.load(Ordering::Acquire) {
+            return Ok(false);
+        }
         let applied = self.applied.load(Ordering::Acquire);
         if applied == i64::MAX {
             return Ok(true);
@@ -114,6 +131,7 @@ impl ModelIndex {
         let last = write::last_change(connection)?;
         let _changing = self.changing();
         self.index.clear()?;
+        self.damaged.store(false, Ordering::Release);
         self.applied.store(0, Ordering::Release);
         let mut failed = Ok(());
         let mut batch = Vec::new();

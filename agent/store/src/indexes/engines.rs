@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use super::{ModelIndex, Place};
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::options::Executor;
 use crate::vector::engine::Engine;
 use crate::vector::exact::Exact;
+use crate::vector::scan::{self, Scan, Upkeep};
 use crate::vector::sqlite_vec::SqliteVec;
 use crate::vector::sqlite_vss::{Extension, SqliteVss};
 use crate::vector::{Spec, VectorIndex};
@@ -52,8 +54,23 @@ fn open_chosen(place: &Place, model: &Model, spec: &Spec) -> Result<Box<dyn Vect
         Engine::Exact => Box::new(Exact::new(spec.clone())),
         Engine::SqliteVec => Box::new(SqliteVec::open(&folder, spec)?),
         Engine::SqliteVss => Box::new(SqliteVss::open(&folder, spec, &extension(place)?)?),
-        Engine::Scan => Box::new(Exact::new(spec.clone())),
+        Engine::Scan => Box::new(scan(place, &folder, spec)?),
     })
+}
+
+fn scan(place: &Place, folder: &Path, spec: &Spec) -> Result<Scan> {
+    let options = scan::Options {
+        upkeep: match place.executor {
+            Executor::Threads => Upkeep::Thread,
+            Executor::Inline => Upkeep::Calls,
+        },
+        ..scan::Options::default()
+    };
+    let scan = Scan::open(folder, spec.clone(), options)?;
+    if let Some(reason) = scan.discarded() {
+        tracing::warn!(reason, folder = %folder.display(), "vector index is made anew");
+    }
+    Ok(scan)
 }
 
 /// Where sqlite-vss comes from.

@@ -113,17 +113,6 @@ impl Scan {
         self.compactor.discarded()
     }
 
-    /// Reads all files and compares the checksums; takes as long as reading
-    /// them does, so a thread of its own calls it after opening. If they are
-    /// damaged, they are removed, and the index answers with an error until
-    /// [`VectorIndex::clear`] is called to make it anew.
-    ///
-    /// # Errors
-    /// They are damaged.
-    pub fn verify(&self) -> Result<()> {
-        self.compactor.verify()
-    }
-
     /// Writes full tails to segments and merges segments, until there is
     /// nothing more to be gained.
     ///
@@ -175,6 +164,10 @@ impl VectorIndex for Scan {
         self.compactor.seal()?;
         self.wake();
         Ok(())
+    }
+
+    fn verify(&self) -> Result<()> {
+        self.compactor.verify()
     }
 
     fn stats(&self) -> Result<Stats> {

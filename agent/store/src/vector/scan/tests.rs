@@ -38,6 +38,23 @@ pub(super) fn open(folder: &Path, spec: &Spec) -> Scan {
     Scan::open(folder, spec.clone(), SMALL).expect("opens")
 }
 
+mod suite {
+    use crate::vector::conformance::{self, Files, Subject};
+    use crate::vector::metric::Metric;
+
+    conformance::suite!(Subject {
+        open: |folder, spec| Ok(Box::new(super::Scan::open(
+            folder,
+            spec.clone(),
+            super::SMALL
+        )?)),
+        metrics: &Metric::ALL,
+        recall: 0.95,
+        files: Files::Index,
+        available: || true,
+    });
+}
+
 /// Rows of a database.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Memory {
