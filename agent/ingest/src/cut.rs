@@ -5,9 +5,9 @@
 //!    A section far below the model's limit is joined with the next one, if
 //!    that is not on a higher level and both fit.
 //! 2. What fits is a passage. What does not is filled from sentences, rows and
-//!    lines, and cut at the end of a paragraph if that leaves it at least half
-//!    full, else of a sentence or line; only a longer sentence is cut at a
-//!    line's end, between words or, a giant word, between letters.
+//!    lines, and cut at the end of a paragraph if that leaves it at least a
+//!    quarter full, else of a sentence or line; only a longer sentence is cut
+//!    at a line's end, between words or, a giant word, between letters.
 //! 3. Inside a section a passage begins with the last sentences of the one
 //!    before.
 //!

@@ -1,9 +1,11 @@
 //! A document's text and its structure.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, ErrorKind};
 use crate::limits::{TEXT_BYTES_MAX, TITLE_CHARS_MAX};
+use crate::text::is_blank;
 
 /// What a file holds for one who searches.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +28,7 @@ pub struct Extracted {
 }
 
 /// A part of the text that belongs together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// What it is.
     pub kind: BlockKind,
@@ -38,7 +40,7 @@ pub struct Block {
 }
 
 /// What a block is: how well a text may be cut before it and inside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum BlockKind {
     /// A heading of level 1 (the document's) to 6. Begins a section.
@@ -180,22 +182,28 @@ pub(crate) fn trim_lines(content: &str) -> &str {
     content.get(first_line..).unwrap_or(content)
 }
 
-/// Holds what [`Extracted`] promises of its text and blocks.
+/// Whether text and blocks are what [`Extracted`] promises.
+pub(crate) fn is_sound(text: &str, blocks: &[Block]) -> bool {
+    let mut last = 0;
+    let mut is_in_order = |block: &Block| {
+        let before = text.get(last..block.start);
+        let content = text.get(block.start..block.end).unwrap_or_default();
+        last = block.end;
+        let is_code = matches!(block.kind, BlockKind::Code | BlockKind::CodeItem);
+        let is_trimmed =
+            content.trim_end() == content && (is_code || content.trim_start() == content);
+        before.is_some_and(is_blank) && is_trimmed && !is_blank(content)
+    };
+    let are_in_order = blocks.iter().all(&mut is_in_order);
+    are_in_order
+        && text.get(last..).is_some_and(is_blank)
+        && !is_blank(text)
+        && text.len() <= TEXT_BYTES_MAX
+        && memchr::memchr2(b'\r', b'\0', text.as_bytes()).is_none()
+}
+
 #[cfg(test)]
 #[track_caller]
 pub(crate) fn check(document: &Extracted) {
-    let text = &document.text;
-    assert!(!text.contains(['\r', '\0']), "{text:?}");
-    assert!(!text.trim().is_empty());
-    let mut last = 0;
-    for block in &document.blocks {
-        assert!(last <= block.start && block.start < block.end, "{block:?}");
-        assert!(text[last..block.start].trim().is_empty(), "{block:?}");
-        let content = &text[block.start..block.end];
-        assert_eq!(content.trim_end(), content);
-        let is_code = matches!(block.kind, BlockKind::Code | BlockKind::CodeItem);
-        assert!(is_code || content.trim_start() == content, "{content:?}");
-        last = block.end;
-    }
-    assert!(text[last..].trim().is_empty());
+    assert!(is_sound(&document.text, &document.blocks), "{document:?}");
 }

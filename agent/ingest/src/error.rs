@@ -1,5 +1,7 @@
 //! Why a file does not become a document.
 
+use serde::{Deserialize, Serialize};
+
 /// What is wrong with one file, or one line of it. The others go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}{}", named(item))]
@@ -11,7 +13,7 @@ pub struct Error {
 }
 
 /// What the caller can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The system does not give the file out; later it may.

@@ -82,6 +82,7 @@ struct Reader {
     /// The start tag that is being read.
     tag: Vec<u8>,
     is_tag_hidden: bool,
+    is_tag_navigation: bool,
     attribute: Attribute,
     /// What stands for the picture that is being read.
     alt: String,
@@ -97,6 +98,7 @@ struct Open {
 enum Attribute {
     Hidden,
     Style,
+    Role,
     Alt,
     Other,
 }
@@ -115,6 +117,7 @@ impl Reader {
             mark: None,
             tag: Vec::new(),
             is_tag_hidden: false,
+            is_tag_navigation: false,
             attribute: Attribute::Other,
             alt: String::new(),
             error: None,
@@ -138,6 +141,7 @@ impl Reader {
                 self.tag.clear();
                 self.tag.extend_from_slice(name);
                 self.is_tag_hidden = false;
+                self.is_tag_navigation = false;
                 self.attribute = Attribute::Other;
                 self.alt.clear();
             }
@@ -160,6 +164,7 @@ impl Reader {
         self.attribute = match name {
             b"hidden" => Attribute::Hidden,
             b"style" => Attribute::Style,
+            b"role" => Attribute::Role,
             b"alt" if self.tag == b"img" => Attribute::Alt,
             _ => Attribute::Other,
         };
@@ -171,6 +176,7 @@ impl Reader {
             // Browsers show it to those who search the page.
             Attribute::Hidden if value == b"until-found" => self.is_tag_hidden = false,
             Attribute::Style => self.is_tag_hidden |= hides(value),
+            Attribute::Role => self.is_tag_navigation = value == b"navigation",
             Attribute::Alt => self.alt.push_str(&String::from_utf8_lossy(value)),
             Attribute::Hidden | Attribute::Other => {}
         }
@@ -193,7 +199,8 @@ impl Reader {
         if is_closed || self.stack.len() >= DEPTH_MAX {
             return;
         }
-        if self.is_tag_hidden || (effect == Effect::Navigation && self.keep == Keep::Content) {
+        let is_navigation = self.is_tag_navigation || effect == Effect::Navigation;
+        if self.is_tag_hidden || (is_navigation && self.keep == Keep::Content) {
             effect = Effect::Hidden;
         }
         // Only inside what is hidden does it matter which end tag is whose.

@@ -13,6 +13,7 @@ pub mod extract;
 pub mod format;
 pub mod jsonl;
 pub mod limits;
+pub mod pdf;
 pub mod read_stable;
 pub mod walk;
 

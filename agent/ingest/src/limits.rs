@@ -1,5 +1,7 @@
 //! Every limit of reading and cutting, each with its reason.
 
+use std::time::Duration;
+
 /// Most bytes of a file. A long book is 2 MB of text, a large manual 10 MB; a
 /// file is held in memory a few times over while it is read, by several
 /// threads.
@@ -29,3 +31,18 @@ pub const METADATA_KEYS_MAX: usize = 64;
 /// Most bytes of one metadata value. Longer ones are text, not marks to
 /// filter by, and are left out.
 pub const METADATA_VALUE_BYTES_MAX: usize = 4 << 10;
+
+/// Most memory of a process that reads a PDF, in bytes: the largest file, its
+/// largest text, and room for its fonts and streams unfolded.
+pub const PDF_MEMORY_MAX: u64 = 1 << 30;
+
+/// Most processor time of such a process. A manual of 1,000 pages takes less
+/// than two seconds.
+pub const PDF_CPU_SECONDS_MAX: u64 = 30;
+
+/// How long a PDF may take in all, on a machine with other work.
+pub const PDF_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Longest answer of such a process, in bytes: the longest text, and its
+/// blocks.
+pub const ANSWER_BYTES_MAX: usize = 96 << 20;

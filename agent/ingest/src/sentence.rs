@@ -214,7 +214,7 @@ fn is_abbreviation(text: &str, at: usize) -> bool {
 }
 
 /// Whether a line begins a point of a list.
-fn begins_list_item(line: &str) -> bool {
+pub(crate) fn begins_list_item(line: &str) -> bool {
     let line = line.trim_start_matches([' ', '\t']);
     let after = line.trim_start_matches(['-', '*', '•', '+', '–']);
     let marks = line.len() - after.len();

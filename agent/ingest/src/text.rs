@@ -152,7 +152,7 @@ fn underline_level(line: &str) -> Option<u8> {
 }
 
 /// The level of a line that stands alone and looks like a heading.
-fn heading_line(line: &str) -> Option<u8> {
+pub(crate) fn heading_line(line: &str) -> Option<u8> {
     if line.ends_with([':', ';', ',', '!', '?']) {
         return None;
     }

@@ -38,20 +38,30 @@ fn choose_end(measure: &Measure<'_>, pieces: &[Piece], first: usize) -> usize {
     if full == pieces.len() {
         return full;
     }
-    let total = weight + rest_up_to(pieces, full, measure.tokens_max);
-    // The rest is little: two passages of about one size, the second with
+    let max = measure.tokens_max;
+    let total = weight + rest_up_to(pieces, full, max);
+    let quarter = max / QUARTER;
+    let paragraph = |wanted| best_border(pieces, first, wanted, Border::Paragraph);
+    let any = |wanted| best_border(pieces, first, wanted, Border::Word);
+    // If the rest is little: two passages of about one size, the second with
     // room for what it repeats.
-    let is_last_cut = 2 * total < 3 * measure.tokens_max;
+    let is_last_cut = 2 * total < 3 * max;
     let end = if is_last_cut {
-        best_border(pieces, first, total / 2..=2 * total / 3)
+        let leaves_room = total.saturating_sub(max - quarter);
+        paragraph(leaves_room.max(quarter)..=max.min(total - quarter))
+            .or_else(|| any(total / 2..=2 * total / 3))
     } else {
         None
     };
-    let half = measure.tokens_max / 2;
-    end.or_else(|| best_border(pieces, first, half..=measure.tokens_max))
+    end.or_else(|| paragraph(quarter..=max))
+        .or_else(|| any(max / 2..=max))
         .unwrap_or(full)
         .max(first + 1)
 }
+
+/// A passage that ends with a paragraph is at least a quarter full; so is one
+/// after it.
+const QUARTER: usize = 4;
 
 /// The weight of the pieces from `first` on, or `limit` if there is more.
 fn rest_up_to(pieces: &[Piece], first: usize, limit: usize) -> usize {
@@ -65,9 +75,14 @@ fn rest_up_to(pieces: &[Piece], first: usize, limit: usize) -> usize {
     weight
 }
 
-/// The last of the best borders that leave a weight in this range before them,
-/// and no heading at the end.
-fn best_border(pieces: &[Piece], first: usize, wanted: RangeInclusive<usize>) -> Option<usize> {
+/// The last of the best borders, `worst` or better, that leave a weight in this
+/// range before them, and no heading at the end.
+fn best_border(
+    pieces: &[Piece],
+    first: usize,
+    wanted: RangeInclusive<usize>,
+    worst: Border,
+) -> Option<usize> {
     let mut best: Option<(Border, usize)> = None;
     let mut weight = 0;
     for (at, pair) in pieces.get(first..)?.windows(2).enumerate() {
@@ -79,7 +94,8 @@ fn best_border(pieces: &[Piece], first: usize, wanted: RangeInclusive<usize>) ->
             break;
         }
         let is_possible = wanted.contains(&weight) && before.role != Role::Heading;
-        if is_possible && best.is_none_or(|(border, _)| piece.border >= border) {
+        let limit = best.map_or(worst, |(border, _)| border);
+        if is_possible && piece.border >= limit {
             best = Some((piece.border, first + at + 1));
         }
     }

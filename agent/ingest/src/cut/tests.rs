@@ -87,13 +87,14 @@ fn small_sections_are_joined_but_not_with_a_higher_one() {
 }
 
 #[test]
-fn cuts_are_between_paragraphs_if_that_leaves_half() {
+fn cuts_are_between_paragraphs_if_that_leaves_a_quarter() {
     let [a, b, c] = [("A", 12), ("B", 12), ("C", 30)].map(|(name, count)| sentence(name, count));
     let text = format!("{a}\n\n{b}\n\n{c}");
     assert_eq!(
         cut_plain(&text, limits(40, 0)),
         [format!("{a}\n\n{b}"), c.clone()]
     );
+    let a = sentence("A", 8);
     let text = format!("{a}\n\n{b} {b} {b} {b}");
     assert_eq!(
         cut_plain(&text, limits(40, 0)),

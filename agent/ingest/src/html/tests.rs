@@ -95,6 +95,7 @@ fn what_does_not_show_is_left_out() {
         "<svg><text>no</text></svg>",
         "<!-- no -->",
         "<nav><ul><li>no</ul></nav>",
+        "<div role=navigation>no</div>",
         "<button>no</button>",
         "<img alt=no hidden>",
     ] {
