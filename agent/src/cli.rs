@@ -30,10 +30,12 @@ use ginnel_daemon::environment::Environment;
 use ginnel_daemon::log::{self, LogFormat};
 use ginnel_daemon::report::{self, Style};
 use ginnel_daemon::shell;
+use ginnel_ingest::pdf;
 use ginnel_proto::id::{DeviceName, ServiceName};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Flags};
+use crate::knowledge::files::PDF_COMMAND;
 use crate::running::is_running;
 use crate::services::spec::ServiceSpec;
 use crate::{daemon, join, tcp};
@@ -101,6 +103,9 @@ pub enum Command {
     /// Look after what this device knows
     #[command(subcommand)]
     Store(store::Store),
+    /// Read a PDF from the standard input and write its text as JSON
+    #[command(name = PDF_COMMAND, hide = true)]
+    ReadPdf,
     /// Print a script that completes commands in a shell
     Completions {
         /// The shell
@@ -293,6 +298,7 @@ async fn execute(
             let state = cli.state.as_deref();
             return Box::pin(store::run(command, state, environment, out)).await;
         }
+        Command::ReadPdf => pdf::child::main(&mut io::stdin().lock(), &mut io::stdout().lock())?,
         Command::Completions { shell } => shell::completions(Cli::command(), shell, out)?,
         Command::Man { dir } => shell::man(Cli::command(), dir.as_deref(), out)?,
     }

@@ -15,7 +15,7 @@ pub mod embedding;
 pub mod search;
 pub mod settings;
 
-mod files;
+pub(crate) mod files;
 #[cfg(test)]
 pub(crate) mod tests;
 mod watch;

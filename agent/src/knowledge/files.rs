@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use super::add::Event;
 
 pub(super) use cutting::Cutting;
+pub(crate) use extract::PDF_COMMAND;
 pub(super) use extract::extract;
 
 /// A file that was written to so shortly before it was read may be written to
