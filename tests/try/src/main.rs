@@ -1,12 +1,14 @@
 //! `./try`: starts a relay and an agent as two real processes, shares a real
-//! local HTTP service, sends requests through and tells what happens.
+//! local HTTP service, sends requests through, adds documents and a book and searches them, and tells
+//! what happens.
 //!
 //! Everything lives in a scratch folder that is removed at the end. Nothing
-//! leaves this machine.
+//! leaves this machine; a model and a book come from packages.
 
 #![forbid(unsafe_code)]
 
 mod caller;
+mod knowledge;
 mod process;
 mod service;
 mod story;

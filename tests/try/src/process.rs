@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -67,6 +67,13 @@ impl Setup {
         self.run("ginnel", arguments).await
     }
 
+    /// As [`Setup::ginnel`], for what may take minutes.
+    pub(crate) async fn ginnel_for_long(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = self.command("ginnel");
+        command.args(arguments).stdin(Stdio::null());
+        told("ginnel", arguments, command.output().await?)
+    }
+
     /// Runs a command of `ginnel-relay` to its end and returns what it prints.
     pub(crate) async fn ginnel_relay(&self, arguments: &[&str]) -> anyhow::Result<String> {
         self.run("ginnel-relay", arguments).await
@@ -78,14 +85,7 @@ impl Setup {
         let output = timeout(PATIENCE, command.output())
             .await
             .with_context(|| format!("{program} {} takes too long", arguments.join(" ")))??;
-        if !output.status.success() {
-            bail!(
-                "{program} {} failed: {}",
-                arguments.join(" "),
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        told(program, arguments, output)
     }
 
     /// Waits until `ginnel status` says that the link is up.
@@ -147,6 +147,18 @@ impl Setup {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         format!("{}:\n{text}", path.display())
     }
+}
+
+/// What a command printed, if it went well.
+fn told(program: &str, arguments: &[&str], output: Output) -> anyhow::Result<String> {
+    if !output.status.success() {
+        bail!(
+            "{program} {} failed: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The port, or another if it is taken.

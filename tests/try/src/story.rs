@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::caller::Caller;
+use crate::knowledge;
 use crate::process::Setup;
 use crate::service::{self, LARGE, WORDS};
 
@@ -29,6 +30,7 @@ pub(crate) async fn tell(once: bool) -> anyhow::Result<()> {
     setup.ready().await?;
     clock.step("ginnel-relay dev", "made its authority, listens");
 
+    let samples = knowledge::prepare(&setup).await?;
     let clock = Clock::start();
     let mut agent = setup.agent()?;
     setup.connected().await?;
@@ -48,6 +50,7 @@ pub(crate) async fn tell(once: bool) -> anyhow::Result<()> {
     large(&caller).await?;
     websocket(&caller).await?;
     private(&setup, &caller, &target).await?;
+    knowledge::tell(&setup, samples.as_ref()).await?;
 
     if !once {
         invite_reader(&setup);
@@ -184,7 +187,7 @@ fn invite_reader(setup: &Setup) {
         "\nBoth are still running. In another terminal:\n\n\
          \x20   curl -N http://web.localhost:{public}/tokens\n\
          \x20   curl http://127.0.0.1:{admin}/metrics\n\
-         \x20   GINNEL_STATE={} {} status\n\n\
+         \x20   GINNEL_STATE={} {} search the cat that smiles\n\n\
          Ctrl-C stops them.",
         folder.join("agent").display(),
         setup.programs.join("ginnel").display(),
@@ -219,7 +222,7 @@ impl Clock {
     }
 }
 
-fn row(command: &str, what: &str) {
+pub(crate) fn row(command: &str, what: &str) {
     say(&format!("  {command:<27} {what}"));
 }
 
@@ -230,7 +233,7 @@ fn rate(bytes: usize, took: Duration) -> String {
     format!("{mib} MiB in {} ({per_second:.0} MiB/s)", show(took))
 }
 
-fn show(duration: Duration) -> String {
+pub(crate) fn show(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
     if ms < 10.0 {
         format!("{ms:.2} ms")
