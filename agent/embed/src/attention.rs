@@ -4,7 +4,7 @@
 //! A twentieth of the arithmetic of a passage, done in floats. No text is
 //! padded, so there is no mask.
 
-use crate::kernel::{Kernel, LANES, TILE_ROWS};
+use crate::kernel::{Kernel, LANES, STEP, TILE_ROWS};
 use crate::math;
 
 /// How a token's values are shared among the heads.
@@ -107,7 +107,10 @@ impl Block<'_> {
         scratch.weights.resize(R * stride, 0.0);
         let weights = &mut scratch.weights[..];
 
-        let queries = std::array::from_fn(|row| &self.queries[row * 3 * width + self.at..][..size]);
+        let mut queries = [&self.queries[..0]; R];
+        for (query, row) in queries.iter_mut().zip(self.queries.chunks_exact(3 * width)) {
+            *query = &row[self.at..][..size];
+        }
         for (panel, keys) in scratch.keys.chunks_exact(size).enumerate() {
             let scores = tile::<K, R>(kernel, queries, keys);
             for (row, scores) in weights.chunks_exact_mut(stride).zip(scores) {
@@ -119,7 +122,10 @@ impl Block<'_> {
         for (row, share) in weights.chunks_exact_mut(stride).zip(&mut shares) {
             *share = 1.0 / math::exponentials(kernel, &mut row[..tokens], scale);
         }
-        let rows = std::array::from_fn(|row| &weights[row * stride..][..tokens]);
+        let mut rows = [&weights[..0]; R];
+        for (row, weights) in rows.iter_mut().zip(weights.chunks_exact(stride)) {
+            *row = &weights[..tokens];
+        }
         for (panel, values) in scratch.values.chunks_exact(tokens).enumerate() {
             let sums = tile::<K, R>(kernel, rows, values);
             let results = out.chunks_exact_mut(width).zip(sums).zip(shares);
@@ -140,15 +146,30 @@ fn tile<K: Kernel, const R: usize>(
     rows: [&[f32]; R],
     panel: &[[f32; LANES]],
 ) -> [[f32; LANES]; R] {
-    let rows = rows.map(|row| &row[..panel.len()]);
     let mut sums = [[0.0; LANES]; R];
-    for (at, columns) in panel.iter().enumerate() {
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            let value = row[at];
-            for (sum, column) in sums.iter_mut().zip(columns) {
-                *sum = kernel.multiply_add(value, *column, *sum);
+    let (steps, rest) = panel.as_chunks::<STEP>();
+    for (at, step) in steps.iter().enumerate() {
+        let mut values = [&[0.0; STEP]; R];
+        for (values, row) in values.iter_mut().zip(rows) {
+            *values = &row.as_chunks().0[at];
+        }
+        for (at, columns) in step.iter().enumerate() {
+            for (sums, values) in sums.iter_mut().zip(values) {
+                add(kernel, values[at], columns, sums);
             }
         }
     }
+    for (at, columns) in (STEP * steps.len()..).zip(rest) {
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            add(kernel, row[at], columns, sums);
+        }
+    }
     sums
+}
+
+#[inline(always)]
+fn add<K: Kernel>(kernel: K, value: f32, columns: &[f32; LANES], sums: &mut [f32; LANES]) {
+    for (sum, column) in sums.iter_mut().zip(columns) {
+        *sum = kernel.multiply_add(value, *column, *sum);
+    }
 }

@@ -15,8 +15,14 @@ pub(crate) const LANES: usize = 16;
 /// AVX2 has left beside the operands.
 pub(crate) const TILE_ROWS: usize = 6;
 
-/// Two neighbouring values of each of a panel's columns.
-pub(crate) type ColumnPairs = [[i16; 2]; LANES];
+/// Neighbouring values that a step of a tile takes from each row, in pairs.
+pub(crate) type RowStep = [[i16; 2]; STEP];
+
+/// The same values of each column of a panel.
+pub(crate) type PanelStep = [[[i16; 2]; LANES]; STEP];
+
+/// Pairs of a step.
+pub(crate) const STEP: usize = 8;
 
 /// Sums of products, for a few rows and the columns of a panel.
 pub(crate) type Tile<const R: usize> = [[i32; LANES]; R];
@@ -28,8 +34,9 @@ pub(crate) trait Kernel: Copy {
     /// `a × b + c`.
     fn multiply_add(self, a: f32, b: f32, c: f32) -> f32;
 
-    /// The products of some rows with the columns of a panel. Sums wrap around.
-    fn tile<const R: usize>(self, rows: [&[[i16; 2]]; R], panel: &[ColumnPairs]) -> Tile<R>;
+    /// The products of some rows with the columns of a panel, all of one
+    /// length. Sums wrap around.
+    fn tile<const R: usize>(self, rows: [&[RowStep]; R], panel: &[PanelStep]) -> Tile<R>;
 }
 
 /// Work to be compiled for each kind of processor.

@@ -1,5 +1,6 @@
 //! Functions of floats that the compiler can apply to eight at a time: no
-//! branches, no calls, no tables.
+//! branches, no calls, no tables. No closures either: those are compiled on
+//! their own, without the instructions of the function they stand in.
 
 use crate::config::Activation;
 use crate::kernel::{Kernel, LANES};
@@ -40,16 +41,21 @@ pub(crate) fn exp<K: Kernel>(kernel: K, x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn activate<K: Kernel>(kernel: K, activation: Activation, values: &mut [f32]) {
     match activation {
-        Activation::Gelu => apply(values, |x| gelu(kernel, x)),
-        Activation::GeluTanh => apply(values, |x| gelu_tanh(kernel, x)),
-        Activation::Relu => apply(values, |x| if x < 0.0 { 0.0 } else { x }),
-    }
-}
-
-#[inline(always)]
-fn apply(values: &mut [f32], function: impl Fn(f32) -> f32) {
-    for value in values {
-        *value = function(*value);
+        Activation::Gelu => {
+            for value in values {
+                *value = gelu(kernel, *value);
+            }
+        }
+        Activation::GeluTanh => {
+            for value in values {
+                *value = gelu_tanh(kernel, *value);
+            }
+        }
+        Activation::Relu => {
+            for value in values {
+                *value = if *value < 0.0 { 0.0 } else { *value };
+            }
+        }
     }
 }
 
@@ -121,12 +127,15 @@ fn largest(values: &[f32]) -> f32 {
 #[inline(always)]
 pub(crate) fn normalise<K: Kernel>(kernel: K, norm: &Norm, row: &mut [f32]) {
     let count = row.len() as f32;
-    let mean = sum(row, |value| value) / count;
-    let variance = sum(row, |value| (value - mean) * (value - mean)) / count;
+    let mean = sum(row) / count;
+    for value in row.iter_mut() {
+        *value -= mean;
+    }
+    let variance = squares(kernel, row) / count;
     let factor = 1.0 / (variance + norm.epsilon).sqrt();
     let parts = norm.factors.iter().zip(&norm.shifts);
     for (value, (&scale, &shift)) in row.iter_mut().zip(parts) {
-        *value = kernel.multiply_add((*value - mean) * factor, scale, shift);
+        *value = kernel.multiply_add(*value * factor, scale, shift);
     }
 }
 
@@ -139,16 +148,16 @@ pub(crate) struct Norm {
 }
 
 #[inline(always)]
-fn sum(row: &[f32], part: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0.0; LANES];
+fn sum(row: &[f32]) -> f32 {
     let (chunks, rest) = row.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
     for chunk in chunks {
-        for (sum, &value) in sums.iter_mut().zip(chunk) {
-            *sum += part(value);
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += value;
         }
     }
-    for (sum, &value) in sums.iter_mut().zip(rest) {
-        *sum += part(value);
+    for (sum, value) in sums.iter_mut().zip(rest) {
+        *sum += value;
     }
     sums.iter().sum()
 }

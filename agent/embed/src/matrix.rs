@@ -11,7 +11,7 @@
 //! are multiplied together lie one after the other. No row of zeros is ever
 //! multiplied; the tokens of all texts of a batch follow one another.
 
-use crate::kernel::{ColumnPairs, Kernel, LANES, TILE_ROWS};
+use crate::kernel::{Kernel, LANES, PanelStep, RowStep, STEP, TILE_ROWS};
 use crate::math;
 
 /// The weights and biases of a dense layer.
@@ -19,9 +19,9 @@ use crate::math;
 pub(crate) struct Matrix {
     /// Values of a result's row.
     width: usize,
-    /// Pairs of values of an input's row.
-    pairs: usize,
-    panels: Vec<ColumnPairs>,
+    /// Steps of an input's row.
+    steps: usize,
+    panels: Vec<PanelStep>,
     /// What an integer stands for, by column, and what is added.
     scales: Vec<[f32; LANES]>,
     biases: Vec<[f32; LANES]>,
@@ -30,8 +30,8 @@ pub(crate) struct Matrix {
 /// Rows of activations, made integers.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    pairs: usize,
-    values: Vec<[i16; 2]>,
+    steps: usize,
+    values: Vec<RowStep>,
     scales: Vec<f32>,
 }
 
@@ -59,9 +59,9 @@ impl Matrix {
     /// has it.
     pub(crate) fn new(weights: &[f32], biases: &[f32], depth: usize) -> Self {
         let width = biases.len();
-        let pairs = depth.div_ceil(2);
+        let steps = depth.div_ceil(2 * STEP);
         let count = width.div_ceil(LANES);
-        let mut panels = vec![[[0; 2]; LANES]; count * pairs];
+        let mut panels = vec![[[[0; 2]; LANES]; STEP]; count * steps];
         let mut scales = vec![[0.0; LANES]; count];
         let mut padded = vec![[0.0; LANES]; count];
         padded.as_flattened_mut()[..width].copy_from_slice(biases);
@@ -69,8 +69,8 @@ impl Matrix {
             let (panel, lane) = (column / LANES, column % LANES);
             let scale = weight_scale(row);
             scales[panel][lane] = scale;
-            let columns = &mut panels[panel * pairs..][..pairs];
-            for (columns, values) in columns.iter_mut().zip(row.chunks(2)) {
+            let pairs = panels[panel * steps..][..steps].as_flattened_mut();
+            for (columns, values) in pairs.iter_mut().zip(row.chunks(2)) {
                 for (integer, value) in columns[lane].iter_mut().zip(values) {
                     *integer = rounded(*value / scale);
                 }
@@ -78,7 +78,7 @@ impl Matrix {
         }
         Self {
             width,
-            pairs,
+            steps,
             panels,
             scales,
             biases: padded,
@@ -93,9 +93,9 @@ impl Matrix {
     /// Multiplies all rows, and puts the results one after the other.
     #[inline(always)]
     pub(crate) fn multiply<K: Kernel>(&self, kernel: K, rows: &Rows, out: &mut [f32]) {
-        assert_eq!(rows.pairs, self.pairs, "rows of another length");
-        let block = (BLOCK_BYTES / (4 * self.pairs)).next_multiple_of(TILE_ROWS);
-        let values = rows.values.chunks(block * self.pairs);
+        assert_eq!(rows.steps, self.steps, "rows of another length");
+        let block = (BLOCK_BYTES / (self.steps * size_of::<RowStep>())).next_multiple_of(TILE_ROWS);
+        let values = rows.values.chunks(block * self.steps);
         let blocks = values.zip(rows.scales.chunks(block));
         for ((values, scales), out) in blocks.zip(out.chunks_mut(block * self.width)) {
             for panel in 0..self.scales.len() {
@@ -109,10 +109,10 @@ impl Matrix {
         &self,
         kernel: K,
         panel: usize,
-        (values, scales): (&[[i16; 2]], &[f32]),
+        (values, scales): (&[RowStep], &[f32]),
         out: &mut [f32],
     ) {
-        let values = values.chunks(TILE_ROWS * self.pairs);
+        let values = values.chunks(TILE_ROWS * self.steps);
         let out = out.chunks_mut(TILE_ROWS * self.width);
         for ((values, scales), out) in values.zip(scales.chunks(TILE_ROWS)).zip(out) {
             match scales.len() {
@@ -131,22 +131,28 @@ impl Matrix {
         &self,
         kernel: K,
         panel: usize,
-        values: &[[i16; 2]],
+        values: &[RowStep],
         scales: &[f32],
         out: &mut [f32],
     ) {
-        let rows = std::array::from_fn(|row| &values[row * self.pairs..][..self.pairs]);
-        let columns = &self.panels[panel * self.pairs..][..self.pairs];
+        let mut rows = [&values[..0]; R];
+        for (row, values) in rows.iter_mut().zip(values.chunks_exact(self.steps)) {
+            *row = values;
+        }
+        let columns = &self.panels[panel * self.steps..][..self.steps];
         let tile = kernel.tile::<R>(rows, columns);
-        let results = out.chunks_exact_mut(self.width).zip(scales).zip(tile);
-        for ((out, row_scale), sums) in results {
-            let parts = sums
-                .iter()
-                .zip(&self.scales[panel])
-                .zip(&self.biases[panel]);
+        let (column_scales, biases) = (&self.scales[panel], &self.biases[panel]);
+        let results = out.chunks_exact_mut(self.width).zip(scales).zip(&tile);
+        for ((out, &scale), sums) in results {
+            let mut values = [0.0; LANES];
+            let parts = sums.iter().zip(column_scales).zip(biases);
+            for (value, ((&sum, column_scale), &bias)) in values.iter_mut().zip(parts) {
+                *value = kernel.multiply_add(as_f32(sum), scale * column_scale, bias);
+            }
             let out = &mut out[panel * LANES..];
-            for (out, ((&sum, scale), &bias)) in out.iter_mut().zip(parts) {
-                *out = kernel.multiply_add(as_f32(sum), row_scale * scale, bias);
+            match out.first_chunk_mut() {
+                Some(out) => *out = values,
+                None => out.copy_from_slice(&values[..out.len()]),
             }
         }
     }
@@ -164,7 +170,7 @@ impl Rows {
 
     /// Makes room for rows of another length.
     pub(crate) fn clear(&mut self, depth: usize) {
-        self.pairs = depth.div_ceil(2);
+        self.steps = depth.div_ceil(2 * STEP);
         self.values.clear();
         self.scales.clear();
     }
@@ -182,8 +188,8 @@ impl Rows {
         };
         self.scales.push(length / ROW_LENGTH);
         let begin = self.values.len();
-        self.values.resize(begin + self.pairs, [0; 2]);
-        let values = self.values[begin..].as_flattened_mut();
+        self.values.resize(begin + self.steps, [[0; 2]; STEP]);
+        let values = self.values[begin..].as_flattened_mut().as_flattened_mut();
         for (integer, &value) in values.iter_mut().zip(row) {
             *integer = rounded_fast(kernel.multiply_add(value, factor, MAGIC));
         }

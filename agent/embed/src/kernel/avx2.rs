@@ -7,7 +7,7 @@ use std::arch::x86_64::{
     _mm256_setzero_si256, _mm256_storeu_si256,
 };
 
-use super::{ColumnPairs, Job, Kernel, LANES, Tile};
+use super::{Job, Kernel, LANES, PanelStep, RowStep, STEP, Tile};
 
 /// Exists only where the processor has both.
 #[derive(Debug, Clone, Copy)]
@@ -39,50 +39,53 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn tile<const R: usize>(self, rows: [&[[i16; 2]]; R], panel: &[ColumnPairs]) -> Tile<R> {
+    fn tile<const R: usize>(self, rows: [&[RowStep]; R], panel: &[PanelStep]) -> Tile<R> {
         // SAFETY: an `Avx2` exists only where the processor has both.
         unsafe { tile(rows, panel) }
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn tile<const R: usize>(rows: [&[[i16; 2]]; R], panel: &[ColumnPairs]) -> Tile<R> {
-    let rows = rows.map(|row| &row[..panel.len()]);
+fn tile<const R: usize>(rows: [&[RowStep]; R], panel: &[PanelStep]) -> Tile<R> {
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
-    for (at, columns) in panel.iter().enumerate() {
-        let columns = load(columns);
-        for (sums, row) in sums.iter_mut().zip(rows) {
-            let [[a, b], [c, d]] = row[at].map(i16::to_ne_bytes);
-            let pair = _mm256_set1_epi32(i32::from_ne_bytes([a, b, c, d]));
-            for (sum, columns) in sums.iter_mut().zip(columns) {
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, columns));
+    for (at, panel) in panel.iter().enumerate() {
+        let mut steps = [&[[0; 2]; STEP]; R];
+        for (step, row) in steps.iter_mut().zip(rows) {
+            *step = &row[at];
+        }
+        for (at, columns) in panel.iter().enumerate() {
+            let columns = load(columns);
+            for (sums, step) in sums.iter_mut().zip(steps) {
+                let [a, b] = step[at];
+                let ([a, b], [c, d]) = (a.to_ne_bytes(), b.to_ne_bytes());
+                let pair = _mm256_set1_epi32(i32::from_ne_bytes([a, b, c, d]));
+                for (sum, columns) in sums.iter_mut().zip(columns) {
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, columns));
+                }
             }
         }
     }
-    sums.map(|sums| store(sums))
+    let mut tile = [[0; LANES]; R];
+    for (out, sums) in tile.iter_mut().zip(sums) {
+        store(sums, out);
+    }
+    tile
 }
 
 /// The pairs of the first eight columns, and of the others.
 #[target_feature(enable = "avx2")]
-fn load(columns: &ColumnPairs) -> [__m256i; 2] {
+fn load(columns: &[[i16; 2]; LANES]) -> [__m256i; 2] {
     let columns = columns.as_ptr().cast::<__m256i>();
     // SAFETY: 16 pairs of four bytes are two registers of 32, wherever they are.
-    unsafe {
-        [
-            _mm256_loadu_si256(columns),
-            _mm256_loadu_si256(columns.add(1)),
-        ]
-    }
+    unsafe { [_mm256_loadu_si256(columns), _mm256_loadu_si256(columns.add(1))] }
 }
 
 #[target_feature(enable = "avx2")]
-fn store([first, second]: [__m256i; 2]) -> [i32; LANES] {
-    let mut sums = [0_i32; LANES];
-    let at = sums.as_mut_ptr().cast::<__m256i>();
+fn store([first, second]: [__m256i; 2], out: &mut [i32; LANES]) {
+    let out = out.as_mut_ptr().cast::<__m256i>();
     // SAFETY: 16 values of four bytes are two registers of 32, wherever they are.
     unsafe {
-        _mm256_storeu_si256(at, first);
-        _mm256_storeu_si256(at.add(1), second);
+        _mm256_storeu_si256(out, first);
+        _mm256_storeu_si256(out.add(1), second);
     }
-    sums
 }

@@ -1,6 +1,6 @@
 //! Any processor, and the meaning of the others.
 
-use super::{ColumnPairs, Kernel, LANES, Tile};
+use super::{Kernel, LANES, PanelStep, RowStep, Tile};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portable;
@@ -17,10 +17,11 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn tile<const R: usize>(self, rows: [&[[i16; 2]]; R], panel: &[ColumnPairs]) -> Tile<R> {
+    fn tile<const R: usize>(self, rows: [&[RowStep]; R], panel: &[PanelStep]) -> Tile<R> {
         let mut sums = [[0_i32; LANES]; R];
         for (sums, row) in sums.iter_mut().zip(rows) {
-            for (&[a, b], columns) in row.iter().zip(panel) {
+            let pairs = row.as_flattened().iter().zip(panel.as_flattened());
+            for (&[a, b], columns) in pairs {
                 for (sum, &[c, d]) in sums.iter_mut().zip(columns) {
                     let first = i32::from(a) * i32::from(c);
                     let second = i32::from(b) * i32::from(d);
