@@ -8,6 +8,8 @@
 //! take turns, so that both meet the same noise. The figure to trust on a shared
 //! machine is texts per second of CPU time.
 
+#![expect(clippy::print_stdout, reason = "a program for whoever measures")]
+
 use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::num::NonZeroUsize;
@@ -64,8 +66,18 @@ fn main() -> Result<()> {
 fn texts(model: &Model) -> Vec<String> {
     let words: Vec<&str> = include_str!("rate.rs").split_whitespace().collect();
     let text = |first: usize| {
-        let words: String = words.iter().cycle().skip(7 * first).take(200).map(|word| format!("{word} ")).collect();
-        let end = model.tokenizer().tokens(&words).nth(125).map_or(words.len(), |token| token.range.end);
+        let words: String = words
+            .iter()
+            .cycle()
+            .skip(7 * first)
+            .take(200)
+            .map(|word| format!("{word} "))
+            .collect();
+        let end = model
+            .tokenizer()
+            .tokens(&words)
+            .nth(125)
+            .map_or(words.len(), |token| token.range.end);
         words[..end].to_owned()
     };
     (0..TEXTS).map(text).collect()
@@ -81,7 +93,9 @@ impl Rounds {
         let mut medians = [0.0; 2];
         for (kind, median) in medians.iter_mut().enumerate() {
             let rounds = self.0.iter().skip(1);
-            let mut rates: Vec<f64> = rounds.map(|round| TEXTS as f64 / round[kind].as_secs_f64()).collect();
+            let mut rates: Vec<f64> = rounds
+                .map(|round| TEXTS as f64 / round[kind].as_secs_f64())
+                .collect();
             rates.sort_by(f64::total_cmp);
             *median = rates[rates.len() / 2];
             let unit = ["texts/s", "texts/CPU-s"][kind];
@@ -132,5 +146,8 @@ impl Reference {
 /// Of all threads of this process.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }

@@ -11,7 +11,7 @@ use crate::kernel::{Kernel, LANES};
 /// `x = n ln 2 + r`, and `e^r` for |r| ≤ 0.35 is the beginning of its series.
 #[inline(always)]
 pub(crate) fn exp<K: Kernel>(kernel: K, x: f32) -> f32 {
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 355.0 / 512.0;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     const MAGIC: f32 = 12_582_912.0;
     // Not `max`, which would make a number of what is none.
@@ -81,7 +81,7 @@ fn gelu<K: Kernel>(kernel: K, x: f32) -> f32 {
 /// `x (1 + tanh u) / 2`.
 #[inline(always)]
 fn gelu_tanh<K: Kernel>(kernel: K, x: f32) -> f32 {
-    const TWICE_ROOT: f32 = 1.595_769_1;
+    const TWICE_ROOT: f32 = 2.0 * 0.797_884_6;
     let u = TWICE_ROOT * x * kernel.multiply_add(0.044_715 * x, x, 1.0);
     let power = exp(kernel, -u.abs());
     let numerator = if x < 0.0 { x * power } else { x };

@@ -196,6 +196,7 @@ impl Rows {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
 fn weight_scale(row: &[f32]) -> f32 {
     let largest = row
         .iter()
@@ -206,6 +207,10 @@ fn weight_scale(row: &[f32]) -> f32 {
     (scale as f32).max(f32::MIN_POSITIVE)
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "scaled to what fits; `as` keeps to the bounds"
+)]
 fn rounded(value: f32) -> i16 {
     value.round_ties_even() as i16
 }
@@ -215,6 +220,10 @@ fn rounded(value: f32) -> i16 {
 const MAGIC: f32 = 12_582_912.0;
 
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lower bits are what is wanted"
+)]
 fn rounded_fast(sum: f32) -> i16 {
     sum.to_bits() as u16 as i16
 }

@@ -34,6 +34,10 @@ pub(crate) fn pool(pooling: Pooling, rows: &[f32], hidden: usize) -> Vec<f32> {
 
 /// Brings a vector to length 1; one near length 0 stays as it is, as in
 /// PyTorch's `normalize`.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "rounded to what is given out"
+)]
 pub(crate) fn to_unit_length(vector: &mut [f32]) {
     let squares: f64 = vector.iter().map(|&value| f64::from(value).powi(2)).sum();
     let factor = 1.0 / squares.sqrt().max(1e-12);

@@ -44,7 +44,8 @@ impl Recipe {
             None => (PoolingChoice::default(), false),
         };
         let Prompts { passage, query } = Prompts::read(folder)?;
-        if !pooling.includes_prompt && !(passage.is_empty() && query.is_empty()) {
+        let has_prompt = !passage.is_empty() || !query.is_empty();
+        if has_prompt && !pooling.includes_prompt {
             let file = folder.join("modules.json");
             let what = "pooling without the prompt not supported";
             return Err(Error::unfit(&file, what, "include_prompt true", "false"));

@@ -10,6 +10,9 @@ use crate::kernel;
 use crate::model::{Model, Options, Purpose};
 use crate::pool;
 
+/// A vector for each text of a batch.
+type Vectors = Vec<Vec<f32>>;
+
 /// The tokens of some texts, cut into batches.
 pub(crate) struct Work<'a> {
     model: &'a Model,
@@ -104,7 +107,7 @@ impl<'a> Work<'a> {
         &self,
         next: &AtomicUsize,
         first: usize,
-    ) -> Result<Vec<(usize, Vec<Vec<f32>>)>, Error> {
+    ) -> Result<Vec<(usize, Vectors)>, Error> {
         let mut workspace = Workspace::default();
         let mut done = Vec::new();
         loop {

@@ -77,7 +77,12 @@ fn tile<const R: usize>(rows: [&[RowStep]; R], panel: &[PanelStep]) -> Tile<R> {
 fn load(columns: &[[i16; 2]; LANES]) -> [__m256i; 2] {
     let columns = columns.as_ptr().cast::<__m256i>();
     // SAFETY: 16 pairs of four bytes are two registers of 32, wherever they are.
-    unsafe { [_mm256_loadu_si256(columns), _mm256_loadu_si256(columns.add(1))] }
+    unsafe {
+        [
+            _mm256_loadu_si256(columns),
+            _mm256_loadu_si256(columns.add(1)),
+        ]
+    }
 }
 
 #[target_feature(enable = "avx2")]
