@@ -28,10 +28,12 @@ pub mod cluster;
 pub mod code;
 pub mod compact;
 pub mod disk;
+pub mod exchange;
 pub mod funnel;
 pub mod kernel;
 pub mod manifest;
 pub mod nearest;
+pub mod plan;
 pub mod query;
 pub mod rotation;
 pub mod segment;
@@ -43,6 +45,7 @@ pub mod tail;
 mod tests;
 pub mod view;
 mod wide;
+pub mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -50,7 +53,8 @@ use std::sync::Arc;
 use super::engine::Engine;
 use super::{Change, Neighbour, Request, Rows, Spec, Stats, VectorIndex};
 use crate::error::Result;
-use compact::{Compactor, Worker};
+use compact::Compactor;
+use worker::Worker;
 
 /// The default engine.
 #[derive(Debug)]

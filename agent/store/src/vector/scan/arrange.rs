@@ -1,9 +1,11 @@
 //! How rows lie in a new segment: around which centre, in which list.
 
+use super::bits::Bits;
 use super::bytes8;
 use super::cluster::Centres;
 use super::code::BLOCK;
 use super::funnel::Place;
+use super::segment::Segment;
 use super::space::{Space, subtract};
 use super::view::View;
 use crate::error::{Error, Result};
@@ -71,6 +73,25 @@ impl std::fmt::Debug for Task<'_> {
             .field("rows", &self.rows.len())
             .finish_non_exhaustive()
     }
+}
+
+/// All living rows, by passage.
+#[must_use]
+pub fn living_rows(sources: &[(View<'_>, &Bits, Option<&Segment>)]) -> Vec<Place> {
+    let mut rows = Vec::new();
+    for (part, (view, dead, segment)) in (0..).zip(sources) {
+        let mut add = |row: u32| {
+            if let Some(passage) = view.passage(row).filter(|_| !dead.contains(row)) {
+                rows.push((passage, Place { part, row }));
+            }
+        };
+        match segment {
+            Some(segment) => segment.rows_by_passage().for_each(&mut add),
+            None => (0..u32::try_from(view.passages.len()).unwrap_or(u32::MAX)).for_each(&mut add),
+        }
+    }
+    rows.sort_by_key(|(passage, _)| *passage);
+    rows.into_iter().map(|(_, place)| place).collect()
 }
 
 /// Arranges rows.

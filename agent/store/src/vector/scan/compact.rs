@@ -10,8 +10,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Options;
 use super::arrange::{self, Task};
@@ -19,10 +18,11 @@ use super::bits::Bits;
 use super::disk::Disk;
 use super::funnel::Place;
 use super::manifest::{Listed, Manifest};
+use super::plan::{Size, plan};
 use super::segment::Segment;
 use super::segment::write::{self, Contents};
 use super::space::Space;
-use super::state::{Living, Now, Part, State};
+use super::state::{Living, Part, State};
 use super::view::View;
 use crate::error::{Error, ErrorKind, Result};
 use crate::vector::{Spec, Stats};
@@ -30,13 +30,6 @@ use crate::vector::{Spec, Stats};
 /// Tails that wait to be written, at most: 256 Ki rows, which is 120 MB at 384
 /// dimensions. With more, who applies changes writes one.
 pub const FROZEN_MAX: usize = 4;
-
-/// A segment is merged with all smaller ones if they have more than one such
-/// part of its rows. So there are few, and each row is written few times.
-const SMALLER: usize = 4;
-
-/// A segment is written anew when more than one such part of it is dead.
-const DEAD: usize = 5;
 
 const MANIFEST: &str = "manifest";
 
@@ -215,7 +208,7 @@ impl Compactor {
             let (Some((watermark, of)), Some(space)) = (frozen, space) else {
                 break;
             };
-            let rows = living_rows(&[(of.rows.view(), &of.dead, None)]);
+            let rows = arrange::living_rows(&[(of.rows.view(), &of.dead, None)]);
             let source = Source {
                 views: &[of.rows.view()],
                 rows: &rows,
@@ -310,7 +303,7 @@ impl Compactor {
             .iter()
             .map(|(_, of)| (of.rows.view(), &of.dead, Some(&*of.rows)));
         let sources: Vec<_> = sources.collect();
-        let rows = living_rows(&sources);
+        let rows = arrange::living_rows(&sources);
         let views: Vec<View<'_>> = sources.iter().map(|(view, ..)| *view).collect();
         let stop = || self.is_stopped() || self.state.read().generation != generation;
         let source = Source {
@@ -385,7 +378,14 @@ impl Compactor {
         stats
     }
 
-    fn is_stopped(&self) -> bool {
+    /// Ends what is under way: the index is closed.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 }
@@ -398,101 +398,6 @@ struct Source<'a> {
     space: &'a Space,
 }
 
-impl Now {
-    /// Puts a segment in the place of a tail. What died since is dead there too.
-    fn exchange(&mut self, same: impl Fn(&Part) -> bool, mut new: Option<Part>, before: &Bits) {
-        let Some(at) = self.parts.iter().position(same) else {
-            return;
-        };
-        let old = self.parts.remove(at);
-        if let Some(new) = &mut new {
-            bury(&old, before, new);
-        }
-        if let Some(new) = new {
-            self.parts.insert(at, new);
-        }
-    }
-
-    fn exchange_segments(
-        &mut self,
-        numbers: &HashSet<u64>,
-        mut new: Option<Part>,
-        before: &[&(u64, Living<Arc<Segment>>)],
-    ) {
-        let old = |part: &Part| match part {
-            Part::Segment { number, .. } => numbers.contains(number).then_some(*number),
-            Part::Frozen { .. } => None,
-        };
-        for part in &self.parts {
-            let known = before.iter().find(|(number, _)| Some(*number) == old(part));
-            if let (Some((_, known)), Some(new)) = (known, &mut new) {
-                bury(part, &known.dead, new);
-            }
-        }
-        self.parts.retain(|part| old(part).is_none());
-        // Larger ones first, and tails that wait last.
-        self.parts.splice(0..0, new);
-    }
-}
-
-/// Marks in `new` what died in `old` since `before`.
-fn bury(old: &Part, before: &Bits, new: &mut Part) {
-    for row in old.dead().iter().filter(|row| !before.contains(*row)) {
-        if let Some(passage) = old.view().passage(row) {
-            new.kill(passage);
-        }
-    }
-}
-
-/// All living rows, by passage.
-fn living_rows(sources: &[(View<'_>, &Bits, Option<&Segment>)]) -> Vec<Place> {
-    let mut rows = Vec::new();
-    for (part, (view, dead, segment)) in (0..).zip(sources) {
-        let mut add = |row: u32| {
-            if let Some(passage) = view.passage(row).filter(|_| !dead.contains(row)) {
-                rows.push((passage, Place { part, row }));
-            }
-        };
-        match segment {
-            Some(segment) => segment.rows_by_passage().for_each(&mut add),
-            None => (0..u32::try_from(view.passages.len()).unwrap_or(u32::MAX)).for_each(&mut add),
-        }
-    }
-    rows.sort_by_key(|(passage, _)| *passage);
-    rows.into_iter().map(|(_, place)| place).collect()
-}
-
-/// The size of a segment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Size {
-    pub(super) rows: usize,
-    pub(super) dead: usize,
-}
-
-/// Which segments to merge into one: those that are small beside the sum of
-/// all smaller ones, or one with many dead rows.
-pub(super) fn plan(sizes: &[Size]) -> Vec<usize> {
-    let mut order: Vec<(usize, usize)> = Vec::with_capacity(sizes.len());
-    for (at, size) in sizes.iter().enumerate() {
-        order.push((size.rows.saturating_sub(size.dead), at));
-    }
-    order.sort_unstable();
-    let (mut sum, mut merged) = (0, 0);
-    for (count, (living, _)) in (0..).zip(&order) {
-        if count > 0 && *living < sum * SMALLER {
-            merged = count + 1;
-        }
-        sum += living;
-    }
-    order.truncate(merged);
-    let mut chosen: Vec<usize> = order.into_iter().map(|(_, at)| at).collect();
-    if chosen.is_empty() {
-        let dead = sizes.iter().position(|size| size.dead * DEAD > size.rows);
-        chosen.extend(dead);
-    }
-    chosen
-}
-
 fn segment_name(number: u64) -> String {
     format!("segment-{number}")
 }
@@ -500,85 +405,4 @@ fn segment_name(number: u64) -> String {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing is left half done: files are swapped in one step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The thread that keeps the files.
-#[derive(Debug)]
-pub struct Worker {
-    compactor: Arc<Compactor>,
-    bell: Arc<Bell>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Bell {
-    call: Mutex<Call>,
-    rung: Condvar,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Call {
-    #[default]
-    None,
-    Work,
-    Stop,
-}
-
-impl Worker {
-    /// Starts it.
-    ///
-    /// # Errors
-    /// The system has no more threads.
-    pub fn start(compactor: &Arc<Compactor>) -> Result<Self> {
-        let bell = Arc::new(Bell::default());
-        let (its, rung) = (Arc::clone(compactor), Arc::clone(&bell));
-        let thread = std::thread::Builder::new().name("scan-index".to_owned());
-        let thread = thread.spawn(move || work(&its, &rung)).map_err(|error| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!("no thread for the index, reason={error}"),
-            )
-        })?;
-        Ok(Self {
-            compactor: Arc::clone(compactor),
-            bell,
-            thread: Some(thread),
-        })
-    }
-
-    /// There is something to do.
-    pub fn wake(&self) {
-        *lock(&self.bell.call) = Call::Work;
-        self.bell.rung.notify_one();
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.compactor.stopped.store(true, Ordering::Relaxed);
-        *lock(&self.bell.call) = Call::Stop;
-        self.bell.rung.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // If it panicked, that was said by then.
-            let _ = thread.join();
-        }
-    }
-}
-
-fn work(compactor: &Compactor, bell: &Bell) {
-    loop {
-        let none = |call: &mut Call| *call == Call::None;
-        let call = bell.rung.wait_while(lock(&bell.call), none);
-        let mut call = call.unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut *call) == Call::Stop {
-            return;
-        }
-        drop(call);
-        let done = compactor.seal().and_then(|()| compactor.merge_all());
-        if let Err(error) = done
-            && !compactor.is_stopped()
-        {
-            tracing::warn!(%error, "vector index could not be written, it is tried again");
-        }
-    }
 }
