@@ -25,6 +25,14 @@ use fastrand::Rng;
 use ginnel_store::error::Result;
 use ginnel_store::vector::metric::Metric;
 use ginnel_store::vector::passages::Passages;
+use ginnel_store::vector::scan::bits::Bits;
+use ginnel_store::vector::scan::code::{BLOCK, block_bytes};
+use ginnel_store::vector::scan::kernel::{Bounds, Kernel};
+use ginnel_store::vector::scan::query::Query;
+use ginnel_store::vector::scan::rotation::Rotation;
+use ginnel_store::vector::scan::space::Space;
+use ginnel_store::vector::scan::sweep::{self, Living};
+use ginnel_store::vector::scan::tail::{Ids, Tail};
 use ginnel_store::vector::scan::{Options, Scan, Upkeep};
 use ginnel_store::vector::{Change, Entry, EntryRef, Request, Rows, Spec, VectorIndex};
 
@@ -103,8 +111,64 @@ fn main() {
         set.queries().len()
     );
     let folder = std::env::temp_dir().join(format!("scan_speed-{}", std::process::id()));
+    stages(&set);
     measure(&set, &folder);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The parts of a search over rows in memory.
+fn stages(set: &Set) {
+    let rotation = Rotation::new(set.dimensions, 1);
+    let padded = rotation.padded();
+    let space = Space::new(rotation, vec![0.0; padded], Metric::Cosine);
+    let start = cpu();
+    let encoded = space.encode(set.rows());
+    println!(
+        "encode: {:?} a row",
+        (cpu() - start) / set.rows().len() as u32
+    );
+    let mut tail = Tail::new(padded);
+    for (at, passage) in (0..set.rows().len()).zip(0..) {
+        let embedding = passage;
+        tail.push(Ids { passage, embedding }, &encoded, at);
+    }
+    let (view, dead) = (tail.view(), Bits::default());
+    let (mut preparing, mut codes, mut scanning) = (Vec::new(), Vec::new(), Vec::new());
+    let mut looked_at = 0;
+    for query in set.queries() {
+        let start = cpu();
+        let probe = space.probe(query);
+        let tables = Query::new(&probe.values);
+        preparing.push(cpu() - start);
+        let start = cpu();
+        let mut out = [0.0; BLOCK];
+        let bounds = Bounds {
+            centre: 0.0,
+            threshold: f32::INFINITY,
+        };
+        for block in view.blocks.chunks_exact(block_bytes(padded)) {
+            Kernel::best().score(block, &tables, bounds, &mut out);
+        }
+        codes.push(cpu() - start);
+        let start = cpu();
+        let living = Living {
+            dead: &[&dead],
+            filter: None,
+        };
+        looked_at += sweep::scan(&[view], living, &probe, WANTED).looked_at;
+        scanning.push(cpu() - start);
+    }
+    for times in [&mut preparing, &mut codes, &mut scanning] {
+        times.sort();
+    }
+    let middle = |times: &[Duration]| (times[times.len() / 10], times[times.len() / 2]);
+    println!(
+        "p10 and p50: query {:?}, codes {:?}, scan {:?} with {} rows looked at",
+        middle(&preparing),
+        middle(&codes),
+        middle(&scanning),
+        looked_at / set.queries().len()
+    );
 }
 
 fn measure(set: &Set, folder: &Path) {

@@ -14,11 +14,11 @@ use super::space::Probe;
 use super::view::View;
 
 /// At least so many rows wait before some are looked at.
-const WAITING: usize = 512;
+const WAITING: usize = 256;
 
 /// How many are looked at together: so many that their bytes are on the way
 /// from memory while others are worked on.
-const BATCH: usize = 32;
+const BATCH: usize = 16;
 
 /// How far ahead bytes are asked for.
 const AHEAD: usize = 4;

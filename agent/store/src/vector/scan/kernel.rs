@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -65,7 +67,7 @@ impl Kernel {
             score: portable::score,
             dot: portable::dot,
         };
-        fastest().into_iter().chain([portable])
+        special().into_iter().flatten().chain([portable])
     }
 
     /// The fastest that runs here.
@@ -147,26 +149,34 @@ impl Kernel {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn fastest() -> Option<Kernel> {
-    is_x86_feature_detected!("avx2").then_some(Kernel {
+fn special() -> [Option<Kernel>; 2] {
+    let bw = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    let avx512 = bw.then_some(Kernel {
+        name: "avx512bw",
+        score: avx512::score,
+        dot: avx512::dot,
+    });
+    let avx2 = is_x86_feature_detected!("avx2").then_some(Kernel {
         name: "avx2",
         score: avx2::score,
         dot: avx2::dot,
-    })
+    });
+    [avx512, avx2]
 }
 
 #[cfg(target_arch = "aarch64")]
-fn fastest() -> Option<Kernel> {
-    std::arch::is_aarch64_feature_detected!("neon").then_some(Kernel {
+fn special() -> [Option<Kernel>; 1] {
+    let neon = std::arch::is_aarch64_feature_detected!("neon").then_some(Kernel {
         name: "neon",
         score: neon::score,
         dot: neon::dot,
-    })
+    });
+    [neon]
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn fastest() -> Option<Kernel> {
-    None
+fn special() -> [Option<Kernel>; 0] {
+    []
 }
 
 impl fmt::Debug for Kernel {
