@@ -183,6 +183,9 @@ impl VectorIndex for SqliteVss {
 
     fn search(&self, request: Request<'_>, rows: &dyn Rows) -> Result<Vec<Neighbour>> {
         check(&self.spec, request)?;
+        if self.shared.is_doubtful.load(Ordering::Acquire) {
+            return search_rows(&self.spec, request, rows);
+        }
         match self.search_index(request, rows)? {
             Some(neighbours) => Ok(neighbours),
             None => search_rows(&self.spec, request, rows),
@@ -190,7 +193,9 @@ impl VectorIndex for SqliteVss {
     }
 
     fn clear(&self) -> Result<()> {
-        self.ask(Ask::Clear)
+        self.ask(Ask::Clear)?;
+        self.shared.is_doubtful.store(false, Ordering::Release);
+        Ok(())
     }
 
     fn flush(&self) -> Result<()> {
