@@ -263,6 +263,10 @@ fn copy_folder(from: &Path, to: &Path) {
     ginnel_certs::private_file::create_dir_private(to).expect("made");
     for entry in std::fs::read_dir(from).expect("readable") {
         let entry = entry.expect("readable");
+        // Not the store and the socket, which are no part of an identity.
+        if !entry.file_type().expect("known").is_file() {
+            continue;
+        }
         std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
     }
 }
