@@ -14,9 +14,9 @@
 //! Nothing outside a section (and what is joined with it) has a say in how it
 //! is cut, so an edit leaves the passages of other sections as they are.
 //!
-//! Every sentence is counted once, and every passage once more, unless the
-//! counter promises that the sum of its sentences' tokens is a bound of its
-//! own count. Time is linear in the text.
+//! Every sentence is counted once, and every passage once more: the sum of its
+//! sentences' tokens is close to its own count but no bound of it. Time is
+//! linear in the text.
 
 mod fill;
 mod piece;
@@ -77,12 +77,6 @@ pub trait CountTokens {
     /// input. It is asked for at most a few times `tokens_max` × 16 bytes at
     /// once.
     fn count(&self, text: &str) -> usize;
-
-    /// Whether a text never counts more than its parts together. Then a
-    /// passage need not be counted after its sentences were.
-    fn is_bounded_by_parts(&self) -> bool {
-        false
-    }
 }
 
 impl<F: Fn(&str) -> usize> CountTokens for F {
@@ -98,10 +92,6 @@ pub struct Estimate;
 impl CountTokens for Estimate {
     fn count(&self, text: &str) -> usize {
         estimate_tokens(text)
-    }
-
-    fn is_bounded_by_parts(&self) -> bool {
-        true
     }
 }
 
@@ -189,14 +179,6 @@ impl<'a> Measure<'a> {
 
     fn slice(&self, start: usize, end: usize) -> &'a str {
         self.text.get(start..end).unwrap_or_default()
-    }
-
-    /// What a passage of parts that weigh `sum` together weighs itself.
-    fn weigh_whole(&self, start: usize, end: usize, sum: usize) -> usize {
-        if self.counter.is_bounded_by_parts() {
-            return sum.max(end.saturating_sub(start).div_ceil(BYTES_PER_TOKEN_MAX));
-        }
-        self.weigh(start, end)
     }
 
     /// Its tokens, or more if it is too long for so few. Never zero.

@@ -13,24 +13,38 @@
 #[must_use]
 pub fn estimate_tokens(text: &str) -> usize {
     let mut tokens = 0;
-    let mut letters = 0;
+    let mut letters = 0_usize;
     for byte in text.bytes() {
-        // The table holds no more letters than it has rows.
-        let step = STEPS[usize::from(letters)][CLASS[usize::from(byte)] as usize];
-        letters = step.letters;
-        tokens += usize::from(step.token);
+        match CLASS[usize::from(byte)] {
+            Class::Letter => letters += 1,
+            Class::Within => {}
+            Class::Space => {
+                tokens += word_tokens(letters);
+                letters = 0;
+            }
+            Class::Mark => {
+                tokens += word_tokens(letters) + 1;
+                letters = 0;
+            }
+        }
     }
-    tokens
+    tokens + word_tokens(letters)
 }
 
 /// Letters of a word's first token.
-const LETTERS_IN_FIRST: u8 = 6;
+const LETTERS_IN_FIRST: usize = 6;
 
 /// Letters of each further token.
-const LETTERS_PER_TOKEN: u8 = 3;
+const LETTERS_PER_TOKEN: usize = 3;
 
-/// Letters are counted up to here, then again from the first of a token.
-const LETTERS_MAX: u8 = LETTERS_IN_FIRST + LETTERS_PER_TOKEN;
+fn word_tokens(letters: usize) -> usize {
+    if letters == 0 {
+        return 0;
+    }
+    1 + letters
+        .saturating_sub(LETTERS_IN_FIRST)
+        .div_ceil(LETTERS_PER_TOKEN)
+}
 
 #[derive(Clone, Copy)]
 enum Class {
@@ -40,42 +54,6 @@ enum Class {
     Space,
     Mark,
 }
-
-/// What a byte does after so many letters of a word: a table, for branches
-/// that nobody can foretell take longer than the rest of the work.
-#[derive(Clone, Copy)]
-struct Step {
-    letters: u8,
-    token: u8,
-}
-
-const STEPS: [[Step; 4]; LETTERS_MAX as usize + 1] = {
-    let mut steps = [[Step {
-        letters: 0,
-        token: 0,
-    }; 4]; LETTERS_MAX as usize + 1];
-    let mut letters: u8 = 0;
-    while letters <= LETTERS_MAX {
-        let after = if letters == LETTERS_MAX {
-            LETTERS_IN_FIRST + 1
-        } else {
-            letters + 1
-        };
-        let begins_token = after == 1 || after == LETTERS_IN_FIRST + 1;
-        let row = &mut steps[letters as usize];
-        row[Class::Letter as usize] = Step {
-            letters: after,
-            token: begins_token as u8,
-        };
-        row[Class::Within as usize] = Step { letters, token: 0 };
-        row[Class::Mark as usize] = Step {
-            letters: 0,
-            token: 1,
-        };
-        letters += 1;
-    }
-    steps
-};
 
 /// What a byte of UTF-8 says of its character by itself.
 const CLASS: [Class; 256] = {
@@ -107,9 +85,6 @@ mod tests {
         assert_eq!(estimate_tokens(""), 0);
         assert_eq!(estimate_tokens("The quick fox."), 4);
         assert_eq!(estimate_tokens("internationalization"), 6);
-        let word = |letters: usize| estimate_tokens(&"x".repeat(letters));
-        let counts: Vec<_> = (0..14).map(word).collect();
-        assert_eq!(counts, [0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4]);
         assert_eq!(estimate_tokens("Съешь ещё булок"), 3);
         assert_eq!(estimate_tokens("今日は晴れ。"), 6);
         assert_eq!(estimate_tokens("a  \n b"), 2);

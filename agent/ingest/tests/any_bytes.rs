@@ -98,9 +98,6 @@ fn fragments() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    // Every letter of every document is checked.
-    #![proptest_config(ProptestConfig::with_cases(100))]
-
     #[test]
     fn any_file_is_read_and_cut_or_refused_by_name(bytes in fragments(), name in prop::sample::select(&NAMES)) {
         match extract(name, &bytes) {

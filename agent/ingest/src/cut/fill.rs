@@ -115,9 +115,7 @@ fn shrink(measure: &Measure<'_>, pieces: &[Piece], first: usize, wanted: usize) 
         if count == 1 {
             return end;
         }
-        let parts = pieces.get(first..end).unwrap_or_default();
-        let sum = parts.iter().map(|piece| piece.weight).sum();
-        let weight = measure.weigh_whole(head.start, tail.end, sum);
+        let weight = measure.weigh(head.start, tail.end);
         if weight <= measure.tokens_max {
             return end;
         }

@@ -240,12 +240,6 @@ proptest! {
         prop_assert!(text[covered..].trim().is_empty());
     }
 
-}
-
-proptest! {
-    // Each makes two documents.
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn an_edit_leaves_the_passages_of_other_sections(
         sections in section_texts(),
