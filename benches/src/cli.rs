@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::tunnel::{Group, Plan};
-use crate::{hot, instructions, serve, tunnel};
+use crate::{hot, instructions, serve, tunnel, vectors};
 
 /// Measures Ginnel against controls and peers
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ pub struct Cli {
 enum Command {
     /// Measure the whole tunnel, in rounds
     Tunnel(TunnelArgs),
+    /// Compare vector engines on real vectors
+    Vectors(VectorsArgs),
     /// Count the instructions of the hot paths
     Instructions {
         /// Store the counts, to compare later ones with
@@ -52,6 +54,55 @@ struct TunnelArgs {
     without_peers: bool,
 }
 
+#[derive(Debug, Args)]
+struct VectorsArgs {
+    /// The data set
+    #[arg(long, default_value = "100k-384")]
+    set: String,
+    /// The folder of the data sets; indexes are kept in it
+    #[arg(long, value_name = "FOLDER", default_value = vectors::FOLDER)]
+    folder: PathBuf,
+    /// How often everything is measured
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Three rounds of little work
+    #[arg(long, conflicts_with = "rounds")]
+    short: bool,
+    /// Measure only these
+    #[arg(long, value_name = "SUBJECT", value_delimiter = ',')]
+    only: Vec<vectors::subject::Kind>,
+    /// Make the others' indexes again, too
+    #[arg(long)]
+    rebuild: bool,
+    /// Write everything measured to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl VectorsArgs {
+    fn plan(self) -> vectors::Plan {
+        let subjects = if self.only.is_empty() {
+            vectors::subject::Kind::all().to_vec()
+        } else {
+            self.only
+        };
+        let (rounds, seconds) = if self.short {
+            (3, 0.5)
+        } else {
+            (self.rounds, 3.0)
+        };
+        vectors::Plan {
+            folder: self.folder,
+            set: self.set,
+            rounds,
+            seconds,
+            subjects,
+            rebuild: self.rebuild,
+            json: self.json,
+        }
+    }
+}
+
 /// Does what the command line says.
 ///
 /// # Errors
@@ -74,6 +125,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             };
             Box::pin(tunnel::run(plan)).await
         }
+        Command::Vectors(arguments) => vectors::run(&arguments.plan()),
         Command::Instructions { save } => instructions::run(save),
         Command::Hot { path, times } => {
             path.run(times);

@@ -1,15 +1,16 @@
-//! Measures the tunnel: end to end against controls and peers, and its hot
-//! paths one by one.
+//! Measures the tunnel, end to end against controls and peers and its hot paths
+//! one by one, and vector search against other engines.
 //!
 //! * [`tunnel`] runs whole processes over loopback, interleaved in rounds, and
 //!   prints a table with the targets beside it.
 //! * [`instructions`] counts the instructions of [`hot`] paths, which do not
 //!   depend on how busy the machine is.
+//! * [`vectors`] compares the store's vector engines with others.
 //!
 //! What runs in its own process is in [`serve`]; who is measured is in
 //! [`subjects`]. Nothing here is part of the product.
 
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "peers"), forbid(unsafe_code))]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -36,3 +37,4 @@ pub mod serve;
 pub mod subjects;
 pub mod targets;
 pub mod tunnel;
+pub mod vectors;

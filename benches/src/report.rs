@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::controls::Control;
 use crate::samples::{Figure, Samples, Summary};
 use crate::subjects::{DIRECT, GINNEL};
-use crate::targets::{Bound, targets};
+use crate::targets::{Bound, Target, targets};
 use crate::tunnel::links::{LINKS, QUINN};
 use crate::tunnel::{bulk, small};
 
@@ -46,6 +46,16 @@ impl Machine {
         }
     }
 
+    /// In words.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let (before, after) = &self.load;
+        format!(
+            "{}, {} cores, Linux {}; load {before} before, {after} after; priority {}",
+            self.processor, self.cores, self.kernel, self.priority
+        )
+    }
+
     /// How busy it is.
     #[must_use]
     pub fn load() -> String {
@@ -75,16 +85,9 @@ impl Report {
     /// All tables.
     #[must_use]
     pub fn to_markdown(&self) -> String {
-        let Machine {
-            processor,
-            cores,
-            kernel,
-            load: (before, after),
-            priority,
-        } = &self.machine;
         let mut text = format!(
-            "{processor}, {cores} cores, Linux {kernel}; load {before} before, {after} after; \
-             priority {priority}; {} rounds, median (min–max)\n",
+            "{}; {} rounds, median (min–max)\n",
+            self.machine.to_line(),
             self.rounds
         );
         if self.quick {
@@ -109,31 +112,8 @@ impl Report {
     }
 
     fn targets(&self) -> Table {
-        let mut table = Table::new("Targets", &["", "measured", "must", "aim", ""]);
         let peers: Vec<&str> = self.subjects.iter().skip(2).copied().collect();
-        for target in targets(&self.samples, &peers) {
-            if target.value.is_none() {
-                continue;
-            }
-            let bound = |bound: Option<Bound>| bound.map_or(String::new(), |b| b.to_string());
-            let median = target.value.map(|value| value.median);
-            let holds = |bound: Option<Bound>| Some(bound?.holds(median?));
-            let verdict = match (holds(target.must), holds(target.aim)) {
-                (Some(false), _) => "**missed**",
-                (_, Some(true)) => "aim reached",
-                (Some(true), _) => "reached",
-                (None, Some(false)) => "aim not reached",
-                (None, None) => "",
-            };
-            table.row(vec![
-                target.name.to_owned(),
-                show(target.value),
-                bound(target.must),
-                bound(target.aim),
-                verdict.to_owned(),
-            ]);
-        }
-        table
+        Table::of_targets(&targets(&self.samples, &peers))
     }
 
     fn transport(&self) -> Table {
@@ -268,13 +248,14 @@ impl Report {
 }
 
 /// A table of text.
-struct Table {
+#[derive(Debug)]
+pub(crate) struct Table {
     title: &'static str,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(title: &'static str, header: &[&str]) -> Self {
+    pub(crate) fn new(title: &'static str, header: &[&str]) -> Self {
         let header = header.iter().map(|cell| (*cell).to_owned()).collect();
         Self {
             title,
@@ -282,8 +263,39 @@ impl Table {
         }
     }
 
-    fn row(&mut self, row: Vec<String>) {
+    pub(crate) fn row(&mut self, row: Vec<String>) {
         self.rows.push(row);
+    }
+
+    /// Those that were measured, and whether they were reached.
+    pub(crate) fn of_targets(targets: &[Target]) -> Self {
+        let mut table = Self::new("Targets", &["", "measured", "must", "aim", ""]);
+        for target in targets {
+            let Some(value) = target.value else {
+                continue;
+            };
+            let bound = |bound: Option<Bound>| bound.map_or(String::new(), |b| b.to_string());
+            let holds = |bound: Option<Bound>| Some(bound?.holds(value.median));
+            let verdict = match (holds(target.must), holds(target.aim)) {
+                (Some(false), _) => "**missed**",
+                (_, Some(true)) => "aim reached",
+                (Some(true), _) => "reached",
+                (None, Some(false)) => "aim not reached",
+                (None, None) => "",
+            };
+            table.row(vec![
+                target.name.to_owned(),
+                show(target.value),
+                bound(target.must),
+                bound(target.aim),
+                verdict.to_owned(),
+            ]);
+        }
+        table
+    }
+
+    pub(crate) fn has_rows(&self) -> bool {
+        self.rows.len() > 1
     }
 
     fn has_figures(&self) -> bool {
@@ -291,7 +303,7 @@ impl Table {
         rows.any(|row| row.iter().skip(1).any(|cell| cell.contains('–')))
     }
 
-    fn to_markdown(&self) -> String {
+    pub(crate) fn to_markdown(&self) -> String {
         let mut text = format!("### {}\n\n", self.title);
         for (number, row) in self.rows.iter().enumerate() {
             let _ = writeln!(text, "| {} |", row.join(" | "));
@@ -303,7 +315,7 @@ impl Table {
     }
 }
 
-fn show(summary: Option<Summary>) -> String {
+pub(crate) fn show(summary: Option<Summary>) -> String {
     summary.map_or(String::new(), |Summary { median, min, max }| {
         format!("{} ({}–{})", short(median), short(min), short(max))
     })

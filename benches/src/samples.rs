@@ -18,6 +18,14 @@ pub enum Figure {
     P99Us,
     /// CPU microseconds for each answer.
     CpuUs,
+    /// Half of the answers took at most this many CPU microseconds.
+    CpuP50Us,
+    /// The slowest percent took at least this many CPU microseconds.
+    CpuP99Us,
+    /// The share of the true neighbours that was found.
+    Recall,
+    /// Queries a second.
+    QueriesPerSecond,
     /// Requests or devices that failed.
     Failed,
     /// Memory of the listening end for each idle link, in KiB.

@@ -12,7 +12,7 @@ use clap::Subcommand;
 
 use crate::controls::Control;
 use crate::devices::{Crowd, Peer, serve_quinn};
-use crate::{load, origin};
+use crate::{load, origin, vectors};
 
 /// A part of a run.
 #[derive(Debug, Subcommand)]
@@ -44,6 +44,8 @@ pub enum Part {
         /// How many at once.
         at_once: usize,
     },
+    /// A subject of `vectors`.
+    Vectors(vectors::serve::Place),
     /// Small requests to any address, to look at a tunnel with other tools.
     Load {
         /// Where.
@@ -60,6 +62,10 @@ pub enum Part {
 /// # Errors
 /// It failed.
 pub async fn run(part: Part) -> anyhow::Result<()> {
+    if let Part::Vectors(place) = &part {
+        // It is asked by standard input, so it does not only wait for its end.
+        return vectors::serve::run(place);
+    }
     let ready = |address: SocketAddr| println!("{address}");
     let serving = async {
         match part {
@@ -86,6 +92,7 @@ pub async fn run(part: Part) -> anyhow::Result<()> {
                 };
                 crowd.run(told, std::future::pending()).await
             }
+            Part::Vectors(_) => Ok(()),
             Part::Load {
                 address,
                 connections,

@@ -52,7 +52,7 @@ pub struct Target {
 }
 
 impl Target {
-    fn new(name: &'static str, value: Option<Summary>) -> Self {
+    pub(crate) fn new(name: &'static str, value: Option<Summary>) -> Self {
         Self {
             name,
             value,
@@ -61,14 +61,14 @@ impl Target {
         }
     }
 
-    fn must(self, bound: Bound) -> Self {
+    pub(crate) fn must(self, bound: Bound) -> Self {
         Self {
             must: Some(bound),
             ..self
         }
     }
 
-    fn aim(self, bound: Bound) -> Self {
+    pub(crate) fn aim(self, bound: Bound) -> Self {
         Self {
             aim: Some(bound),
             ..self
