@@ -5,7 +5,6 @@ use super::bytes8;
 use super::cluster::Centres;
 use super::code::BLOCK;
 use super::funnel::Place;
-use super::segment::Segment;
 use super::space::{Space, subtract};
 use super::view::View;
 use crate::error::{Error, Result};
@@ -37,8 +36,8 @@ pub struct Arranged {
     pub lists: Vec<Shape>,
     /// The row for each number.
     pub slots: Vec<Option<Place>>,
-    /// The numbers of all rows, by passage.
-    pub order: Vec<u32>,
+    /// The passages and numbers of all rows, by passage.
+    pub order: Vec<(i64, u32)>,
 }
 
 /// A list before its rows are there.
@@ -56,7 +55,7 @@ pub struct Task<'a> {
     /// Where rows are.
     pub views: &'a [View<'a>],
     /// The living ones, by passage.
-    pub rows: &'a [Place],
+    pub rows: &'a [Row],
     /// Where they lie.
     pub space: &'a Space,
     /// Dimensions there.
@@ -75,23 +74,32 @@ impl std::fmt::Debug for Task<'_> {
     }
 }
 
+/// A living row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Its passage.
+    pub passage: i64,
+    /// Where it is.
+    pub place: Place,
+}
+
 /// All living rows, by passage.
 #[must_use]
-pub fn living_rows(sources: &[(View<'_>, &Bits, Option<&Segment>)]) -> Vec<Place> {
+pub fn living_rows(sources: &[(View<'_>, &Bits)]) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (part, (view, dead, segment)) in (0..).zip(sources) {
-        let mut add = |row: u32| {
-            if let Some(passage) = view.passage(row).filter(|_| !dead.contains(row)) {
-                rows.push((passage, Place { part, row }));
-            }
-        };
-        match segment {
-            Some(segment) => segment.rows_by_passage().for_each(&mut add),
-            None => (0..u32::try_from(view.passages.len()).unwrap_or(u32::MAX)).for_each(&mut add),
+    for (part, (view, dead)) in (0..).zip(sources) {
+        for list in view.lists {
+            let first = list.block * 32;
+            let living = (first..first + list.rows).filter(|row| !dead.contains(*row));
+            rows.extend(living.filter_map(|row| {
+                let place = Place { part, row };
+                let passage = view.passage(row)?;
+                Some(Row { passage, place })
+            }));
         }
     }
-    rows.sort_by_key(|(passage, _)| *passage);
-    rows.into_iter().map(|(_, place)| place).collect()
+    rows.sort_unstable_by_key(|row| row.passage);
+    rows
 }
 
 /// Arranges rows.
@@ -141,8 +149,8 @@ impl<'a> Task<'a> {
         let mut sum = vec![0.0; self.padded];
         let mut point = vec![0.0; self.padded];
         let mut count = 0.0_f32;
-        for place in self.rows.iter().step_by(stride) {
-            self.point(*place, &mut point);
+        for row in self.rows.iter().step_by(stride) {
+            self.point(row.place, &mut point);
             sum.iter_mut()
                 .zip(&point)
                 .for_each(|(sum, value)| *sum += value);
@@ -156,7 +164,7 @@ impl<'a> Task<'a> {
     /// not too long.
     fn kept(&self) -> Option<usize> {
         let living = |part: usize| {
-            let of_it = |place: &&Place| place.part as usize == part;
+            let of_it = |row: &&Row| row.place.part as usize == part;
             self.rows.iter().filter(of_it).count()
         };
         let parts = self.views.iter().enumerate();
@@ -194,8 +202,8 @@ impl<'a> Task<'a> {
         let stride = (self.rows.len() / (count * SAMPLE).max(1)).max(1);
         let chosen = self.rows.iter().step_by(stride);
         let mut sample = vec![0.0; chosen.len() * self.padded];
-        for (point, place) in sample.chunks_exact_mut(self.padded).zip(chosen) {
-            self.point(*place, point);
+        for (point, row) in sample.chunks_exact_mut(self.padded).zip(chosen) {
+            self.point(row.place, point);
             subtract(point, &middle);
         }
         let centres = Centres::train(&sample, self.padded, count, self.stop);
@@ -212,7 +220,7 @@ impl<'a> Task<'a> {
     ) -> Result<Vec<u32>> {
         let mut point = vec![0.0; self.padded];
         let mut lists = Vec::with_capacity(self.rows.len());
-        for (at, place) in self.rows.iter().enumerate() {
+        for (at, Row { place, .. }) in self.rows.iter().enumerate() {
             if at % STRIDE == 0 && (self.stop)() {
                 return Err(Error::closed());
             }
@@ -234,13 +242,12 @@ impl<'a> Task<'a> {
     }
 }
 
+/// The row for each number, and the passage and number of each row.
+type Filled = (Vec<Option<Place>>, Vec<(i64, u32)>);
+
 /// Gives each row a number. Rows of a list follow each other by passage, and
 /// each list begins at a block.
-fn fill(
-    shapes: &mut [Shape],
-    lists: &[u32],
-    rows: &[Place],
-) -> Result<(Vec<Option<Place>>, Vec<u32>)> {
+fn fill(shapes: &mut [Shape], lists: &[u32], rows: &[Row]) -> Result<Filled> {
     for list in lists {
         if let Some(shape) = shapes.get_mut(*list as usize) {
             shape.rows += 1;
@@ -257,14 +264,15 @@ fn fill(
     }
     let mut slots = vec![None; end];
     let mut order = Vec::with_capacity(rows.len());
-    for (list, place) in lists.iter().zip(rows) {
+    for (list, row) in lists.iter().zip(rows) {
         let Some(next) = next.get_mut(*list as usize) else {
             continue;
         };
         if let Some(slot) = slots.get_mut(*next) {
-            *slot = Some(*place);
+            *slot = Some(row.place);
         }
-        order.push(u32::try_from(*next).unwrap_or(u32::MAX));
+        let number = u32::try_from(*next).unwrap_or(u32::MAX);
+        order.push((row.passage, number));
         *next += 1;
     }
     Ok((slots, order))

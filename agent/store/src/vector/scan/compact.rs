@@ -13,10 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Options;
-use super::arrange::{self, Task};
+use super::arrange::{self, Row, Task};
 use super::bits::Bits;
 use super::disk::Disk;
-use super::funnel::Place;
 use super::manifest::{Listed, Manifest};
 use super::plan::{Size, plan};
 use super::segment::Segment;
@@ -158,8 +157,14 @@ impl Compactor {
     /// # Errors
     /// They cannot be removed.
     pub fn clear(&self) -> Result<()> {
+        self.discard(None)
+    }
+
+    /// Throws everything away. If it is because of damage, nothing can be done
+    /// until it is cleared.
+    fn discard(&self, damage: Option<String>) -> Result<()> {
         let mut files = lock(&self.files);
-        self.state.clear();
+        self.state.clear(damage);
         self.durable.store(0, Ordering::Release);
         *files = Files::default();
         // Without a manifest the rest is nothing.
@@ -181,9 +186,8 @@ impl Compactor {
             if let Err(error) = of.rows.verify() {
                 let error = error.with("file", &segment_name(number));
                 tracing::warn!(%error, "vector index is thrown away");
-                self.clear()?;
-                self.state.write().damaged = Some(error.to_string());
                 *lock(&self.discarded) = Some(error.to_string());
+                self.discard(Some(error.to_string()))?;
                 return Err(error);
             }
         }
@@ -208,7 +212,7 @@ impl Compactor {
             let (Some((watermark, of)), Some(space)) = (frozen, space) else {
                 break;
             };
-            let rows = arrange::living_rows(&[(of.rows.view(), &of.dead, None)]);
+            let rows = arrange::living_rows(&[(of.rows.view(), &of.dead)]);
             let source = Source {
                 views: &[of.rows.view()],
                 rows: &rows,
@@ -299,12 +303,10 @@ impl Compactor {
             .into_iter()
             .filter_map(|at| segments.get(at))
             .collect();
-        let sources = chosen
-            .iter()
-            .map(|(_, of)| (of.rows.view(), &of.dead, Some(&*of.rows)));
+        let sources = chosen.iter().map(|(_, of)| (of.rows.view(), &of.dead));
         let sources: Vec<_> = sources.collect();
         let rows = arrange::living_rows(&sources);
-        let views: Vec<View<'_>> = sources.iter().map(|(view, ..)| *view).collect();
+        let views: Vec<View<'_>> = sources.iter().map(|(view, _)| *view).collect();
         let stop = || self.is_stopped() || self.state.read().generation != generation;
         let source = Source {
             views: &views,
@@ -394,7 +396,7 @@ impl Compactor {
 #[derive(Clone, Copy)]
 struct Source<'a> {
     views: &'a [View<'a>],
-    rows: &'a [Place],
+    rows: &'a [Row],
     space: &'a Space,
 }
 

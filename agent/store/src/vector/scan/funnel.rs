@@ -140,8 +140,17 @@ impl<'a> Funnel<'a> {
         }
     }
 
-    /// Looks at a row at once.
-    pub fn look_at(&mut self, place: Place) {
+    /// Looks at rows at once.
+    pub fn look_at_all(&mut self, places: &[Place]) {
+        for (at, place) in places.iter().enumerate() {
+            if let Some(next) = places.get(at + AHEAD) {
+                self.ask_for(*next);
+            }
+            self.look_at(*place);
+        }
+    }
+
+    fn look_at(&mut self, place: Place) {
         let Some(view) = self.views.get(place.part as usize) else {
             return;
         };

@@ -7,6 +7,7 @@ use super::funnel::{Kept, Place};
 use super::space::Probe;
 use super::state::{Now, Part, State, check_vector};
 use super::sweep::{self, Living};
+use super::tail::Tail;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::vector::passages::Passages;
@@ -94,8 +95,7 @@ fn choose(
 ) -> Vec<Kept> {
     let few = filter.filter(|filter| filter.len() * FEW_OF <= now.living());
     if let Some(few) = few {
-        let rows = few.iter().filter_map(|passage| now.locate(passage));
-        return sweep::look_at(views, rows, probe, wanted).kept;
+        return sweep::look_at(views, &now.locate(few), probe, wanted).kept;
     }
     let dead: Vec<&Bits> = now.dead().collect();
     let living = Living {
@@ -157,17 +157,28 @@ impl Now {
         parts.chain([&self.tail.dead])
     }
 
-    /// The living row of a passage.
-    fn locate(&self, passage: i64) -> Option<Place> {
-        let parts = self
-            .parts
-            .iter()
-            .map(|part| (part.locate(passage), part.dead()));
-        let tail = (self.tail.rows.locate(passage), &self.tail.dead);
-        let mut parts = parts.chain([tail]).zip(0..);
-        parts.find_map(|((row, dead), part)| {
-            let row = row.filter(|row| !dead.contains(*row))?;
-            Some(Place { part, row })
-        })
+    /// The living rows of passages.
+    fn locate(&self, passages: &Passages) -> Vec<Place> {
+        let mut places = Vec::new();
+        let in_tail = |tail: &Tail| -> Vec<u32> {
+            let rows = passages.iter().filter_map(|passage| tail.locate(passage));
+            rows.collect()
+        };
+        for (part, of) in (0..).zip(&self.parts) {
+            let mut add = |row: u32| {
+                if !of.dead().contains(row) {
+                    places.push(Place { part, row });
+                }
+            };
+            match of {
+                Part::Segment { of, .. } => of.rows.locate_all(passages.iter(), add),
+                Part::Frozen { of, .. } => in_tail(&of.rows).into_iter().for_each(&mut add),
+            }
+        }
+        let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
+        let rows = in_tail(&self.tail.rows).into_iter();
+        let rows = rows.filter(|row| !self.tail.dead.contains(*row));
+        places.extend(rows.map(|row| Place { part, row }));
+        places
     }
 }

@@ -11,7 +11,7 @@ use memmap2::Mmap;
 
 use super::view::{List, View};
 use crate::error::{Error, Result};
-use layout::{Header, Identity, LIST, SECTIONS};
+use layout::{Header, Identity, LIST, ORDERED, SECTIONS};
 
 /// A mapped segment.
 #[derive(Debug)]
@@ -62,8 +62,8 @@ impl Segment {
             lists,
             passages: None,
         };
-        let last = segment.order().len().saturating_sub(1);
-        segment.passages = segment.passage(0).zip(segment.passage(last));
+        let ends = segment.order().first().zip(segment.order().last());
+        segment.passages = ends.map(|(first, last)| (passage_of(first), passage_of(last)));
         Ok(segment)
     }
 
@@ -113,11 +113,6 @@ impl Segment {
         }
     }
 
-    /// The numbers of all rows, by passage.
-    pub fn rows_by_passage(&self) -> impl Iterator<Item = u32> + '_ {
-        self.order().iter().map(|row| u32::from_le_bytes(*row))
-    }
-
     /// The row of a passage.
     #[must_use]
     pub fn locate(&self, passage: i64) -> Option<u32> {
@@ -125,17 +120,32 @@ impl Segment {
         if !(lowest..=highest).contains(&passage) {
             return None;
         }
-        let (mut from, mut to) = (0, self.order().len());
-        while from < to {
-            let middle = from + (to - from) / 2;
-            let found = self.passage(middle)?;
-            match found.cmp(&passage) {
-                std::cmp::Ordering::Less => from = middle + 1,
-                std::cmp::Ordering::Greater => to = middle,
-                std::cmp::Ordering::Equal => return self.row(middle),
+        let order = self.order();
+        let at = order.binary_search_by_key(&passage, passage_of).ok()?;
+        order.get(at).map(row_of)
+    }
+
+    /// The rows of passages that are given in their order. Costs little more
+    /// than reading the passages that lie between them.
+    pub fn locate_all(&self, passages: impl Iterator<Item = i64>, mut each: impl FnMut(u32)) {
+        let mut left = self.order();
+        for passage in passages {
+            // Steps that double, until one is too far.
+            let is_before = |ordered: &Ordered| passage_of(ordered) < passage;
+            let mut step = 1;
+            while left.get(step).is_some_and(is_before) {
+                step *= 2;
+            }
+            let near = left.get(..step.min(left.len())).unwrap_or_default();
+            let before = near.partition_point(is_before);
+            left = left.get(before..).unwrap_or_default();
+            let Some(first) = left.first() else {
+                return;
+            };
+            if passage_of(first) == passage {
+                each(row_of(first));
             }
         }
-        None
     }
 
     /// Reads all of the file and compares the checksums.
@@ -146,19 +156,22 @@ impl Segment {
         (0..SECTIONS).try_for_each(|at| check(&self.map, &self.header, &self.sections, at))
     }
 
-    fn order(&self) -> &[[u8; 4]] {
+    fn order(&self) -> &[Ordered] {
         let [_, _, _, _, _, order, ..] = &self.sections;
         let order = self.map.get(order.clone()).unwrap_or_default();
         order.as_chunks().0
     }
+}
 
-    fn row(&self, at: usize) -> Option<u32> {
-        self.order().get(at).map(|row| u32::from_le_bytes(*row))
-    }
+/// A passage and its row.
+type Ordered = [u8; ORDERED];
 
-    fn passage(&self, at: usize) -> Option<i64> {
-        self.view().passage(self.row(at)?)
-    }
+fn passage_of([a, b, c, d, e, f, g, h, ..]: &Ordered) -> i64 {
+    i64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h])
+}
+
+fn row_of([.., a, b, c, d]: &Ordered) -> u32 {
+    u32::from_le_bytes([*a, *b, *c, *d])
 }
 
 /// The sections that are small, and used before anything else.

@@ -265,10 +265,11 @@ impl State {
         self.now.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Throws everything away.
-    pub fn clear(&self) {
+    /// Throws everything away, and says why nothing can be done if so.
+    pub fn clear(&self, damaged: Option<String>) {
         let mut now = self.write();
         *now = Now::empty(self.padded(), now.generation + 1);
+        now.damaged = damaged;
     }
 
     /// Takes changes in. Returns how many tails wait to be written.

@@ -70,14 +70,9 @@ pub fn scan(views: &[View<'_>], living: Living<'_>, probe: &Probe, wanted: usize
 
 /// Looks at given rows and no others.
 #[must_use]
-pub fn look_at(
-    views: &[View<'_>],
-    rows: impl Iterator<Item = Place>,
-    probe: &Probe,
-    wanted: usize,
-) -> Found {
+pub fn look_at(views: &[View<'_>], rows: &[Place], probe: &Probe, wanted: usize) -> Found {
     let mut funnel = Funnel::new(views, probe, wanted);
-    rows.for_each(|place| funnel.look_at(place));
+    funnel.look_at_all(rows);
     Found {
         scanned: 0,
         looked_at: funnel.looked_at(),

@@ -7,7 +7,7 @@
 //! scales     f32 step and f32 bias of each row
 //! passages   i64 of each row
 //! embeddings i64 of each row
-//! order      u32: numbers of all rows, by passage
+//! order      i64 passage and u32 number of all rows, by passage
 //! heading    f32 of each dimension, see super::space
 //! list bytes each list's centre by one byte a dimension
 //! lists      u32 rows and four f32 of each, see super::view::List
@@ -32,6 +32,9 @@ pub const HEADER: usize = 256;
 
 /// How many sections there are.
 pub const SECTIONS: usize = 9;
+
+/// Bytes of a row in the section `order`.
+pub const ORDERED: usize = 12;
 
 /// Bytes of a list in its section.
 pub const LIST: usize = 20;
@@ -151,7 +154,7 @@ impl Header {
                 rows.checked_mul(8)?,
                 rows.checked_mul(8)?,
                 rows.checked_mul(8)?,
-                (self.rows as usize).checked_mul(4)?,
+                (self.rows as usize).checked_mul(ORDERED)?,
                 padded.checked_mul(4)?,
                 lists.checked_mul(padded)?,
                 lists.checked_mul(LIST)?,

@@ -59,8 +59,9 @@ pub fn write(
         out.extend(embedding.unwrap_or(0).to_le_bytes());
     })?;
     let arranged = contents.arranged;
-    writer.rows(arranged.order.iter(), |out, row| {
-        out.extend(row.to_le_bytes())
+    writer.rows(arranged.order.iter(), |out, (passage, row)| {
+        out.extend(passage.to_le_bytes());
+        out.extend(row.to_le_bytes());
     })?;
     writer.rows(arranged.heading.iter(), |out, value| {
         out.extend(value.to_le_bytes())
