@@ -163,3 +163,67 @@ impl Centres {
         Self::new(sums, padded)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_find_the_middle_of_their_group() {
+        let mut random = Rng::with_seed(2);
+        let mut even =
+            |scale: f32| -> Vec<f32> { (0..64).map(|_| scale * (random.f32() - 0.5)).collect() };
+        let middles: Vec<_> = (0..40).map(|_| even(4.0)).collect();
+        let mut sample = Vec::new();
+        for at in 0..2000 {
+            let near = even(0.5);
+            let middle = middles[at % 40].iter();
+            sample.extend(middle.zip(near).map(|(a, b)| a + b));
+        }
+        let centres = Centres::train(&sample, 64, 80, &|| false);
+        assert_eq!(centres.len(), 80);
+        let lists: Vec<_> = sample
+            .chunks(64)
+            .map(|point| centres.nearest(point))
+            .collect();
+        // Groups may be split, and hardly any list has points of two.
+        let mut group_of = std::collections::HashMap::new();
+        let strangers = lists
+            .iter()
+            .enumerate()
+            .filter(|(at, list)| *group_of.entry(**list).or_insert(at % 40) != at % 40);
+        assert!(strangers.count() < 100);
+    }
+
+    #[test]
+    fn the_nearest_is_found_nearly_always() {
+        let mut random = Rng::with_seed(4);
+        let mut points =
+            |count: usize| -> Vec<f32> { (0..count * 128).map(|_| random.f32() - 0.5).collect() };
+        let (centres, queries) = (Centres::new(points(300), 128), points(100));
+        let right = queries.chunks(128).filter(|query| {
+            let distance = |at: &usize| -> f32 {
+                let centre = &centres.points()[at * 128..(at + 1) * 128];
+                centre
+                    .iter()
+                    .zip(*query)
+                    .map(|(a, b)| (a - b) * (a - b))
+                    .sum()
+            };
+            let mut all: Vec<usize> = (0..300).collect();
+            all.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
+            // Mostly the very nearest.
+            let found = centres.nearest(query);
+            assert!(all[..30].contains(&found));
+            all[0] == found
+        });
+        assert!(right.count() > 60);
+    }
+
+    #[test]
+    fn there_may_be_fewer_points_than_lists() {
+        let centres = Centres::train(&[1.0; 128], 64, 10, &|| false);
+        assert_eq!(centres.len(), 2);
+        assert!(centres.nearest(&[1.0; 64]) < 2);
+    }
+}

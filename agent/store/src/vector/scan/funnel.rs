@@ -228,3 +228,55 @@ impl<'a> Funnel<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+    use crate::vector::metric::Metric;
+    use crate::vector::scan::rotation::Rotation;
+    use crate::vector::scan::space::Space;
+    use crate::vector::scan::tail::{Ids, Tail};
+
+    /// Whatever the upper bounds are, as long as they are that, the best are
+    /// kept, and most of the others are not looked at.
+    #[test]
+    fn the_best_are_kept_and_few_are_looked_at() {
+        let mut random = Rng::with_seed(8);
+        let space = Space::new(Rotation::new(64, 1), vec![0.0; 64], Metric::Dot);
+        let mut vector = || -> Vec<f32> { (0..64).map(|_| random.f32() - 0.5).collect() };
+        let rows: Vec<_> = (0..5000).map(|_| vector()).collect();
+        let query = vector();
+        let encoded = space.encode(rows.iter().map(Vec::as_slice));
+        let mut tail = Tail::new(64);
+        for (at, passage) in (0..rows.len()).zip(0..) {
+            let embedding = 0;
+            tail.push(Ids { passage, embedding }, &encoded, at);
+        }
+        let (views, probe) = ([tail.view()], space.probe(&query));
+        let scores = rows.iter().map(|row| Metric::Dot.score(&query, row));
+        let scores: Vec<f32> = scores.collect();
+        let mut best: Vec<u32> = (0..5000).collect();
+        best.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]));
+        for wanted in [1, 10, 300, 6000] {
+            let mut funnel = Funnel::new(&views, &probe, wanted);
+            for (row, score) in (0..).zip(&scores) {
+                let upper = score + 0.3 * random.f32() + 0.1;
+                let upper = if row == 77 { f32::NAN } else { upper };
+                if upper.is_nan() || upper > funnel.threshold() {
+                    funnel.push(upper, Place { part: 0, row });
+                }
+            }
+            let looked_at = funnel.looked_at();
+            let kept: Vec<u32> = funnel.finish().iter().map(|kept| kept.place.row).collect();
+            for row in best.iter().take(wanted) {
+                assert!(kept.contains(row), "{wanted}: {row}");
+            }
+            if wanted <= 10 {
+                assert!(looked_at < 1000, "{wanted}: {looked_at}");
+                assert!(kept.len() < wanted + 20, "{wanted}: {}", kept.len());
+            }
+        }
+    }
+}

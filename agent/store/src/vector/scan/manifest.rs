@@ -139,3 +139,63 @@ impl Reader<'_> {
         self.array().map(u64::from_le_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vector::Spec;
+    use crate::vector::metric::Metric;
+
+    fn identity(origin: &[f32]) -> Identity {
+        Identity {
+            spec: Spec {
+                database: [1; 16],
+                model: [2; 32],
+                dimensions: 3,
+                metric: Metric::Cosine,
+            },
+            seed: 5,
+            origin: u32::from(origin == [1.5, -2.0]),
+        }
+    }
+
+    fn manifest() -> Manifest {
+        let segment = |number, dead: &[u32]| Listed {
+            number,
+            rows: 9,
+            dead: dead.to_vec(),
+        };
+        Manifest {
+            watermark: 77,
+            next: 12,
+            origin: vec![1.5, -2.0],
+            segments: vec![segment(3, &[]), segment(11, &[0, 8])],
+        }
+    }
+
+    #[test]
+    fn it_is_read_back() {
+        let bytes = manifest().to_bytes(&identity(&[1.5, -2.0]));
+        let read = Manifest::from_bytes(&bytes, identity).expect("is whole");
+        assert_eq!(read, manifest());
+        // Format 1 for good: an index that exists must stay readable.
+        assert_eq!(crc32fast::hash(&bytes[..bytes.len() - 4]), GOLDEN);
+    }
+
+    const GOLDEN: u32 = 0x2e1e_9cf9;
+
+    #[test]
+    fn what_fits_the_checksum_but_is_too_short_or_too_long_is_refused() {
+        let bytes = manifest().to_bytes(&identity(&[1.5, -2.0]));
+        let inner = &bytes[..bytes.len() - 4];
+        let sealed = |inner: &[u8]| [inner, &crc32fast::hash(inner).to_le_bytes()].concat();
+        Manifest::from_bytes(&sealed(inner), identity).expect("is whole");
+        for length in 0..inner.len() {
+            Manifest::from_bytes(&sealed(&inner[..length]), identity).expect_err("too short");
+        }
+        Manifest::from_bytes(&sealed(&[inner, &[0]].concat()), identity).expect_err("too long");
+        for length in 0..4 {
+            Manifest::from_bytes(&bytes[..length], identity).expect_err("too short");
+        }
+    }
+}

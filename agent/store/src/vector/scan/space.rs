@@ -236,3 +236,60 @@ wide! {
         product(a, b)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::*;
+
+    /// Keys are in the order of scores, and the heading can be taken off.
+    #[test]
+    fn keys_are_in_the_order_of_scores() {
+        let mut random = Rng::with_seed(3);
+        let mut vector =
+            |middle: f32| -> Vec<f32> { (0..100).map(|_| random.f32() - 0.5 + middle).collect() };
+        for metric in Metric::ALL {
+            let rotation = Rotation::new(100, 7);
+            let mut origin = vec![0.0; rotation.padded()];
+            rotation.apply(&vector(2.0), &mut origin);
+            let space = Space::new(rotation.clone(), origin, metric);
+            let query = vector(2.0);
+            let probe = space.probe(&query);
+            let heading = space.heading(&vec![0.01; space.padded()]);
+            let (rest, weight) = probe.without(&heading);
+            assert!(rest.length < 0.5 * probe.length || metric == Metric::Euclidean);
+            let mut scored = Vec::new();
+            for _ in 0..50 {
+                let vector = vector(2.0);
+                let mut point = vec![0.0; space.padded()];
+                rotation.apply(&vector, &mut point);
+                subtract(&mut point, space.origin());
+                let key = dot(&point, &probe.values) + space.bias(&point);
+                let other = match metric {
+                    Metric::Euclidean => {
+                        dot(&point, &rest.values) + dot(&point, &heading) + space.bias(&point)
+                    }
+                    Metric::Cosine | Metric::Dot => {
+                        dot(&point, &rest.values) + weight * dot(&point, &heading)
+                    }
+                };
+                assert!((key - other).abs() < 1e-2, "{metric}: {key} {other}");
+                scored.push((metric.score(&query, &vector), key));
+            }
+            scored.sort_by(|a, b| a.0.total_cmp(&b.0));
+            for pair in scored.windows(2) {
+                assert!(pair[0].1 <= pair[1].1 + 1e-2, "{metric}: {pair:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_bytes_is_read_back() {
+        let scale = Scale {
+            step: 0.25,
+            bias: -7.5,
+        };
+        assert_eq!(Scale::from_bytes(scale.to_bytes()), scale);
+    }
+}
