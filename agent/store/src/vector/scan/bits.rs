@@ -21,6 +21,14 @@ impl Bits {
         word.is_some_and(|word| word >> (at % 64) & 1 == 1)
     }
 
+    /// The 32 from a multiple of 32 on, the first of them in the lowest bit.
+    #[must_use]
+    pub fn block(&self, first: u32) -> u32 {
+        let word = self.words.get(first as usize / 64).copied();
+        let [low, high] = halves(word.unwrap_or_default());
+        if first % 64 < 32 { low } else { high }
+    }
+
     /// Sets one. Returns whether it was not set before.
     pub fn insert(&mut self, at: u32) -> bool {
         let (word, bit) = (at as usize / 64, 1 << (at % 64));
@@ -49,6 +57,11 @@ impl Bits {
     }
 }
 
+fn halves(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
+    [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -67,6 +80,10 @@ mod tests {
             }
             prop_assert_eq!(bits.count(), model.len());
             prop_assert!(bits.iter().eq(model.iter().copied()));
+            for first in (0..400).step_by(32) {
+                let set = (0..32).filter(|at| model.contains(&(first + at)));
+                prop_assert_eq!(bits.block(first), set.map(|at| 1 << at).sum::<u32>());
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ const WAITING: usize = 256;
 const BATCH: usize = 16;
 
 /// How far ahead bytes are asked for.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
 /// The error of a product of bytes is within so many typical ones.
 const BYTE_DEVIATIONS: f32 = 3.0;
@@ -223,8 +223,9 @@ impl<'a> Funnel<'a> {
 
     fn ask_for(&self, place: Place) {
         let view = self.views.get(place.part as usize);
-        if let Some((bytes, _)) = view.and_then(|view| view.bytes(place.row)) {
+        if let Some((bytes, scale)) = view.and_then(|view| view.where_bytes_are(place.row)) {
             Kernel::prefetch(bytes);
+            Kernel::prefetch(scale);
         }
     }
 }

@@ -7,7 +7,6 @@ use super::funnel::{Kept, Place};
 use super::space::Probe;
 use super::state::{Now, Part, State, check_vector};
 use super::sweep::{self, Living};
-use super::tail::Tail;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::vector::passages::Passages;
@@ -157,28 +156,23 @@ impl Now {
         parts.chain([&self.tail.dead])
     }
 
-    /// The living rows of passages.
+    /// The living rows of passages, as they lie in memory.
     fn locate(&self, passages: &Passages) -> Vec<Place> {
-        let mut places = Vec::new();
-        let in_tail = |tail: &Tail| -> Vec<u32> {
-            let rows = passages.iter().filter_map(|passage| tail.locate(passage));
-            rows.collect()
+        let mut places = Vec::with_capacity(passages.len());
+        let mut add = |part: usize, rows: &Bits, dead: &Bits| {
+            let part = u32::try_from(part).unwrap_or(u32::MAX);
+            let rows = rows.iter().filter(|row| !dead.contains(*row));
+            places.extend(rows.map(|row| Place { part, row }));
         };
-        for (part, of) in (0..).zip(&self.parts) {
-            let mut add = |row: u32| {
-                if !of.dead().contains(row) {
-                    places.push(Place { part, row });
-                }
+        for (at, part) in self.parts.iter().enumerate() {
+            let rows = match part {
+                Part::Segment { of, .. } => of.rows.locate_all(passages.iter()),
+                Part::Frozen { of, .. } => of.rows.locate_all(passages.iter()),
             };
-            match of {
-                Part::Segment { of, .. } => of.rows.locate_all(passages.iter(), add),
-                Part::Frozen { of, .. } => in_tail(&of.rows).into_iter().for_each(&mut add),
-            }
+            add(at, &rows, part.dead());
         }
-        let part = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
-        let rows = in_tail(&self.tail.rows).into_iter();
-        let rows = rows.filter(|row| !self.tail.dead.contains(*row));
-        places.extend(rows.map(|row| Place { part, row }));
+        let rows = self.tail.rows.locate_all(passages.iter());
+        add(self.parts.len(), &rows, &self.tail.dead);
         places
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
+use super::bits::Bits;
 use super::view::{List, View};
 use crate::error::{Error, Result};
 use layout::{Header, Identity, LIST, ORDERED, SECTIONS};
@@ -127,11 +128,25 @@ impl Segment {
 
     /// The rows of passages that are given in their order. Costs little more
     /// than reading the passages that lie between them.
-    pub fn locate_all(&self, passages: impl Iterator<Item = i64>, mut each: impl FnMut(u32)) {
+    #[must_use]
+    pub fn locate_all(&self, passages: impl Iterator<Item = i64>) -> Bits {
+        let mut rows = Bits::default();
         let mut left = self.order();
+        // That of the first one left. It is known without reading it, so that
+        // the next ones can be read at the same time.
+        let mut first = left.first().map_or(0, passage_of);
         for passage in passages {
-            // Steps that double, until one is too far.
             let is_before = |ordered: &Ordered| passage_of(ordered) < passage;
+            // No two are of one passage, so it is at most as many places on as
+            // its number is greater; where numbers follow each other, just there.
+            let on = usize::try_from(passage.saturating_sub(first)).unwrap_or(0);
+            if let Some(there) = left.get(on).filter(|there| passage_of(there) == passage) {
+                rows.insert(row_of(there));
+                left = left.get(on..).unwrap_or_default();
+                first = passage;
+                continue;
+            }
+            // Steps that double, until one is too far.
             let mut step = 1;
             while left.get(step).is_some_and(is_before) {
                 step *= 2;
@@ -139,13 +154,15 @@ impl Segment {
             let near = left.get(..step.min(left.len())).unwrap_or_default();
             let before = near.partition_point(is_before);
             left = left.get(before..).unwrap_or_default();
-            let Some(first) = left.first() else {
-                return;
+            let Some(there) = left.first() else {
+                break;
             };
-            if passage_of(first) == passage {
-                each(row_of(first));
+            first = passage_of(there);
+            if first == passage {
+                rows.insert(row_of(there));
             }
         }
+        rows
     }
 
     /// Reads all of the file and compares the checksums.

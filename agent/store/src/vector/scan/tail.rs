@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::bits::Bits;
 use super::code::{Codes, Terms};
 use super::space::{Encoded, Scale};
 use super::view::{List, Rowid, View};
@@ -82,6 +83,16 @@ impl Tail {
     #[must_use]
     pub fn locate(&self, passage: i64) -> Option<u32> {
         self.newest.get(&passage).copied()
+    }
+
+    /// The newest rows of passages.
+    #[must_use]
+    pub fn locate_all(&self, passages: impl Iterator<Item = i64>) -> Bits {
+        let mut rows = Bits::default();
+        for row in passages.filter_map(|passage| self.locate(passage)) {
+            rows.insert(row);
+        }
+        rows
     }
 
     /// Says what is taken off probes: [`super::space::Space::origin_heading`],

@@ -64,10 +64,17 @@ impl<'a> View<'a> {
     /// The bytes of a row and what belongs to them.
     #[must_use]
     pub fn bytes(&self, row: u32) -> Option<(&'a [u8], Scale)> {
+        let (bytes, scale) = self.where_bytes_are(row)?;
+        Some((bytes, Scale::from_bytes(*scale)))
+    }
+
+    /// The same without reading any of it.
+    #[must_use]
+    pub fn where_bytes_are(&self, row: u32) -> Option<(&'a [u8], &'a [u8; 8])> {
         let at = row as usize;
         let start = at.checked_mul(self.padded)?;
         let bytes = self.bytes.get(start..start.checked_add(self.padded)?)?;
-        Some((bytes, Scale::from_bytes(*self.scales.get(at)?)))
+        Some((bytes, self.scales.get(at)?))
     }
 
     /// The centre of a list.

@@ -1,6 +1,6 @@
 //! Writes a segment from rows of others.
 
-use super::layout::{ALIGNMENT, HEADER, Header, Identity, LIST, SECTIONS};
+use super::layout::{ALIGNMENT, HEADER, Header, Identity, SECTIONS};
 use crate::error::{Error, Result};
 use crate::vector::scan::arrange::{Arranged, Shape};
 use crate::vector::scan::bytes8;
@@ -8,7 +8,7 @@ use crate::vector::scan::code::{self, BLOCK, Terms, block_bytes};
 use crate::vector::scan::disk::{Disk, Output};
 use crate::vector::scan::funnel::Place;
 use crate::vector::scan::space::{Space, add, dot, square, subtract};
-use crate::vector::scan::view::View;
+use crate::vector::scan::view::{List, View};
 
 /// Rows, and how they lie in a new segment.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +67,11 @@ pub fn write(
         out.extend(value.to_le_bytes())
     })?;
     writer.rows(arranged.list_bytes.iter(), |out, byte| out.push(*byte))?;
-    writer.rows(lists.iter(), |out, list| out.extend_from_slice(list))?;
+    writer.rows(lists.iter(), |out, list| {
+        let values = [list.step, list.addend, list.addend_spread, list.spread];
+        out.extend(list.rows.to_le_bytes());
+        out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    })?;
     let header = Header {
         identity: identity.clone(),
         rows: count(arranged.order.len())?,
@@ -163,8 +167,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The section of codes. Returns that of lists.
-    fn blocks(&mut self, contents: Contents<'_>) -> Result<Vec<[u8; LIST]>> {
+    /// The section of codes. Returns the lists.
+    fn blocks(&mut self, contents: Contents<'_>) -> Result<Vec<List>> {
         self.begin()?;
         let mut encoder = Encoder::new(contents);
         let mut lists = Vec::with_capacity(contents.arranged.lists.len());
@@ -183,8 +187,33 @@ impl Writer<'_> {
             lists.push(encoder.end(*list));
         }
         self.end();
-        Ok(lists)
+        Ok(spread(lists))
     }
+}
+
+/// A list whose rows were encoded, with its radius for a spread.
+struct Ended {
+    list: List,
+    /// Its spread by a few rows, and its radius.
+    ratio: Option<(f32, f32)>,
+}
+
+/// The spread of each list, as a share of its radius that is the same for all:
+/// what the few rows of one list say is too uncertain to choose lists by.
+fn spread(ended: Vec<Ended>) -> Vec<List> {
+    let known = || ended.iter().filter_map(|ended| ended.ratio);
+    let squares: f32 = known().map(|(spread, _)| spread * spread).sum();
+    let radii: f32 = known().map(|(_, radius)| radius * radius).sum();
+    let share = if radii > 0.0 {
+        (squares / radii).sqrt().min(1.0)
+    } else {
+        1.0
+    };
+    let lists = ended.into_iter().map(|Ended { list, .. }| List {
+        spread: share * list.spread,
+        ..list
+    });
+    lists.collect()
 }
 
 /// Encodes rows around the centre of their list.
@@ -255,20 +284,21 @@ impl<'a> Encoder<'a> {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "a mean of f32 is one")]
-    fn end(&mut self, shape: Shape) -> [u8; LIST] {
+    fn end(&mut self, shape: Shape) -> Ended {
         let count = f64::from(shape.rows.max(1));
         let mean = self.addends / count;
-        let addend_spread = (self.addend_squares / count - mean * mean).max(0.0).sqrt() as f32;
         let radius = (self.squares / count).sqrt() as f32;
-        let spread = self.spread().map_or(radius, |spread| spread.min(radius));
-        let values = [shape.step, mean as f32, addend_spread, spread];
-        let [step, addend, addend_spread, spread] = values.map(f32::to_le_bytes);
-        let mut out = [0; LIST];
-        let places = out.as_chunks_mut().0.iter_mut();
-        let rows = shape.rows.to_le_bytes();
-        let numbers = [rows, step, addend, addend_spread, spread];
-        places.zip(numbers).for_each(|(to, number)| *to = number);
-        out
+        Ended {
+            list: List {
+                block: 0,
+                rows: shape.rows,
+                step: shape.step,
+                addend: mean as f32,
+                addend_spread: (self.addend_squares / count - mean * mean).max(0.0).sqrt() as f32,
+                spread: radius,
+            },
+            ratio: self.spread().map(|spread| (spread, radius)),
+        }
     }
 
     /// How far rows are from the centre of their list as other rows of it see
