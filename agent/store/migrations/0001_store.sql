@@ -138,6 +138,8 @@ CREATE VIRTUAL TABLE passage_text_index USING fts5 (
     content_rowid = 'rowid',
     tokenize = 'unicode61 remove_diacritics 2'
 );
+-- Words of a deleted passage leave the index with it, not some merges later.
+INSERT INTO passage_text_index (passage_text_index, rank) VALUES ('secure-delete', 1);
 CREATE TRIGGER passage_text_added AFTER INSERT ON passage
 WHEN new.deleted = 0 BEGIN
     INSERT INTO passage_text_index (rowid, text) VALUES (new.rowid, new.text);

@@ -1,7 +1,7 @@
 //! A copy of the database that is whole, while it is in use.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -19,7 +19,7 @@ pub(crate) fn backup(connection: &Connection, target: &Path) -> Result<u64> {
         ));
     }
     let unfinished = unfinished(target);
-    let _ = std::fs::remove_file(&unfinished);
+    create(&unfinished)?;
     let copied = copy(connection, &unfinished).and_then(|bytes| {
         std::fs::rename(&unfinished, target).map_err(|error| Error::file(target, error))?;
         let folder = target
@@ -32,6 +32,17 @@ pub(crate) fn backup(connection: &Connection, target: &Path) -> Result<u64> {
         let _ = std::fs::remove_file(&unfinished);
     }
     copied
+}
+
+/// An empty file, for its owner only: whatever is in the store is in it soon.
+fn create(path: &Path) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let created = options.open(path);
+    created.map_err(|error| Error::file(path, error))?;
+    Ok(())
 }
 
 fn copy(connection: &Connection, unfinished: &Path) -> Result<u64> {
@@ -63,6 +74,7 @@ fn sync(path: &Path) -> Result<()> {
 
 fn unfinished(target: &Path) -> PathBuf {
     let mut name = OsString::from(target);
-    name.push(".unfinished");
+    // Not what another program has left there.
+    name.push(format!(".{}.unfinished", std::process::id()));
     name.into()
 }

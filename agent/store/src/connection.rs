@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -29,8 +30,14 @@ fn prepare_writer(mut connection: Connection, unclean: bool) -> Result<Connectio
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     if unclean {
+        // If it fails, the log stays as it is: the next to open the file must
+        // see that it was never checked, and may be able to repair more.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         quick_check(&connection)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     }
+    // What was deleted is overwritten, not only forgotten.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", limits::JOURNAL_SIZE_MAX)?;

@@ -133,7 +133,7 @@ impl Filter {
             ));
         }
         // A stamp holds milliseconds above 16 bits of counter.
-        let stamp = |ms: u64| i64::try_from(ms << 16).unwrap_or(i64::MAX);
+        let stamp = |ms: u64| i64::try_from(u128::from(ms) << 16).unwrap_or(i64::MAX);
         if let Some(since) = self.since_ms {
             let place = sql.value(Value::Integer(stamp(since)));
             sql.and(&format!("live.document_hlc >= {place}"));

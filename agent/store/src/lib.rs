@@ -376,7 +376,7 @@ impl Store {
     pub async fn check(&self) -> Result<Vec<Finding>> {
         let indexes = Arc::clone(&self.inner.indexes);
         let check = move |connection: &_| check::check(connection, &indexes);
-        let mut findings = self.inner.readers.run(check).await?;
+        let mut findings = self.inner.readers.run_anew(check).await?;
         if findings.is_empty() {
             let words = self.inner.writer.run(|turn| Ok(check::check_words(turn)));
             findings.extend(words.await?);

@@ -9,6 +9,9 @@ use crate::vector::DIMENSIONS_MAX;
 use crate::vector::metric::Metric;
 use crate::write::Turn;
 
+/// The longest vector where length counts: squares of sums of two still fit.
+const LENGTH_MAX: f64 = 1e18;
+
 /// A model, as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
@@ -42,8 +45,9 @@ impl Model {
     /// A vector as it is stored for this model.
     ///
     /// # Errors
-    /// `Invalid`: another number of dimensions, a value that is not finite, or
-    /// nothing but zeros where only the direction counts.
+    /// `Invalid`: another number of dimensions, a value that is not finite,
+    /// nothing but zeros where only the direction counts, or so long where the
+    /// length counts that a score would not be finite.
     pub fn prepare(&self, vector: &[f32]) -> Result<Vec<f32>> {
         let wrong = |what: String| Err(Error::invalid(what).with("model", &self.name));
         if vector.len() != self.dimensions {
@@ -58,11 +62,16 @@ impl Model {
                 "vector has a value that is not finite, dimension={at}"
             ));
         }
-        if self.metric != Metric::Cosine {
-            return Ok(vector.to_vec());
-        }
         let square: f64 = vector.iter().map(|value| f64::from(*value).powi(2)).sum();
         let length = square.sqrt();
+        if self.metric != Metric::Cosine {
+            if length > LENGTH_MAX {
+                return wrong(format!(
+                    "vector is too long to be compared, length={length:e}, limit={LENGTH_MAX:e}"
+                ));
+            }
+            return Ok(vector.to_vec());
+        }
         if length == 0.0 {
             return wrong("vector is zero everywhere, it has no direction".to_owned());
         }

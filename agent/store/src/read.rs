@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, InterruptHandle};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connection;
 use crate::error::{Error, Result};
@@ -47,9 +47,36 @@ impl Readers {
         T: Send + 'static,
         W: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
-        let permit = permit.map_err(|_| Error::closed())?;
+        let permit = self.shared.permit().await?;
         let connection = self.shared.connection()?;
+        self.run_with(permit, connection, work).await
+    }
+
+    /// As [`Readers::run`], on a connection that has read nothing yet. Some of
+    /// what FTS5 read for earlier queries it takes for true, so a check of its
+    /// index must not begin where a search ended.
+    pub(crate) async fn run_anew<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        let permit = self.shared.permit().await?;
+        // So that no more are open than may be.
+        self.shared.take_idle();
+        let connection = connection::open_reader(&self.shared.path)?;
+        self.run_with(permit, connection, work).await
+    }
+
+    async fn run_with<T, W>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        connection: Connection,
+        work: W,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
         let (interrupt, running) = interrupt(&connection);
         let shared = Arc::clone(&self.shared);
         let query = move || {
@@ -94,6 +121,11 @@ impl Readers {
 }
 
 impl Shared {
+    async fn permit(&self) -> Result<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        permit.map_err(|_| Error::closed())
+    }
+
     fn connection(&self) -> Result<Connection> {
         let idle = self
             .idle

@@ -250,10 +250,10 @@ impl Scribe {
     }
 
     /// Commits a job, and those that wait behind it, together.
-    fn commit_group(&mut self, first: Work, next: impl FnMut() -> Option<Work>) {
+    fn commit_group(&mut self, first: Work, mut next: impl FnMut() -> Option<Work>) {
         let mut first = Some(first);
         let mut answers = Vec::new();
-        let committed = self.try_commit(&mut first, next, &mut answers);
+        let committed = self.try_commit(&mut first, &mut next, &mut answers);
         if let Err(error) = &committed {
             self.judge(error);
         }
@@ -263,10 +263,17 @@ impl Scribe {
         for answer in answers {
             answer(committed.as_ref().map(|_| ()));
         }
-        if let (Some(work), Err(error)) = (first, &committed)
-            && let Err(answer) = work(Err(error.again()))
-        {
-            answer(Err(error));
+        let Err(error) = committed else {
+            return;
+        };
+        // No transaction was to be had. Who waited behind the first waited as
+        // long as it did: each would else wait for the next one's time-out too.
+        let refused = first.is_some();
+        let behind = std::iter::from_fn(|| refused.then(&mut next).flatten());
+        for work in first.into_iter().chain(behind.take(WRITES_MAX)) {
+            if let Err(answer) = work(Err(error.again())) {
+                answer(Err(&error));
+            }
         }
     }
 

@@ -218,6 +218,93 @@ async fn a_lock_of_another_program_is_told_and_waited_for() {
 }
 
 #[tokio::test]
+async fn all_that_wait_for_a_lock_are_told_together() {
+    let world = World::new();
+    world.model().await;
+    let other = raw(world.folder.path());
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let begun = std::time::Instant::now();
+    let mut writers = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let store = world.store.clone();
+        let document = document(&format!("{number}.md"), &["text"]);
+        writers.spawn(async move { store.put(document).await });
+    }
+    while let Some(ended) = writers.join_next().await {
+        let error = ended.expect("no panic").expect_err("locked");
+        assert!(error.to_string().contains("locked by another"), "{error}");
+    }
+    // Time is what is tested here: one wait, or two if the first began before
+    // the others came, and not eight.
+    assert!(begun.elapsed() < 3 * crate::limits::BUSY_TIMEOUT);
+}
+
+/// The first look at a damaged file must not make the second one blind.
+#[tokio::test]
+async fn a_file_that_failed_its_check_fails_again() {
+    let world = World::new();
+    world.model().await;
+    let long = "words ".repeat(2000);
+    for number in 0..20 {
+        let text = format!("{number} {long}");
+        world.put(&format!("{number}.md"), &[&text]).await;
+    }
+    world.store.close().await.expect("closed");
+    // Killed with a log that was not folded in: a copy taken while it was open.
+    let store = open(&world.folder);
+    store
+        .put(document("more.md", &["more"]))
+        .await
+        .expect("stored");
+    let copy = tempfile::tempdir().expect("a folder");
+    for name in [FILE_NAME, "store.db-wal"] {
+        let from = world.folder.path().join(name);
+        std::fs::copy(from, copy.path().join(name)).expect("copied");
+    }
+    let path = copy.path().join(FILE_NAME);
+    let mut bytes = std::fs::read(&path).expect("read");
+    let middle = bytes.len() / 2 / 8192 * 8192;
+    bytes[middle..middle + 8 * 8192].fill(0xa5);
+    std::fs::write(&path, bytes).expect("written");
+    for _ in 0..2 {
+        let error = Store::open(Options::new(copy.path())).expect_err("damaged");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains("unclean stop"), "{error}");
+    }
+}
+
+/// FTS5 takes what it read for an earlier search for true.
+#[tokio::test]
+async fn a_check_after_a_search_finds_no_damage() {
+    let world = World::new();
+    world.model().await;
+    for round in 0..4 {
+        world.words("text").await;
+        for number in 0..40 {
+            let text = format!("text {round} {number}");
+            world.put(&format!("{round}-{number}.md"), &[&text]).await;
+        }
+        assert_eq!(world.store.check().await.expect("checked"), []);
+    }
+}
+
+#[tokio::test]
+async fn words_of_deleted_documents_are_in_no_file() {
+    let world = World::new();
+    world.model().await;
+    // Longer than a page, so that pages become free.
+    let long = "the quokka sleeps ".repeat(2000);
+    let stored = world.put("a.md", &[&long]).await;
+    world.put("b.md", &["another text"]).await;
+    assert!(world.store.delete(stored.id).await.expect("deleted"));
+    world.store.close().await.expect("closed");
+    let bytes = std::fs::read(world.folder.path().join(FILE_NAME)).expect("read");
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    assert!(has(b"another"));
+    assert!(!has(b"quokka"));
+}
+
+#[tokio::test]
 async fn a_full_disk_is_told_and_what_was_stored_stays() {
     let world = World::new();
     world.model().await;
@@ -314,6 +401,12 @@ async fn a_backup_is_a_store_of_its_own() {
     let target = folder.path().join(FILE_NAME);
     let bytes = world.store.backup(target.clone()).await.expect("copied");
     assert_eq!(bytes, std::fs::metadata(&target).expect("there").len());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&target).expect("there").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o600);
+    }
     let again = world.store.backup(target).await.expect_err("there already");
     assert_eq!(again.kind(), ErrorKind::Invalid);
     world.put("b.md", &["three"]).await;

@@ -41,6 +41,36 @@ async fn words_are_found_wherever_they_are() {
 }
 
 #[tokio::test]
+async fn common_words_count_where_there_are_no_others() {
+    let world = World::new();
+    let paragraphs: Vec<String> = (0..5000).map(|at| format!("the {at}th day")).collect();
+    let paragraphs = paragraphs.iter().map(String::as_str);
+    let paragraphs: Vec<&str> = paragraphs.chain(["a tunnel", "the sea"]).collect();
+    let document = document("days.txt", &paragraphs);
+    let document = NewDocument {
+        vectors: None,
+        ..document
+    };
+    world.store.put(document).await.expect("stored");
+    assert_eq!(world.words("the tunnel").await, ["a tunnel"]);
+    assert_eq!(world.words("the sea").await, ["the sea"]);
+    assert_eq!(world.words("the unheard").await.len(), 10);
+    // Those that have them all.
+    let both = world.words("day the").await;
+    assert!(both.iter().all(|text| text.ends_with("day")), "{both:?}");
+    // Where a filter leaves no other word, the common ones are better than nothing.
+    let also = NewDocument {
+        vectors: None,
+        ..super::document("also.txt", &["the moon"])
+    };
+    world.store.put(also).await.expect("stored");
+    let mut asked = request(By::Words("the tunnel".to_owned()));
+    asked.filter.source_prefix = Some("also".to_owned());
+    let found = world.store.search(asked).await.expect("found");
+    assert_eq!(texts(&found), ["the moon"]);
+}
+
+#[tokio::test]
 async fn both_lists_are_made_into_one() {
     let world = World::new();
     world.model().await;
