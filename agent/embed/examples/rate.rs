@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use ginnel_embed::{Model, Options};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Texts of a round: two batches of the reference.
-const TEXTS: usize = 64;
+/// Texts of a round: a batch of the reference.
+const TEXTS: usize = 32;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

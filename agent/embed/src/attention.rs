@@ -83,8 +83,12 @@ impl Scratch {
                 lanes[token % LANES] = key;
             }
             let values = &row[2 * width + at..][..size];
-            for (panel, part) in values.chunks(LANES).enumerate() {
-                self.values[panel * tokens + token][..part.len()].copy_from_slice(part);
+            let (whole, rest) = values.as_chunks::<LANES>();
+            for (panel, values) in whole.iter().enumerate() {
+                self.values[panel * tokens + token] = *values;
+            }
+            if !rest.is_empty() {
+                self.values[whole.len() * tokens + token][..rest.len()].copy_from_slice(rest);
             }
         }
     }
@@ -113,8 +117,8 @@ impl Block<'_> {
         }
         for (panel, keys) in scratch.keys.chunks_exact(size).enumerate() {
             let scores = tile::<K, R>(kernel, queries, keys);
-            for (row, scores) in weights.chunks_exact_mut(stride).zip(scores) {
-                row[panel * LANES..][..LANES].copy_from_slice(&scores);
+            for (row, scores) in weights.chunks_exact_mut(stride).zip(&scores) {
+                row[panel * LANES..][..LANES].copy_from_slice(scores);
             }
         }
         let scale = 1.0 / (size as f32).sqrt();
@@ -128,7 +132,7 @@ impl Block<'_> {
         }
         for (panel, values) in scratch.values.chunks_exact(tokens).enumerate() {
             let sums = tile::<K, R>(kernel, rows, values);
-            let results = out.chunks_exact_mut(width).zip(sums).zip(shares);
+            let results = out.chunks_exact_mut(width).zip(&sums).zip(&shares);
             for ((out, sums), share) in results {
                 let out = &mut out[self.at..][..size][panel * LANES..];
                 for (out, sum) in out.iter_mut().zip(sums) {
@@ -150,17 +154,17 @@ fn tile<K: Kernel, const R: usize>(
     let (steps, rest) = panel.as_chunks::<STEP>();
     for (at, step) in steps.iter().enumerate() {
         let mut values = [&[0.0; STEP]; R];
-        for (values, row) in values.iter_mut().zip(rows) {
+        for (values, row) in values.iter_mut().zip(&rows) {
             *values = &row.as_chunks().0[at];
         }
         for (at, columns) in step.iter().enumerate() {
-            for (sums, values) in sums.iter_mut().zip(values) {
+            for (sums, values) in sums.iter_mut().zip(&values) {
                 add(kernel, values[at], columns, sums);
             }
         }
     }
     for (at, columns) in (STEP * steps.len()..).zip(rest) {
-        for (sums, row) in sums.iter_mut().zip(rows) {
+        for (sums, row) in sums.iter_mut().zip(&rows) {
             add(kernel, row[at], columns, sums);
         }
     }

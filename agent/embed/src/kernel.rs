@@ -15,8 +15,9 @@ pub(crate) const LANES: usize = 16;
 /// AVX2 has left beside the operands.
 pub(crate) const TILE_ROWS: usize = 6;
 
-/// Neighbouring values that a step of a tile takes from each row, in pairs.
-pub(crate) type RowStep = [[i16; 2]; STEP];
+/// Neighbouring values that a step of a tile takes from each row, in pairs: the
+/// first of two in the lower half. So the compiler loads a pair as one.
+pub(crate) type RowStep = [u32; STEP];
 
 /// The same values of each column of a panel.
 pub(crate) type PanelStep = [[[i16; 2]; LANES]; STEP];
@@ -36,7 +37,12 @@ pub(crate) trait Kernel: Copy {
 
     /// The products of some rows with the columns of a panel, all of one
     /// length. Sums wrap around.
-    fn tile<const R: usize>(self, rows: [&[RowStep]; R], panel: &[PanelStep]) -> Tile<R>;
+    fn multiply<const R: usize>(
+        self,
+        rows: [&[RowStep]; R],
+        panel: &[PanelStep],
+        out: &mut Tile<R>,
+    );
 }
 
 /// Work to be compiled for each kind of processor.
@@ -61,3 +67,13 @@ pub(crate) fn run<J: Job>(job: J) -> J::Output {
 pub(crate) fn run_portable<J: Job>(job: J) -> J::Output {
     job.run(portable::Portable)
 }
+
+/// The lower 16 bits, as a signed number.
+#[inline(always)]
+pub(crate) fn lower_half(bits: u32) -> i16 {
+    let [first, second, ..] = bits.to_le_bytes();
+    i16::from_le_bytes([first, second])
+}
+
+#[cfg(test)]
+mod tests;

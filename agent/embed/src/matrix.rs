@@ -11,7 +11,7 @@
 //! are multiplied together lie one after the other. No row of zeros is ever
 //! multiplied; the tokens of all texts of a batch follow one another.
 
-use crate::kernel::{Kernel, LANES, PanelStep, RowStep, STEP, TILE_ROWS};
+use crate::kernel::{Kernel, LANES, PanelStep, RowStep, STEP, TILE_ROWS, lower_half};
 use crate::math;
 
 /// The weights and biases of a dense layer.
@@ -72,7 +72,7 @@ impl Matrix {
             let pairs = panels[panel * steps..][..steps].as_flattened_mut();
             for (columns, values) in pairs.iter_mut().zip(row.chunks(2)) {
                 for (integer, value) in columns[lane].iter_mut().zip(values) {
-                    *integer = rounded(*value / scale);
+                    *integer = lower_half((value / scale + MAGIC).to_bits());
                 }
             }
         }
@@ -140,7 +140,8 @@ impl Matrix {
             *row = values;
         }
         let columns = &self.panels[panel * self.steps..][..self.steps];
-        let tile = kernel.tile::<R>(rows, columns);
+        let mut tile = [[0; LANES]; R];
+        kernel.multiply(rows, columns, &mut tile);
         let (column_scales, biases) = (&self.scales[panel], &self.biases[panel]);
         let results = out.chunks_exact_mut(self.width).zip(scales).zip(&tile);
         for ((out, &scale), sums) in results {
@@ -188,45 +189,38 @@ impl Rows {
         };
         self.scales.push(length / ROW_LENGTH);
         let begin = self.values.len();
-        self.values.resize(begin + self.steps, [[0; 2]; STEP]);
-        let values = self.values[begin..].as_flattened_mut().as_flattened_mut();
-        for (integer, &value) in values.iter_mut().zip(row) {
-            *integer = rounded_fast(kernel.multiply_add(value, factor, MAGIC));
+        self.values.resize(begin + self.steps, [0; STEP]);
+        let pairs = self.values[begin..].as_flattened_mut();
+        let (whole, rest) = row.as_chunks::<2>();
+        for (pair, &[first, second]) in pairs.iter_mut().zip(whole) {
+            let first = kernel.multiply_add(first, factor, MAGIC).to_bits();
+            let second = kernel.multiply_add(second, factor, MAGIC).to_bits();
+            *pair = first & 0xffff | second << 16;
+        }
+        if let (&[last], Some(pair)) = (rest, pairs.get_mut(whole.len())) {
+            *pair = kernel.multiply_add(last, factor, MAGIC).to_bits() & 0xffff;
         }
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "rounded to what is kept")]
 fn weight_scale(row: &[f32]) -> f32 {
     let largest = row
         .iter()
         .fold(0.0_f32, |largest, value| largest.max(value.abs()));
     let squares: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
     let scale = f64::from(largest / WEIGHT_MAX).max(squares.sqrt() / COLUMN_LENGTH);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the nearest float is meant"
+    )]
+    let scale = scale as f32;
     // A row of zeros, or near it.
-    (scale as f32).max(f32::MIN_POSITIVE)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "scaled to what fits; `as` keeps to the bounds"
-)]
-fn rounded(value: f32) -> i16 {
-    value.round_ties_even() as i16
+    scale.max(f32::MIN_POSITIVE)
 }
 
 /// 1.5 × 2^23: the sum with a small value has its nearest integer in the lower
 /// bits. Unlike `as` it is one instruction for eight values.
 const MAGIC: f32 = 12_582_912.0;
-
-#[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the lower bits are what is wanted"
-)]
-fn rounded_fast(sum: f32) -> i16 {
-    sum.to_bits() as u16 as i16
-}
 
 #[inline(always)]
 fn as_f32(sum: i32) -> f32 {

@@ -10,9 +10,6 @@ use crate::kernel;
 use crate::model::{Model, Options, Purpose};
 use crate::pool;
 
-/// A vector for each text of a batch.
-type Vectors = Vec<Vec<f32>>;
-
 /// The tokens of some texts, cut into batches.
 pub(crate) struct Work<'a> {
     model: &'a Model,
@@ -31,6 +28,9 @@ struct Span {
     first_token: usize,
     tokens: usize,
 }
+
+/// A batch's number, and the vectors of its texts.
+type Done = (usize, Vec<Vec<f32>>);
 
 /// Tokens of a batch, if its first text has no more. Enough that reading the
 /// weights costs nothing beside multiplying with them, and few enough that a
@@ -103,11 +103,7 @@ impl<'a> Work<'a> {
 
     /// Takes batch after batch until none is left, and gives the vectors of
     /// each with its number.
-    fn take_batches(
-        &self,
-        next: &AtomicUsize,
-        first: usize,
-    ) -> Result<Vec<(usize, Vectors)>, Error> {
+    fn take_batches(&self, next: &AtomicUsize, first: usize) -> Result<Vec<Done>, Error> {
         let mut workspace = Workspace::default();
         let mut done = Vec::new();
         loop {

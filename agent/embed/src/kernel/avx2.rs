@@ -39,37 +39,38 @@ impl Kernel for Avx2 {
     }
 
     #[inline(always)]
-    fn tile<const R: usize>(self, rows: [&[RowStep]; R], panel: &[PanelStep]) -> Tile<R> {
+    fn multiply<const R: usize>(
+        self,
+        rows: [&[RowStep]; R],
+        panel: &[PanelStep],
+        out: &mut Tile<R>,
+    ) {
         // SAFETY: an `Avx2` exists only where the processor has both.
-        unsafe { tile(rows, panel) }
+        unsafe { multiply(rows, panel, out) }
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn tile<const R: usize>(rows: [&[RowStep]; R], panel: &[PanelStep]) -> Tile<R> {
+fn multiply<const R: usize>(rows: [&[RowStep]; R], panel: &[PanelStep], out: &mut Tile<R>) {
     let mut sums = [[_mm256_setzero_si256(); 2]; R];
     for (at, panel) in panel.iter().enumerate() {
-        let mut steps = [&[[0; 2]; STEP]; R];
-        for (step, row) in steps.iter_mut().zip(rows) {
+        let mut steps = [&[0; STEP]; R];
+        for (step, row) in steps.iter_mut().zip(&rows) {
             *step = &row[at];
         }
         for (at, columns) in panel.iter().enumerate() {
             let columns = load(columns);
-            for (sums, step) in sums.iter_mut().zip(steps) {
-                let [a, b] = step[at];
-                let ([a, b], [c, d]) = (a.to_ne_bytes(), b.to_ne_bytes());
-                let pair = _mm256_set1_epi32(i32::from_ne_bytes([a, b, c, d]));
-                for (sum, columns) in sums.iter_mut().zip(columns) {
-                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, columns));
-                }
+            for (sums, step) in sums.iter_mut().zip(&steps) {
+                let pair = _mm256_set1_epi32(step[at].cast_signed());
+                let [first, second] = sums;
+                *first = _mm256_add_epi32(*first, _mm256_madd_epi16(pair, columns[0]));
+                *second = _mm256_add_epi32(*second, _mm256_madd_epi16(pair, columns[1]));
             }
         }
     }
-    let mut tile = [[0; LANES]; R];
-    for (out, sums) in tile.iter_mut().zip(sums) {
-        store(sums, out);
+    for (out, sums) in out.iter_mut().zip(&sums) {
+        store(*sums, out);
     }
-    tile
 }
 
 /// The pairs of the first eight columns, and of the others.

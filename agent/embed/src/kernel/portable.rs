@@ -1,6 +1,6 @@
 //! Any processor, and the meaning of the others.
 
-use super::{Kernel, LANES, PanelStep, RowStep, Tile};
+use super::{Kernel, LANES, PanelStep, RowStep, Tile, lower_half};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portable;
@@ -17,11 +17,17 @@ impl Kernel for Portable {
     }
 
     #[inline(always)]
-    fn tile<const R: usize>(self, rows: [&[RowStep]; R], panel: &[PanelStep]) -> Tile<R> {
-        let mut sums = [[0_i32; LANES]; R];
-        for (sums, row) in sums.iter_mut().zip(rows) {
+    fn multiply<const R: usize>(
+        self,
+        rows: [&[RowStep]; R],
+        panel: &[PanelStep],
+        out: &mut Tile<R>,
+    ) {
+        for (sums, row) in out.iter_mut().zip(&rows) {
+            *sums = [0; LANES];
             let pairs = row.as_flattened().iter().zip(panel.as_flattened());
-            for (&[a, b], columns) in pairs {
+            for (&pair, columns) in pairs {
+                let (a, b) = (lower_half(pair), lower_half(pair >> 16));
                 for (sum, &[c, d]) in sums.iter_mut().zip(columns) {
                     let first = i32::from(a) * i32::from(c);
                     let second = i32::from(b) * i32::from(d);
@@ -29,6 +35,5 @@ impl Kernel for Portable {
                 }
             }
         }
-        sums
     }
 }
