@@ -2,12 +2,16 @@
 
     reference.py folder           print where the package has the model
     reference.py vectors TEXTS    print a vector for each line of a file of JSON strings
+    reference.py record FILE      put a vector into each line of a file as tests/it/minilm.jsonl,
+                                  in place of what was there
     reference.py rate THREADS     embed the texts of the first line, a JSON array, once for
                                   each further line; print seconds by the clock and of CPU time
 """
 
+import base64
 import json
 import os
+import struct
 import sys
 import time
 
@@ -32,6 +36,20 @@ def vectors(path):
         print(" ".join(repr(float(value)) for value in vector))
 
 
+def record(path):
+    with open(path, encoding="utf-8") as file:
+        lines = [json.loads(line) for line in file]
+    # One by one, so that none has padding.
+    vectors = load().encode([line["text"] * line["times"] for line in lines], batch_size=1)
+    with open(path, "w", encoding="utf-8") as file:
+        for line, vector in zip(lines, vectors):
+            # Values are in -1 to 1: the vectors have length 1.
+            integers = [round(float(value) * 32767) for value in vector]
+            line["vector"] = base64.b64encode(struct.pack(f">{len(integers)}h", *integers)).decode()
+            # Escaped, so that nothing on the way normalises the text.
+            file.write(json.dumps(line, ensure_ascii=True, separators=(",", ":")) + "\n")
+
+
 def rate(threads):
     model = load(threads)
     texts = json.loads(sys.stdin.readline())
@@ -53,6 +71,8 @@ if __name__ == "__main__":
             folder()
         case ["vectors", path]:
             vectors(path)
+        case ["record", path]:
+            record(path)
         case ["rate", threads]:
             rate(int(threads))
         case _:

@@ -177,3 +177,6 @@ pub(crate) fn squares<K: Kernel>(kernel: K, row: &[f32]) -> f32 {
     }
     sums.iter().sum()
 }
+
+#[cfg(test)]
+mod tests;

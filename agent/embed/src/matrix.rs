@@ -226,3 +226,6 @@ const MAGIC: f32 = 12_582_912.0;
 fn as_f32(sum: i32) -> f32 {
     sum as f32
 }
+
+#[cfg(test)]
+mod tests;
