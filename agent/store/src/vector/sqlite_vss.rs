@@ -183,9 +183,6 @@ impl VectorIndex for SqliteVss {
 
     fn search(&self, request: Request<'_>, rows: &dyn Rows) -> Result<Vec<Neighbour>> {
         check(&self.spec, request)?;
-        if self.shared.is_doubtful.load(Ordering::Acquire) {
-            return search_rows(&self.spec, request, rows);
-        }
         match self.search_index(request, rows)? {
             Some(neighbours) => Ok(neighbours),
             None => search_rows(&self.spec, request, rows),
@@ -193,9 +190,7 @@ impl VectorIndex for SqliteVss {
     }
 
     fn clear(&self) -> Result<()> {
-        self.ask(Ask::Clear)?;
-        self.shared.is_doubtful.store(false, Ordering::Release);
-        Ok(())
+        self.ask(Ask::Clear)
     }
 
     fn flush(&self) -> Result<()> {

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use rusqlite::Connection;
@@ -59,9 +59,6 @@ pub(super) struct Shared {
     pub(super) durable: AtomicU64,
     /// Passages that can be found.
     pub(super) rows: AtomicUsize,
-    /// Whether a write failed since the index was last made: what the extension
-    /// then has in memory is not always what it has on disk.
-    pub(super) is_doubtful: AtomicBool,
 }
 
 /// The state of the thread.
@@ -286,7 +283,6 @@ impl Owner {
         if let Err(error) = written {
             self.pending.extend(batch);
             self.connection = None;
-            self.shared.is_doubtful.store(true, Ordering::Release);
             return Err(error);
         }
         for (passage, entry) in batch {

@@ -24,7 +24,7 @@ use crate::vector::sidecar::to_bytes;
 use crate::vector::{Entry, Spec};
 
 /// The version of these tables and of the extension that reads them.
-pub(super) const FORMAT: &str = "sqlite-vss-0.1.2-1";
+pub(super) const FORMAT: &str = "sqlite-vss-0.1.2-2";
 
 /// Changes by passage: the entry it has now, or none if it is gone.
 pub(super) type Pending = BTreeMap<i64, Option<Entry>>;
@@ -166,12 +166,22 @@ pub(super) fn write(transaction: &Transaction<'_>, batch: &Pending, known: &Know
             .execute([entry.passage, entry.embedding, crc])?;
         transaction
             .prepare_cached("INSERT INTO vectors(rowid, vector) VALUES (?, ?)")?
-            .execute(params![entry.passage, to_bytes(&entry.vector)])?;
+            .execute(params![entry.passage, value(&entry.vector)])?;
         longest = longest.max(length(&entry.vector));
     }
     let state = "UPDATE state SET crc = NULL, longest = max(longest, ?)";
     transaction.prepare_cached(state)?.execute([longest])?;
     Ok(())
+}
+
+/// A vector in the extension's own format. It takes bare values too, but where
+/// the first two bytes of those happen to be this heading, as in one vector of
+/// 65,536, it reads one value less, and garbage for all that follow in the
+/// transaction.
+fn value(vector: &[f32]) -> Vec<u8> {
+    let mut value = vec![b'v', 1];
+    value.extend(to_bytes(vector));
+    value
 }
 
 /// The nearest rows, by the extension's arithmetic. There must be at least one
@@ -189,7 +199,7 @@ pub(super) fn nearest(
          WHERE vss_search(vector, vss_search_params(?1, ?2))";
     let mut statement = connection.prepare_cached(search)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map(params![to_bytes(query), limit], |row| {
+    let rows = statement.query_map(params![value(query), limit], |row| {
         let distance: f64 = row.get(1)?;
         let score = match metric {
             Metric::Cosine | Metric::Dot => distance,

@@ -368,3 +368,42 @@ fn row_14_scores_are_those_of_the_exact_engine() {
         assert_eq!(bits(pair.index()), bits(&exact));
     }
 }
+
+/// The first two bytes of the value are the heading of the extension's format.
+const UNLUCKY: u32 = 0x3f80_0176;
+
+#[test]
+fn row_15_no_vector_is_taken_for_another_format() {
+    if !available() {
+        return;
+    }
+    let unlucky = f32::from_bits(UNLUCKY);
+    let bare = raw(Path::new(":memory:"));
+    bare.execute_batch(TABLE).expect("made");
+    bare.execute_batch("BEGIN").expect("begun");
+    for (row, first) in [(1, unlucky), (2, 1.0), (3, 1.0)] {
+        let values = rusqlite::params![row, crate::vector::sidecar::to_bytes(&[first, 1.0])];
+        let insert = "INSERT INTO x(rowid, v) VALUES (?, ?)";
+        bare.execute(insert, values).expect("inserted");
+    }
+    bare.execute_batch("COMMIT").expect("written");
+    // The second and third are [1, 1], as is what is looked for.
+    let search = "SELECT distance FROM x WHERE vss_search(v, vss_search_params('[1, 1]', 3))";
+    let mut search = bare.prepare(search).expect("prepared");
+    let found = search.query_map([], |row| row.get(0)).expect("searched");
+    let found: Vec<f64> = found.map(|row| row.expect("a row")).collect();
+    assert_ne!(found.get(..2), Some(&[0.0, 0.0][..]), "the bare extension");
+
+    let mut pair = Pair::new();
+    let unlucky = Change::Upsert(Entry {
+        passage: 1,
+        embedding: 1,
+        vector: vec![unlucky, 1.0, 2.0, 3.0],
+    });
+    pair.apply(&[vec![unlucky], entries(2..300)].concat());
+    pair.index().flush().expect("written");
+    pair.check(&[1.0, 1.0, 2.0, 3.0], 10, None);
+    pair.check(&[200.0, 0.0, 0.0, -66.0], 10, None);
+    // The query too.
+    pair.check(&[f32::from_bits(UNLUCKY), 1.0, 2.0, 3.0], 10, None);
+}
