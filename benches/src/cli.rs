@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::tunnel::{Group, Plan};
-use crate::{hot, instructions, serve, tunnel, vectors};
+use crate::{hot, instructions, serve, store, tunnel, vectors};
 
 /// Measures Ginnel against controls and peers
 #[derive(Debug, Parser)]
@@ -21,6 +21,15 @@ enum Command {
     Tunnel(TunnelArgs),
     /// Compare vector engines on real vectors
     Vectors(VectorsArgs),
+    /// Measure the whole store: adding and searching
+    Store {
+        /// The folder of the data set and its texts
+        #[arg(long, value_name = "FOLDER", default_value = vectors::FOLDER)]
+        folder: PathBuf,
+        /// How often everything is measured
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+    },
     /// Count the instructions of the hot paths
     Instructions {
         /// Store the counts, to compare later ones with
@@ -126,6 +135,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             Box::pin(tunnel::run(plan)).await
         }
         Command::Vectors(arguments) => vectors::run(&arguments.plan()),
+        Command::Store { folder, rounds } => {
+            Box::pin(store::run(&store::Plan { folder, rounds })).await
+        }
         Command::Instructions { save } => instructions::run(save),
         Command::Hot { path, times } => {
             path.run(times);

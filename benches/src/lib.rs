@@ -6,6 +6,7 @@
 //! * [`instructions`] counts the instructions of [`hot`] paths, which do not
 //!   depend on how busy the machine is.
 //! * [`vectors`] compares the store's vector engines with others.
+//! * [`store`] measures the whole store.
 //!
 //! What runs in its own process is in [`serve`]; who is measured is in
 //! [`subjects`]. Nothing here is part of the product.
@@ -34,6 +35,7 @@ pub mod process;
 pub mod report;
 pub mod samples;
 pub mod serve;
+pub mod store;
 pub mod subjects;
 pub mod targets;
 pub mod tunnel;

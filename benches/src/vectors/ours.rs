@@ -91,7 +91,7 @@ impl Ours {
 impl Subject for Ours {
     fn build(&self, base: &Vectors) -> anyhow::Result<Built> {
         fs::create_dir_all(self.folder.join("rows"))?;
-        let ((), rows) = timed(|| Ok(RowFile::open(&self.rows_path())?.fill(base)?))?;
+        let ((), rows) = timed(|| RowFile::open(&self.rows_path())?.fill(base))?;
         let ((), index) = timed(|| {
             let index = self.start()?;
             let mut changes = Vec::with_capacity(BATCH);

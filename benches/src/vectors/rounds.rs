@@ -186,12 +186,14 @@ pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
+/// The one behind such a share of them; 0 of nothing.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a place in the list"
 )]
-fn quantile(values: &[f64], quantile: f64) -> f64 {
+#[must_use]
+pub fn quantile(values: &[f64], quantile: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = (sorted.len().saturating_sub(1)) as f64 * quantile;
