@@ -60,6 +60,44 @@ fn a_heading_is_never_the_end_of_a_passage() {
 }
 
 #[test]
+fn a_long_heading_stays_with_what_follows_too() {
+    let heading = format!("CHAPTER {}", "WORD ".repeat(11))
+        .trim_end()
+        .to_owned();
+    let text = format!("{heading}\n\n{} {}", sentence("A", 20), sentence("B", 20));
+    let end = heading.len();
+    let blocks = [
+        Block {
+            kind: BlockKind::Heading(1),
+            start: 0,
+            end,
+        },
+        Block {
+            kind: BlockKind::Paragraph,
+            start: end + 2,
+            end: text.len(),
+        },
+    ];
+    let passages = cut_text(&text, &blocks, limits(40, 0));
+    assert_eq!(passages.len(), 2, "{passages:#?}");
+    assert!(passages[0].ends_with("word."), "{passages:#?}");
+}
+
+#[test]
+fn lines_of_code_are_not_repeated() {
+    let text = "let a = b + c;\n".repeat(20);
+    let text = text.trim_end();
+    let block = Block {
+        kind: BlockKind::Code,
+        start: 0,
+        end: text.len(),
+    };
+    let passages = cut_text(text, &[block], limits(40, 10));
+    assert!(passages.len() > 2);
+    assert_eq!(passages.join("\n"), text);
+}
+
+#[test]
 fn small_sections_are_joined_but_not_with_a_higher_one() {
     let text = "# a\n\nx\n\n# b\n\ny\n\n# c\n\nz";
     let block = |kind, start: usize, end| Block { kind, start, end };
