@@ -142,7 +142,8 @@ impl Inner {
 
     /// Writes the indexes, and forgets changes that all of them know for good.
     fn write_indexes(&self) -> Result<()> {
-        let mut known = i64::MAX;
+        // What is committed together with this has not been told to anybody yet.
+        let mut known = *self.indexes.committed().borrow();
         for index in self.indexes.all() {
             index.flush()?;
             known = known.min(index.durable());
