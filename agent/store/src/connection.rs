@@ -87,7 +87,7 @@ fn quick_check(connection: &Connection) -> Result<()> {
     Err(Error::new(
         ErrorKind::Corrupt,
         format!(
-            "store failed its check after an unclean stop; hint: ginnel store check tells more, found={found:?}"
+            "store failed its check after an unclean stop, found={found:?}; hint: restore a backup; what can be read can be saved with sqlite3 .recover"
         ),
     ))
 }

@@ -97,7 +97,7 @@ pub(crate) fn put(turn: &mut Turn<'_>, model: &Model) -> Result<()> {
         }
     } else if list(turn.connection)?.len() >= MODELS_MAX {
         return Err(Error::invalid(format!(
-            "store has too many models; hint: ginnel store forget-model, limit={MODELS_MAX}"
+            "store has too many models, limit={MODELS_MAX}; hint: DELETE /v1/models/NAME"
         )));
     }
     let stamp = turn.stamp().to_stored();
