@@ -189,6 +189,7 @@ impl From<AddError> for Problem {
         match error {
             AddError::Store(error) => error.into(),
             AddError::Invalid(message) => invalid(message),
+            AddError::Gone(_) => invalid(error.to_string()),
             AddError::BrokenOff => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "stopping",

@@ -1,6 +1,7 @@
 //! `ginnel add`: reads folders, files or the standard input, and shows how it
 //! goes.
 
+use std::collections::HashSet;
 use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,6 +20,9 @@ use crate::knowledge::add::{Event, FileOutcome, Summary};
 
 /// Longest text of the standard input, in bytes: as that of a file.
 const STDIN_MAX: u64 = 64 << 20;
+
+/// What ends an addition that says nothing more.
+const STOPPED: &str = "ginnel stopped on the way; hint: try again";
 
 /// How often the bar is drawn while nothing happens.
 const TICK: Duration = Duration::from_millis(200);
@@ -82,16 +86,23 @@ async fn add_all(
     environment: Environment<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
-    let mut failed = false;
+    let mut requests = Vec::new();
     for path in &add.paths {
-        if path.as_os_str() == "-" {
-            add_stdin(add, asked, out).await?;
-            continue;
+        if path.as_os_str() != "-" {
+            requests.push((path, request(add, &std::path::absolute(path)?)?));
         }
-        let absolute = std::path::absolute(path)?;
-        let request = request(add, &absolute)?;
-        let mut shown = Shown::new(add.json, environment, out);
-        let ended = asked.add(request, |event| shown.event(event)).await;
+    }
+    if requests.len() < add.paths.len() {
+        add_stdin(add, asked, out).await?;
+    }
+    if add.watch && !requests.is_empty() {
+        let requests = requests.into_iter().map(|(_, request)| request).collect();
+        return follow_all(requests, asked, Shown::new(add, environment, out)).await;
+    }
+    let mut failed = false;
+    for (path, request) in requests {
+        let mut shown = Shown::new(add, environment, out);
+        let ended = asked.add(vec![request], |event| shown.event(event)).await;
         failed |= shown.finish(path, ended)?;
     }
     Ok(if failed {
@@ -99,6 +110,27 @@ async fn add_all(
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Follows all of them, until one of them fails.
+async fn follow_all(
+    requests: Vec<AddRequest>,
+    asked: &Asked,
+    mut shown: Shown<'_>,
+) -> anyhow::Result<ExitCode> {
+    let mut names = HashSet::new();
+    for AddRequest { path, name, .. } in &requests {
+        let own = Path::new(path).file_name().and_then(|name| name.to_str());
+        let name = name.as_deref().or(own).unwrap_or_default();
+        // Each would take the other's documents for its own.
+        anyhow::ensure!(
+            names.insert(name),
+            "two of the paths have the same name, name={name:?}; hint: follow one of them by itself, with --as NAME"
+        );
+    }
+    let ended = asked.add(requests, |event| shown.event(event)).await;
+    shown.end(ended)?;
+    anyhow::bail!(STOPPED)
 }
 
 fn request(add: &Add, path: &Path) -> anyhow::Result<AddRequest> {
@@ -155,14 +187,16 @@ async fn add_stdin(add: &Add, asked: &Asked, out: &mut dyn Write) -> anyhow::Res
 /// Shows what happens: a bar on a terminal, else lines of JSON.
 struct Shown<'a> {
     out: &'a mut dyn Write,
+    /// Whether it goes on when all is done.
+    watch: bool,
     bar: Option<ProgressBar>,
     done: Option<Summary>,
     failed: Option<String>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(json: bool, environment: Environment<'_>, out: &'a mut dyn Write) -> Self {
-        let bar = (!json && io::stderr().is_terminal()).then(|| {
+    fn new(add: &Add, environment: Environment<'_>, out: &'a mut dyn Write) -> Self {
+        let bar = (!add.json && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.enable_steady_tick(TICK);
             bar.set_style(style("files", environment));
@@ -170,6 +204,7 @@ impl<'a> Shown<'a> {
         });
         Self {
             out,
+            watch: add.watch,
             bar,
             done: None,
             failed: None,
@@ -182,7 +217,12 @@ impl<'a> Shown<'a> {
             Some(bar) => show(bar, &event),
         }
         match event {
-            Event::Done(summary) => self.done = Some(summary),
+            Event::Done(summary) => {
+                if let Some(bar) = self.bar.as_ref().filter(|_| self.watch) {
+                    bar.println(in_words(&summary));
+                }
+                self.done = Some(summary);
+            }
             Event::Failed { message } => self.failed = Some(message),
             Event::Counted { .. }
             | Event::File { .. }
@@ -193,27 +233,32 @@ impl<'a> Shown<'a> {
     }
 
     /// Whether something could not be added.
-    fn finish(self, path: &Path, ended: anyhow::Result<()>) -> anyhow::Result<bool> {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        ended?;
-        if let Some(message) = self.failed {
-            anyhow::bail!(message);
-        }
-        let summary = self
-            .done
-            .context("ginnel stopped on the way; hint: try again")?;
+    fn finish(mut self, path: &Path, ended: anyhow::Result<()>) -> anyhow::Result<bool> {
+        self.end(ended)?;
+        let summary = self.done.context(STOPPED)?;
         if self.bar.is_some() {
             writeln!(self.out, "{}: {}", path.display(), in_words(&summary))?;
         }
         Ok(summary.failed > 0)
     }
+
+    /// Takes the bar away, and fails if the addition did.
+    fn end(&mut self, ended: anyhow::Result<()>) -> anyhow::Result<()> {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        ended?;
+        match self.failed.take() {
+            Some(message) => anyhow::bail!(message),
+            None => Ok(()),
+        }
+    }
 }
 
 fn show(bar: &ProgressBar, event: &Event) {
     match event {
-        Event::Counted { files, .. } => bar.set_length(*files),
+        // Several folders may be followed, each of them again and again.
+        Event::Counted { files, .. } => bar.set_length(bar.length().unwrap_or_default() + files),
         Event::File {
             source,
             outcome,
@@ -234,8 +279,7 @@ fn show(bar: &ProgressBar, event: &Event) {
             bar.set_position(*passages);
         }
         Event::Waiting { problem } => bar.println(format!("waiting: {problem}")),
-        Event::Done(summary) => bar.println(in_words(summary)),
-        Event::Failed { .. } => {}
+        Event::Done(_) | Event::Failed { .. } => {}
     }
 }
 

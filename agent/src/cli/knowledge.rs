@@ -1,9 +1,12 @@
 //! The way of commands to what this device knows: through the running daemon,
 //! or, where none runs, by opening the store themselves.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use anyhow::anyhow;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use ginnel_daemon::environment::Environment;
 use http::Method;
 use serde::Serialize;
@@ -63,17 +66,26 @@ impl Asked {
         }
     }
 
-    /// Has files added, and calls `each` with every event.
+    /// Has files added, all at the same time, and calls `each` with every
+    /// event, until the first of them ends.
     pub(super) async fn add(
         &self,
-        request: AddRequest,
+        requests: Vec<AddRequest>,
         each: impl FnMut(Event) -> Result<(), BoxError>,
     ) -> anyhow::Result<()> {
+        let each = RefCell::new(each);
+        let each = |event| (each.borrow_mut())(event);
         match self {
-            Self::Daemon(client) => Ok(client.add(&request, each).await?),
+            Self::Daemon(client) => {
+                let adding = requests.iter().map(|request| client.add(request, each));
+                Ok(first(adding).await.unwrap_or(Ok(()))?)
+            }
             Self::Here(knowledge) => {
-                let adding = api::add(knowledge.clone(), request).map_err(told)?;
-                let added = with_vectors(knowledge, adding.run(each)).await;
+                let adding = requests.into_iter();
+                let adding = adding.map(|request| api::add(knowledge.clone(), request));
+                let adding = adding.collect::<Result<Vec<_>, _>>().map_err(told)?;
+                let adding = first(adding.into_iter().map(|adding| adding.run(each)));
+                let added = with_vectors(knowledge, adding).await.unwrap_or(Ok(()));
                 added.map_err(|error| anyhow!(error))
             }
         }
@@ -86,6 +98,11 @@ impl Asked {
             Self::Here(knowledge) => knowledge.close().await,
         }
     }
+}
+
+/// What comes of whichever ends first.
+async fn first<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Option<T> {
+    work.collect::<FuturesUnordered<_>>().next().await
 }
 
 /// Makes vectors while something is done that may wait for them.

@@ -1,3 +1,6 @@
+#[path = "tests/knowledge.rs"]
+mod knowledge;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 

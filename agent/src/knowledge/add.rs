@@ -60,6 +60,9 @@ pub enum AddError {
     /// The request cannot be fulfilled as it is.
     #[error("{0}")]
     Invalid(String),
+    /// What should be added is not there.
+    #[error("there is no such file or folder, what was added from it stays, path={0}")]
+    Gone(String),
     /// The store stopped working on the way; what was stored stays.
     #[error(transparent)]
     Store(#[from] ginnel_store::error::Error),
@@ -91,9 +94,7 @@ impl Knowledge {
         };
         let root = text_of(&request.path)?;
         if !request.path.exists() {
-            return Err(AddError::Invalid(format!(
-                "there is no such file or folder, what was added from it stays, path={root}"
-            )));
+            return Err(AddError::Gone(root));
         }
         let known = self.known(&folder, &root).await?;
         let stop = StopOnDrop::default();

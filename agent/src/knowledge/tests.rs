@@ -2,6 +2,7 @@
 
 mod adding;
 mod embedding;
+mod watching;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -219,31 +219,6 @@ async fn a_folder_that_is_away_loses_nothing() {
 }
 
 #[tokio::test]
-async fn watching_follows_what_happens() {
-    let world = World::without_model().await;
-    world.write("a.txt", "before");
-    let (events, mut told) = mpsc::channel(16);
-    let (knowledge, request) = (world.knowledge.clone(), world.request());
-    let mut watching = JoinSet::new();
-    watching.spawn(async move { knowledge.add_and_watch(&request, &events).await });
-    let mut wait_for = async |wanted: (&str, FileOutcome)| loop {
-        let event = told.recv().await.expect("it goes on");
-        if outcomes(&[event]) == [(wanted.0.to_owned(), wanted.1)] {
-            return;
-        }
-    };
-    wait_for(("notes/a.txt", FileOutcome::Added)).await;
-    world.write("b.txt", "after");
-    wait_for(("notes/b.txt", FileOutcome::Added)).await;
-    std::fs::remove_file(world.root().join("a.txt")).expect("removed");
-    wait_for(("notes/a.txt", FileOutcome::Removed)).await;
-    assert_eq!(
-        world.found(Mode::Text, "before after").await,
-        ["notes/b.txt"]
-    );
-}
-
-#[tokio::test]
 async fn texts_need_no_file() {
     let world = World::new().await;
     let text = |bytes: &[u8]| Text {

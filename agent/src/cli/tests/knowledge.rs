@@ -1,0 +1,82 @@
+//! The commands about what this device knows, where no daemon runs.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::*;
+
+/// What a command that goes on may take for one thing.
+const IN_TIME: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn several_folders_are_followed_at_once() {
+    let dir = tempfile::tempdir().expect("folder");
+    for name in ["a", "b"] {
+        std::fs::create_dir(dir.path().join(name)).expect("made");
+        std::fs::write(dir.path().join(name).join("x.txt"), name).expect("written");
+    }
+    let (mut said, reader) = Said::new();
+    let folder = dir.path().to_str().expect("utf-8");
+    let (a, b) = (format!("{folder}/a"), format!("{folder}/b"));
+    let cli = Cli::try_parse_from(["ginnel", "add", "--json", "--watch", &a, &b]).expect("valid");
+    let environment = |name: &str| (name == "GINNEL_STATE").then(|| folder.into());
+    let follows = async {
+        says(&reader, r#""source":"a/x.txt","outcome":"added""#).await;
+        says(&reader, r#""source":"b/x.txt","outcome":"added""#).await;
+        std::fs::write(dir.path().join("b/y.txt"), "new").expect("written");
+        says(&reader, r#""source":"b/y.txt","outcome":"added""#).await;
+        std::fs::write(dir.path().join("a/y.txt"), "new").expect("written");
+        says(&reader, r#""source":"a/y.txt","outcome":"added""#).await;
+    };
+    tokio::select! {
+        ended = execute(cli, &environment, &mut said) => panic!("{ended:?}"),
+        () = follows => {}
+    }
+}
+
+#[tokio::test]
+async fn folders_of_one_name_are_not_followed_at_once() {
+    let dir = tempfile::tempdir().expect("folder");
+    for name in ["a/notes", "b/notes"] {
+        std::fs::create_dir_all(dir.path().join(name)).expect("made");
+    }
+    for line in [
+        "add --watch DIR/a/notes DIR/b/notes/",
+        "add --watch --as n DIR/a DIR/b",
+    ] {
+        let ended = tokio::time::timeout(IN_TIME, run_in(&dir, line)).await;
+        let error = ended.expect("in time").expect_err("refused").to_string();
+        assert!(error.contains("the same name"), "{error}");
+        assert!(error.ends_with("--as NAME"), "{error}");
+    }
+}
+
+/// What a command says while it runs.
+struct Said(watch::Sender<String>);
+
+impl Said {
+    fn new() -> (Self, watch::Receiver<String>) {
+        let (said, reader) = watch::channel(String::new());
+        (Self(said), reader)
+    }
+}
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        self.0.send_modify(|said| said.push_str(&text));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn says(reader: &watch::Receiver<String>, what: &str) {
+    let mut reader = reader.clone();
+    let said = reader.wait_for(|said| said.contains(what));
+    let said = tokio::time::timeout(IN_TIME, said).await;
+    said.expect("in time").expect("it goes on");
+}
