@@ -37,7 +37,7 @@ use serde::de::DeserializeOwned;
 use super::answer::{ApiBody, BoxError, Problem, json};
 use crate::knowledge::Knowledge;
 use crate::knowledge::add::AddError;
-use crate::knowledge::search::SearchError;
+use crate::knowledge::search::{NoVector, SearchError};
 
 pub(crate) use adding::add;
 pub(super) use route::{KnowledgeRoute, NoKnowledgeRoute};
@@ -201,15 +201,15 @@ impl From<AddError> for Problem {
 
 impl From<SearchError> for Problem {
     fn from(error: SearchError) -> Self {
-        match error {
-            SearchError::Store(error) => error.into(),
-            SearchError::NoModel(message) => Self::new(StatusCode::CONFLICT, "no_model", message),
-            SearchError::Embed(_) => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not_embedded",
-                error.to_string(),
-            ),
-        }
+        let none = match error {
+            SearchError::Store(error) => return error.into(),
+            SearchError::NoVector(none) => none,
+        };
+        let (status, code) = match &none {
+            NoVector::NoModel => (StatusCode::CONFLICT, "no_model"),
+            NoVector::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_embedded"),
+        };
+        Self::new(status, code, none.to_string())
     }
 }
 

@@ -26,8 +26,13 @@ pub(crate) struct Stub {
     pub(crate) asked: Arc<AtomicUsize>,
     /// Whether it is busy.
     pub(crate) busy: Arc<AtomicBool>,
+    /// Whether it takes requests and never answers.
+    pub(crate) hangs: Arc<AtomicBool>,
     _serving: JoinSet<()>,
 }
+
+/// A text whose vector is zero.
+pub(crate) const ZERO: &str = "zero";
 
 /// A text that it will not embed.
 pub(crate) const REFUSED: &str = "refuse me";
@@ -36,17 +41,26 @@ impl Stub {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let url = format!("http://{}/v1", listener.local_addr().expect("bound"));
-        let (asked, busy) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
-        let (count, is_busy) = (Arc::clone(&asked), Arc::clone(&busy));
+        let asked = Arc::<AtomicUsize>::default();
+        let (busy, hangs) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (count, is_busy, hang) = (Arc::clone(&asked), Arc::clone(&busy), Arc::clone(&hangs));
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.expect("accepted");
-                let (count, is_busy) = (Arc::clone(&count), Arc::clone(&is_busy));
+                let count = Arc::clone(&count);
+                let (is_busy, hang) = (Arc::clone(&is_busy), Arc::clone(&hang));
                 let service = service_fn(move |request| {
                     count.fetch_add(1, Ordering::Relaxed);
-                    answer(request, is_busy.load(Ordering::Relaxed))
+                    let is_busy = is_busy.load(Ordering::Relaxed);
+                    let hangs = hang.load(Ordering::Relaxed);
+                    async move {
+                        if hangs {
+                            std::future::pending::<()>().await;
+                        }
+                        answer(request, is_busy).await
+                    }
                 });
                 let connection = http1::Builder::new();
                 connections.spawn(async move {
@@ -60,6 +74,7 @@ impl Stub {
             url,
             asked,
             busy,
+            hangs,
             _serving: serving,
         }
     }
@@ -136,5 +151,8 @@ fn vector(text: &str, dimensions: usize) -> Vec<f32> {
         let same = |found: &char| found.to_ascii_lowercase() == *letter;
         0.01 + text.chars().filter(same).count() as f32
     };
+    if text.contains(ZERO) {
+        return vec![0.0; dimensions];
+    }
     letters.iter().map(count).collect()
 }

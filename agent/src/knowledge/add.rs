@@ -139,7 +139,7 @@ impl Knowledge {
     ) -> Result<Summary, AddError> {
         let before = self.embedding.progress().borrow().embedded;
         let summary = self.add(request, events).await?;
-        if !matches!(self.embedding.opened().await, State::Off) {
+        if !matches!(self.embedding.state(), State::Off) {
             self.wait_for_vectors(&summary, before, events).await;
         }
         Ok(summary)
@@ -196,8 +196,12 @@ impl Knowledge {
         })
     }
 
-    /// How long passages may be.
+    /// How long passages may be. An endpoint is not waited for: how it counts
+    /// it does not tell.
     pub(super) async fn cutting(&self) -> Cutting {
+        if !self.embedding.is_local() {
+            return Cutting::default();
+        }
         match self.embedding.opened().await {
             State::Ready(embedder) => Cutting::for_model(embedder),
             State::Off | State::Opening | State::Failed(_) => Cutting::default(),

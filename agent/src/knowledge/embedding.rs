@@ -88,6 +88,13 @@ impl Embedding {
         opened.map_or(State::Off, |state| state.clone())
     }
 
+    /// Whether the model is in a folder, and soon open. An endpoint may keep
+    /// one waiting.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.settings, Some(EmbedSettings::Folder(_)))
+    }
+
     /// How far it is, whenever that changes.
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {

@@ -1,11 +1,22 @@
 //! Questions in words, answered by words, by meaning or by both.
 
+use std::time::Duration;
+
 use ginnel_store::filter::Filter;
 use ginnel_store::search::{By, Found, Near, SearchRequest};
+use tokio::time::timeout;
 
 use super::Knowledge;
 use super::embedding::State;
-use crate::embed::{EmbedError, Purpose};
+use crate::embed::Purpose;
+
+/// How long a question may wait for its vector where words alone will do: a
+/// model on this machine takes some hundredths of it, most endpoints some
+/// tenths.
+const VECTOR_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The same where meaning was asked for: the model may have to be opened first.
+const WANTED_VECTOR_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A question.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +60,8 @@ pub struct Answer {
     pub found: Found,
     /// How it was looked for in the end; never `Auto`.
     pub mode: Mode,
-    /// What the asker should know, such as that there is no model.
-    pub note: Option<String>,
+    /// Why only words were compared, though meaning could have been.
+    pub note: Option<NoVector>,
 }
 
 /// Why there is no answer.
@@ -59,12 +70,20 @@ pub enum SearchError {
     /// The store does not answer it.
     #[error(transparent)]
     Store(#[from] ginnel_store::error::Error),
-    /// The question cannot be made into a vector now.
-    #[error("question cannot be embedded, {0}")]
-    Embed(#[from] EmbedError),
-    /// There is no model, and it was asked for by meaning.
-    #[error("{0}")]
-    NoModel(String),
+    /// It was asked for by meaning, and there is no vector of it.
+    #[error(transparent)]
+    NoVector(#[from] NoVector),
+}
+
+/// Why there is no vector of a question.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoVector {
+    /// No model is set.
+    #[error("{NO_MODEL}")]
+    NoModel,
+    /// The model gives none now, for this reason.
+    #[error("only words can be compared, {0}")]
+    NotNow(String),
 }
 
 /// What people are told who have no model.
@@ -96,43 +115,58 @@ impl Knowledge {
         Ok(Answer { found, mode, note })
     }
 
-    /// How to look, with which vector, and what to say about it.
+    /// How to look, with which vector, and why without one.
     async fn prepare(
         &self,
         question: &Question,
-    ) -> Result<(Mode, Option<Near>, Option<String>), SearchError> {
-        if question.mode == Mode::Text {
-            return Ok((Mode::Text, None, None));
-        }
-        let wanted = match question.mode {
-            Mode::Vector => Mode::Vector,
-            Mode::Auto | Mode::Hybrid | Mode::Text => Mode::Hybrid,
+    ) -> Result<(Mode, Option<Near>, Option<NoVector>), SearchError> {
+        let (mode, limit) = match question.mode {
+            Mode::Text => return Ok((Mode::Text, None, None)),
+            Mode::Auto => (Mode::Hybrid, VECTOR_TIMEOUT),
+            Mode::Hybrid => (Mode::Hybrid, WANTED_VECTOR_TIMEOUT),
+            Mode::Vector => (Mode::Vector, WANTED_VECTOR_TIMEOUT),
         };
         if let Some(near) = &question.near {
-            return Ok((wanted, Some(near.clone()), None));
+            return Ok((mode, Some(near.clone()), None));
         }
-        let problem = match self.embedding.opened().await {
-            State::Ready(embedder) => {
-                let text = vec![question.text.clone()];
-                match embedder.embed(text, Purpose::Query).await {
-                    Ok(mut vectors) => {
-                        let near = vectors.pop().map(|vector| Near {
-                            model: embedder.model().id,
-                            vector,
-                        });
-                        return Ok((wanted, near, None));
-                    }
-                    Err(error) if question.mode != Mode::Auto => return Err(error.into()),
-                    Err(error) => format!("only words are compared, {error}"),
-                }
-            }
-            State::Failed(problem) => format!("only words are compared, {problem}"),
-            State::Off | State::Opening => NO_MODEL.to_owned(),
+        // The vector of nothing finds anything; the store refuses no words.
+        if question.text.trim().is_empty() {
+            return Ok((Mode::Text, None, None));
+        }
+        let made = timeout(limit, self.vector_of(&question.text)).await;
+        match made.unwrap_or_else(|_| Err(self.late(limit))) {
+            Ok(near) => Ok((mode, Some(near), None)),
+            Err(none) if question.mode == Mode::Auto => Ok((Mode::Text, None, Some(none))),
+            Err(none) => Err(none.into()),
+        }
+    }
+
+    async fn vector_of(&self, text: &str) -> Result<Near, NoVector> {
+        let embedder = match self.embedding.opened().await {
+            State::Ready(embedder) => embedder,
+            State::Failed(problem) => return Err(NoVector::NotNow(problem)),
+            State::Off | State::Opening => return Err(NoVector::NoModel),
         };
-        match question.mode {
-            Mode::Auto => Ok((Mode::Text, None, Some(problem))),
-            Mode::Hybrid | Mode::Vector | Mode::Text => Err(SearchError::NoModel(problem)),
-        }
+        let made = embedder.embed(vec![text.to_owned()], Purpose::Query).await;
+        let made = made.map_err(|error| NoVector::NotNow(error.to_string()))?;
+        let vector = made.into_iter().next().unwrap_or_default();
+        // The store would refuse it as a mistake of the asker.
+        let fit = embedder.model().prepare(&vector);
+        fit.map_err(|error| NoVector::NotNow(error.to_string()))?;
+        Ok(Near {
+            model: embedder.model().id,
+            vector,
+        })
+    }
+
+    fn late(&self, limit: Duration) -> NoVector {
+        let seconds = limit.as_secs();
+        NoVector::NotNow(match self.embedding.state() {
+            State::Opening => format!("the model is not open yet after {seconds} s"),
+            State::Off | State::Ready(_) | State::Failed(_) => {
+                format!("the model has given no vector within {seconds} s")
+            }
+        })
     }
 }
 

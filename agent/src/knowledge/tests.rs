@@ -1,11 +1,13 @@
 //! What this device knows, from files to answers.
 
 mod adding;
+mod asking;
 mod embedding;
 mod watching;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -31,6 +33,19 @@ impl World {
     /// With a model.
     pub(crate) async fn new() -> Self {
         let stub = Stub::start().await;
+        let embed = Some(stub.settings("letters"));
+        Self::open(
+            tempfile::tempdir().expect("a folder"),
+            Arc::new(stub),
+            embed,
+        )
+        .await
+    }
+
+    /// With a model whose endpoint never answers.
+    async fn hanging() -> Self {
+        let stub = Stub::start().await;
+        stub.hangs.store(true, Ordering::Relaxed);
         let embed = Some(stub.settings("letters"));
         Self::open(
             tempfile::tempdir().expect("a folder"),

@@ -57,7 +57,7 @@ pub(crate) async fn answer(
     let answer = knowledge.search(question).await?;
     Ok(SearchAnswer {
         mode: answer.mode.name().to_owned(),
-        note: answer.note,
+        note: answer.note.map(|none| none.to_string()),
         took_ms: began.elapsed().as_secs_f64() * 1000.0,
         hits: answer.found.hits.into_iter().map(Into::into).collect(),
     })

@@ -1,7 +1,5 @@
 //! Vectors: made for what is new, and for all when the model changes.
 
-use std::sync::atomic::Ordering;
-
 use super::*;
 use crate::embed::stub::REFUSED;
 use crate::knowledge::embedding::State;
@@ -46,26 +44,6 @@ async fn the_same_text_is_embedded_once() {
 }
 
 #[tokio::test]
-async fn without_a_model_words_are_compared_and_that_is_said() {
-    let world = World::without_model().await;
-    world.write("a.txt", "apples");
-    world.add().await;
-    let answer = world.search(Mode::Auto, "apples").await;
-    assert_eq!(answer.mode, Mode::Text);
-    assert!(answer.note.expect("said").contains("no embedding model"));
-    let refused = world
-        .knowledge
-        .search(question(Mode::Vector, "apples"))
-        .await;
-    assert!(
-        refused
-            .expect_err("no model")
-            .to_string()
-            .contains("no embedding model")
-    );
-}
-
-#[tokio::test]
 async fn a_text_that_is_refused_keeps_nobody_waiting() {
     let world = World::new().await;
     world.write("a.txt", "apples");
@@ -95,7 +73,7 @@ async fn a_busy_endpoint_is_waited_for() {
                 // Words are found meanwhile.
                 assert_eq!(world.found(Mode::Text, "apples").await, ["notes/a.txt"]);
                 let answer = world.search(Mode::Auto, "apples").await;
-                assert!(answer.note.expect("said").contains("busy"));
+                assert!(answer.note.expect("said").to_string().contains("busy"));
                 world.stub.busy.store(false, Ordering::Relaxed);
                 return;
             }
