@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ginnel_store::Store;
+use ginnel_store::id::ModelId;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -47,6 +48,8 @@ pub enum State {
 /// How far it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// The model that makes vectors, once it is open.
+    pub model: Option<ModelId>,
     /// Texts that got a vector since the start.
     pub embedded: u64,
     /// Texts that could not be embedded since the start.
@@ -138,6 +141,8 @@ impl Embedding {
         let embedder = settings.open().await.map_err(|error| error.to_string())?;
         let put = self.store.put_model(embedder.model().clone()).await;
         put.map_err(|error| error.to_string())?;
+        let model = Some(embedder.model().id);
+        self.progress.send_modify(|progress| progress.model = model);
         self.serve(settings, &embedder).await?;
         self.work(settings, &embedder).await
     }

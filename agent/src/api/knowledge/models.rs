@@ -63,6 +63,14 @@ pub(super) async fn delete(
     name: &str,
 ) -> Result<Response<ApiBody>, Problem> {
     let model = find(knowledge, name).await?;
+    if knowledge.embedding().needs(model.id).await {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "model_in_use",
+            format!("model is the embedder's own, model={name:?}"),
+        )
+        .hint("set another model, or none, under embed in config.toml"));
+    }
     knowledge.store().delete_model(model.id).await?;
     let mut response = Response::new(full(""));
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -125,6 +125,22 @@ async fn answers_are_as_described() {
 }
 
 #[tokio::test]
+async fn the_model_of_the_embedder_stays() {
+    let world = World::new().await;
+    world.write("a.md", "apples");
+    world.add().await;
+    let path = "/v1/models/letters";
+    let refused = ask(&world.knowledge, Method::DELETE, path, &Value::Null).await;
+    let refused = refused.expect_err("it is needed");
+    assert_eq!(
+        (refused.status.as_u16(), refused.code),
+        (409, "model_in_use")
+    );
+    let models = world.knowledge.store().models().await.expect("read");
+    assert_eq!(models.len(), 1);
+}
+
+#[tokio::test]
 async fn requests_that_make_no_sense_are_refused() {
     let world = World::without_model().await;
     let id = "00".repeat(16);

@@ -99,6 +99,21 @@ impl Embedding {
         Ok(())
     }
 
+    /// Whether questions or passages need this model: its vectors must not go.
+    pub async fn needs(&self, model: ModelId) -> bool {
+        let answers = match self.state() {
+            State::Ready(embedder) => Some(embedder.model().id),
+            State::Off | State::Opening | State::Failed(_) => None,
+        };
+        let makes = self.progress.borrow().model;
+        if self.settings.is_none() || makes.is_some() {
+            return [answers, makes].contains(&Some(model));
+        }
+        // It is not open yet: it will most likely be the last one again.
+        let last = self.serving().await.ok().flatten();
+        last.is_some_and(|last| last.model == model.to_string())
+    }
+
     async fn serving(&self) -> Result<Option<Serving>, String> {
         let note = self
             .store

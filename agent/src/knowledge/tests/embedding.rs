@@ -1,5 +1,8 @@
 //! Vectors: made for what is new, and for all when the model changes.
 
+use ginnel_store::id::ModelId;
+use ginnel_store::model::Model;
+
 use super::*;
 use crate::embed::stub::REFUSED;
 use crate::knowledge::embedding::State;
@@ -112,4 +115,41 @@ async fn another_model_embeds_all_again_and_takes_over() {
     let stats = world.knowledge.store().stats().await.expect("read");
     assert_eq!((stats.models[0].vectors, stats.models[0].missing), (2, 0));
     assert_eq!(world.knowledge.store().check().await.expect("checked"), []);
+}
+
+#[tokio::test]
+async fn a_model_is_needed_before_it_is_open_and_until_it_is_replaced() {
+    let world = World::new().await;
+    world.write("a.txt", "aaaa");
+    world.add().await;
+    let needs = async |world: &World| {
+        let models = world.knowledge.store().models().await.expect("read");
+        let mut needed = Vec::new();
+        for model in models {
+            if world.knowledge.embedding().needs(model.id).await {
+                needed.push(model.name);
+            }
+        }
+        needed
+    };
+    assert_eq!(needs(&world).await, ["letters"]);
+    world.stub.hangs.store(true, Ordering::Relaxed);
+    let world = world.reopened("letters").await;
+    assert_eq!(needs(&world).await, ["letters"]);
+    world.stub.hangs.store(false, Ordering::Relaxed);
+    let world = world.reopened("vowels").await;
+    let mut progress = world.knowledge.embedding().progress();
+    let taken_over = progress.wait_for(|progress| progress.embedded == 1);
+    taken_over.await.expect("embedded");
+    let other = Model {
+        id: ModelId::of_name("caller", "mine", 2),
+        name: "mine".to_owned(),
+        dimensions: 2,
+        metric: Default::default(),
+    };
+    let put = world.knowledge.store().put_model(other).await;
+    put.expect("stored");
+    let needed = needs(&world).await;
+    assert!(needed.contains(&"vowels".to_owned()), "{needed:?}");
+    assert!(!needed.contains(&"mine".to_owned()), "{needed:?}");
 }
