@@ -12,6 +12,7 @@ pub mod documents;
 mod down;
 pub mod import_vss;
 mod knowledge;
+mod printable;
 pub mod search;
 mod services;
 mod share;
@@ -209,6 +210,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Ok(code) => code,
         Err(error) if report::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = printable::error(&error);
             let text = report::render(&error, Style::of_stderr(&environment));
             // Nobody is left to tell if this fails.
             let _ = io::stderr().write_all(text.as_bytes());

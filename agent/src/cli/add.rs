@@ -14,6 +14,7 @@ use http::Method;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::knowledge::Asked;
+use super::printable;
 use crate::api::answer::BoxError;
 use crate::api::knowledge::view::{AddRequest, NewDocument, StoredView};
 use crate::knowledge::add::{Event, FileOutcome, Summary};
@@ -237,7 +238,8 @@ impl<'a> Shown<'a> {
         self.end(ended)?;
         let summary = self.done.context(STOPPED)?;
         if self.bar.is_some() {
-            writeln!(self.out, "{}: {}", path.display(), in_words(&summary))?;
+            let path = printable::line(&path.to_string_lossy());
+            writeln!(self.out, "{path}: {}", in_words(&summary))?;
         }
         Ok(summary.failed > 0)
     }
@@ -267,7 +269,7 @@ fn show(bar: &ProgressBar, event: &Event) {
         } => {
             bar.inc(1);
             if let (FileOutcome::Failed, Some(reason)) = (outcome, reason) {
-                bar.println(format!("cannot add {source}: {reason}"));
+                bar.println(printable::line(&format!("cannot add {source}: {reason}")));
             }
         }
         Event::Embedded { passages, left } => {
@@ -278,7 +280,9 @@ fn show(bar: &ProgressBar, event: &Event) {
             bar.set_message("vectors");
             bar.set_position(*passages);
         }
-        Event::Waiting { problem } => bar.println(format!("waiting: {problem}")),
+        Event::Waiting { problem } => {
+            bar.println(printable::line(&format!("waiting: {problem}")));
+        }
         Event::Done(_) | Event::Failed { .. } => {}
     }
 }

@@ -10,6 +10,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::knowledge::Asked;
+use super::printable;
 use super::table;
 use crate::api::knowledge::view::{Collections, DocumentView, Documents as Page};
 
@@ -31,7 +32,7 @@ pub enum Documents {
         #[arg(long)]
         json: bool,
     },
-    /// Show a document
+    /// Show a document, without characters that a terminal would obey
     Show {
         /// Its id, or its source
         document: String,
@@ -129,7 +130,8 @@ async fn show(
         writeln!(out)?;
         return Ok(());
     }
-    writeln!(out, "{}", found.text.unwrap_or_default())?;
+    let text = found.text.unwrap_or_default();
+    writeln!(out, "{}", printable::lines(&text))?;
     Ok(())
 }
 
@@ -137,7 +139,7 @@ async fn remove(asked: &Asked, document: &str, out: &mut dyn Write) -> anyhow::R
     let id = find(asked, document).await?;
     let path = format!("/v1/documents/{id}");
     let _: Value = asked.ask(Method::DELETE, &path, &Value::Null).await?;
-    writeln!(out, "Deleted {document}")?;
+    writeln!(out, "Deleted {}", printable::line(document))?;
     Ok(())
 }
 

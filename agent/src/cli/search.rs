@@ -11,6 +11,7 @@ use ginnel_daemon::report;
 use http::Method;
 
 use super::knowledge::Asked;
+use super::printable;
 use crate::api::knowledge::view::{HitView, SearchAnswer, SearchRequest};
 
 /// Characters of a hit that are shown, unless all are asked for.
@@ -102,7 +103,8 @@ fn write_text(
     };
     let ranks = search.offset + 1..;
     for (rank, hit) in ranks.zip(&answer.hits) {
-        writeln!(out, "{rank}. {bold}{}{bold:#}  {:.3}", name(hit), hit.score)?;
+        let name = printable::line(&name(hit));
+        writeln!(out, "{rank}. {bold}{name}{bold:#}  {:.3}", hit.score)?;
         for text in [&hit.before, &hit.text, &hit.after] {
             if !text.is_empty() {
                 write_indented(text, search.full, out)?;
@@ -122,7 +124,8 @@ fn write_text(
     }
     if let Some(note) = &answer.note {
         let mut hints = Vec::new();
-        writeln!(out, "note: {}", report::take_hints(note, &mut hints))?;
+        let note = report::take_hints(&printable::line(note), &mut hints);
+        writeln!(out, "note: {note}")?;
         for hint in hints {
             writeln!(out, "hint: {hint}")?;
         }
@@ -152,12 +155,7 @@ fn write_indented(text: &str, full: bool, out: &mut dyn Write) -> io::Result<()>
         .peekable();
     while let Some(line) = lines.next() {
         let end = if lines.peek().is_none() { more } else { "" };
-        // A passage is text from anywhere: no escapes may reach the terminal.
-        let line: String = line
-            .chars()
-            .filter(|c| !c.is_control() || *c == '\t')
-            .collect();
-        writeln!(out, "   {line}{end}")?;
+        writeln!(out, "   {}{end}", printable::lines(line))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ginnel_daemon::quantity::bytes;
 use ginnel_daemon::report;
 
+use super::printable;
 use super::services::access;
 use super::table;
 use crate::clock;
@@ -120,7 +121,7 @@ fn write_screen(status: &Status, now_ms: u64, out: &mut dyn Write) -> io::Result
         hints.push("ginnel join CODE".to_owned());
     }
     for hint in hints {
-        writeln!(out, "hint: {hint}")?;
+        writeln!(out, "hint: {}", printable::line(&hint))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::import_vss::{self, ImportVss};
 use super::knowledge::Asked;
+use super::printable;
 use super::table;
 use crate::api::knowledge::view::{BackupAnswer, BackupRequest, CheckAnswer, KnowledgeStatus};
 
@@ -135,7 +136,8 @@ fn write_findings(found: &CheckAnswer, json: bool, out: &mut dyn Write) -> anyho
         return Ok(writeln!(out)?);
     }
     for finding in &found.findings {
-        writeln!(out, "{}: {}", finding.part, finding.what)?;
+        let what = printable::line(&finding.what);
+        writeln!(out, "{}: {what}", finding.part)?;
     }
     if found.findings.is_empty() {
         writeln!(out, "All is well")?;

@@ -52,6 +52,33 @@ async fn folders_of_one_name_are_not_followed_at_once() {
     }
 }
 
+/// Names and titles of files are anybody's.
+#[tokio::test]
+async fn no_command_passes_escapes_on() {
+    let dir = tempfile::tempdir().expect("folder");
+    let notes = dir.path().join("notes\u{1b}[32m");
+    std::fs::create_dir(&notes).expect("made");
+    std::fs::write(notes.join("a\u{7}.txt"), "apples \u{1b}]0;x\u{9b}1m").expect("written");
+    let page = "<title>x&#27;[31m</title><p>apples</p>";
+    std::fs::write(notes.join("b.html"), page).expect("written");
+    say(&dir, "add DIR/notes\u{1b}[32m").await;
+    for (line, says) in [
+        ("search apples", "notes[32m/a.txt"),
+        ("search apples", "x[31m"),
+        ("documents ls", "notes[32m/b.html"),
+        ("documents show notes\u{1b}[32m/a\u{7}.txt", "apples"),
+        (
+            "documents rm notes\u{1b}[32m/b.html",
+            "Deleted notes[32m/b.html",
+        ),
+    ] {
+        let said = say(&dir, line).await;
+        assert!(said.contains(says), "{line:?}: {said:?}");
+        let escape = |c: char| c.is_control() && c != '\n';
+        assert!(!said.contains(escape), "{line:?}: {said:?}");
+    }
+}
+
 /// What a command says while it runs.
 struct Said(watch::Sender<String>);
 
