@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::bail;
 use clap::Subcommand;
 use ginnel_daemon::environment::Environment;
+use ginnel_store::id::DocumentId;
 use http::Method;
 use serde_json::Value;
 
@@ -145,19 +146,24 @@ async fn remove(asked: &Asked, document: &str, out: &mut dyn Write) -> anyhow::R
 
 /// The id of a document that was named by its id or source.
 async fn find(asked: &Asked, document: &str) -> anyhow::Result<String> {
-    if document.parse::<ginnel_store::id::DocumentId>().is_ok() {
+    if document.parse::<DocumentId>().is_ok() {
         return Ok(document.to_owned());
     }
-    let page = page(asked, None, Some(document), 0).await?;
-    let mut same = page
-        .documents
-        .into_iter()
-        .filter(|found| found.source.as_deref() == Some(document));
-    match (same.next(), same.next()) {
-        (None, _) => bail!("no such document; hint: ginnel documents ls, document={document:?}"),
-        (Some(found), None) => Ok(found.id),
-        (Some(_), Some(_)) => {
-            bail!("several collections have it; hint: name it by its id, document={document:?}")
+    let mut found = Vec::new();
+    // Its collection and source make the id.
+    let all: Collections = asked
+        .ask(Method::GET, "/v1/collections", &Value::Null)
+        .await?;
+    for collection in all.collections {
+        let id = DocumentId::of_source(&collection.name, document);
+        let there = asked.look(&format!("/v1/documents/{id}")).await?;
+        found.extend(there.map(|document: DocumentView| document.id));
+    }
+    match (found.pop(), found.is_empty()) {
+        (None, _) => bail!("no such document, document={document:?}; hint: ginnel documents ls"),
+        (Some(id), true) => Ok(id),
+        (Some(_), false) => {
+            bail!("several collections have it, document={document:?}; hint: name it by its id")
         }
     }
 }

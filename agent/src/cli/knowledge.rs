@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use ginnel_daemon::environment::Environment;
-use http::Method;
+use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -66,6 +66,19 @@ impl Asked {
         }
     }
 
+    /// What is at a path, if it is there.
+    pub(super) async fn look<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
+        let asked = self.ask(Method::GET, path, &serde_json::Value::Null).await;
+        asked
+            .map(Some)
+            .or_else(|error: anyhow::Error| match error.downcast_ref() {
+                Some(ClientError::Refused { status, .. }) if *status == StatusCode::NOT_FOUND => {
+                    Ok(None)
+                }
+                Some(_) | None => Err(error),
+            })
+    }
+
     /// Has files added, all at the same time, and calls `each` with every
     /// event, until the first of them ends.
     pub(super) async fn add(
@@ -115,10 +128,12 @@ async fn with_vectors<T>(knowledge: &Knowledge, work: impl Future<Output = T>) -
     }
 }
 
-/// A problem of the API, as commands tell it.
-fn told(problem: Problem) -> anyhow::Error {
-    match problem.hint {
-        Some(hint) => anyhow!("{}; hint: {hint}", problem.message),
-        None => anyhow!("{}", problem.message),
+/// A problem of the API, as the daemon would have told it.
+fn told(problem: Problem) -> ClientError {
+    ClientError::Refused {
+        status: problem.status,
+        code: problem.code.to_owned(),
+        message: problem.message,
+        hint: problem.hint,
     }
 }

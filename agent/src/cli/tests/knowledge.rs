@@ -52,7 +52,33 @@ async fn folders_of_one_name_are_not_followed_at_once() {
     }
 }
 
+#[tokio::test]
+async fn documents_are_found_by_source_among_many_that_begin_so() {
+    let dir = tempfile::tempdir().expect("folder");
+    let lines: String = (0..1100)
+        .map(|line| format!("{{\"text\":\"line {line}\"}}\n"))
+        .collect();
+    std::fs::write(dir.path().join("big.jsonl"), lines).expect("written");
+    std::fs::write(dir.path().join("own.txt"), "by itself").expect("written");
+    say(&dir, "add --no-wait DIR/big.jsonl").await;
+    say(&dir, "add --no-wait --as big.json DIR/own.txt").await;
+    let said = say(&dir, "documents show big.json").await;
+    assert_eq!(said, "by itself\n");
+    let said = say(&dir, "documents show big.jsonl#1099").await;
+    assert_eq!(said, "line 1098\n");
+
+    say(&dir, "add --no-wait --as big.json -c other DIR/own.txt").await;
+    let error = run_in(&dir, "documents show big.json").await;
+    let error = error.expect_err("two of them").to_string();
+    assert!(error.contains("several collections"), "{error}");
+    assert!(error.ends_with("hint: name it by its id"), "{error}");
+    let error = run_in(&dir, "documents show big").await;
+    let error = error.expect_err("none").to_string();
+    assert!(error.ends_with("hint: ginnel documents ls"), "{error}");
+}
+
 /// Names and titles of files are anybody's.
+#[cfg(unix)]
 #[tokio::test]
 async fn no_command_passes_escapes_on() {
     let dir = tempfile::tempdir().expect("folder");
