@@ -169,7 +169,8 @@ async fn answer(
         Route::Knowledge(route) => {
             let knowledge = context.knowledge.as_ref().ok_or_else(no_store)?;
             // Boxed: it is large, and most connections wait.
-            Box::pin(knowledge::answer(knowledge, route, request)).await
+            let caller = knowledge::Caller::Local;
+            Box::pin(knowledge::answer(knowledge, route, request, caller)).await
         }
         Route::Forward(Forward::Tcp { .. }) if way == Way::Socket => {
             let message = "raw connections need the TCP address of the API";

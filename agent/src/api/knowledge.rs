@@ -49,11 +49,21 @@ const QUESTION_MAX: usize = 1 << 20;
 /// is for escapes and vectors.
 const DOCUMENT_MAX: usize = 128 << 20;
 
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A program of this user, on this machine.
+    Local,
+    /// Someone from outside: where things are on this machine is not told.
+    Outside,
+}
+
 /// Answers one request.
 pub(super) async fn answer<B>(
     knowledge: &Knowledge,
     route: KnowledgeRoute,
     request: Request<B>,
+    caller: Caller,
 ) -> Result<Response<ApiBody>, Problem>
 where
     B: Body + Send + Unpin,
@@ -62,11 +72,11 @@ where
 {
     let store = knowledge.store();
     match route {
-        KnowledgeRoute::Status => upkeep::status(knowledge).await,
-        KnowledgeRoute::FindByQuery => search::by_query(knowledge, request.uri()).await,
+        KnowledgeRoute::Status => upkeep::status(knowledge, caller).await,
+        KnowledgeRoute::FindByQuery => search::by_query(knowledge, request.uri(), caller).await,
         KnowledgeRoute::Find => {
             let question = read_json(request, QUESTION_MAX).await?;
-            search::search(knowledge, question).await
+            search::search(knowledge, question, caller).await
         }
         KnowledgeRoute::Collections => {
             let collections = store.collections().await?;
@@ -125,7 +135,7 @@ pub(crate) async fn ask(
     let body = serde_json::to_vec(body).map_err(|error| invalid(error.to_string()))?;
     let mut request = Request::new(Full::new(Bytes::from(body)));
     *request.uri_mut() = uri;
-    let response = answer(knowledge, route, request).await?;
+    let response = answer(knowledge, route, request, Caller::Local).await?;
     let body = response.into_body().collect().await;
     let body = body.map_err(|error| invalid(error.to_string()))?.to_bytes();
     if body.is_empty() {

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::answer::{ApiBody, BrokenOff, Problem, json};
-use super::knowledge::{self, KnowledgeRoute};
+use super::knowledge::{self, Caller, KnowledgeRoute};
 use super::route::NoRoute;
 use crate::knowledge::Knowledge;
 
@@ -71,5 +71,29 @@ async fn answer(
         return Err(Problem::new(StatusCode::FORBIDDEN, "read_only", message));
     }
     // Boxed: it is large, and most connections wait.
-    Box::pin(knowledge::answer(knowledge, route, request)).await
+    let answered = Box::pin(knowledge::answer(
+        knowledge,
+        route,
+        request,
+        Caller::Outside,
+    ));
+    answered.await.map_err(without_reason)
 }
+
+/// What goes wrong in here may name files and addresses of this machine.
+fn without_reason(problem: Problem) -> Problem {
+    if !problem.status.is_server_error() {
+        return problem;
+    }
+    debug!(
+        code = problem.code,
+        reason = problem.message,
+        "cannot answer callers from outside"
+    );
+    let message = "this cannot be answered now";
+    Problem::new(problem.status, problem.code, message)
+}
+
+#[cfg(test)]
+#[path = "outside/tests.rs"]
+mod tests;

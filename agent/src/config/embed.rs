@@ -64,6 +64,13 @@ pub(super) fn load(places: &mut Places<'_>, state: &Path) -> Option<EmbedSetting
 }
 
 fn endpoint(text: &str) -> Result<Uri, String> {
+    // A value that may hold a password is not repeated.
+    if text.contains('@') {
+        return Err(
+            "holds a name or password, which would be shown; hint: set embed.api_key_file"
+                .to_owned(),
+        );
+    }
     let wrong = || format!("is not of the form https://HOST/v1, value={text:?}");
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));

@@ -125,6 +125,31 @@ fn limits_are_kept_at_and_beyond() {
 }
 
 #[test]
+fn an_endpoint_holds_no_secrets() {
+    let dir = tempfile::tempdir().expect("folder");
+    for (url, says) in [
+        ("http://127.0.0.1:11434/v1", None),
+        ("https://host/v1", None),
+        ("http://me:secret@host/v1", Some("embed.api_key_file")),
+        ("http://secret@host/v1", Some("embed.api_key_file")),
+        ("http://me:secret @host/v1", Some("embed.api_key_file")),
+        ("ftp://host/v1", Some("https://HOST/v1")),
+    ] {
+        let case = Case::new(dir.path());
+        case.file(&format!("[embed]\nendpoint = '{url}'\nmodel = 'm'"));
+        let told = case.load().map_err(|mistakes| mistakes.to_string());
+        match says {
+            None => assert!(told.is_ok(), "{url}: {told:?}"),
+            Some(says) => {
+                let told = told.expect_err(url);
+                assert!(told.contains(says), "{url}: {told}");
+                assert!(!told.contains("secret"), "{url}: {told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_state_folder_is_absolute() {
     let none = |_: &str| None;
     let relative = state_dir(Some(Path::new("x")), &none).expect("a folder");

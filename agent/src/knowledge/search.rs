@@ -86,6 +86,18 @@ pub enum NoVector {
     NotNow(String),
 }
 
+impl NoVector {
+    /// What those are told whom the reason does not concern: it may name
+    /// folders and endpoints.
+    #[must_use]
+    pub fn without_reason(&self) -> &'static str {
+        match self {
+            Self::NoModel => NO_MODEL,
+            Self::NotNow(_) => "only words can be compared, the model does not answer now",
+        }
+    }
+}
+
 /// What people are told who have no model.
 pub const NO_MODEL: &str =
     "no embedding model is set, so only words are compared; hint: see embed in docs/STORE.md";

@@ -8,7 +8,7 @@ use http::{Response, StatusCode, Uri};
 
 use super::query::Query;
 use super::view::{SearchAnswer, SearchRequest};
-use super::{ApiBody, Problem, invalid, json, models};
+use super::{ApiBody, Caller, Problem, invalid, json, models};
 use crate::knowledge::Knowledge;
 use crate::knowledge::search::{Mode, Question};
 
@@ -19,6 +19,7 @@ const LIMIT: usize = 10;
 pub(super) async fn by_query(
     knowledge: &Knowledge,
     uri: &Uri,
+    caller: Caller,
 ) -> Result<Response<ApiBody>, Problem> {
     let mut query = Query::of(uri)?;
     let request = SearchRequest {
@@ -36,28 +37,33 @@ pub(super) async fn by_query(
         ..SearchRequest::default()
     };
     query.finish()?;
-    search(knowledge, request).await
+    search(knowledge, request, caller).await
 }
 
 /// `POST /v1/search`.
 pub(super) async fn search(
     knowledge: &Knowledge,
     request: SearchRequest,
+    caller: Caller,
 ) -> Result<Response<ApiBody>, Problem> {
-    Ok(json(StatusCode::OK, &answer(knowledge, request).await?))
+    let answer = answer(knowledge, request, caller).await?;
+    Ok(json(StatusCode::OK, &answer))
 }
 
-/// The answer to a search.
-pub(crate) async fn answer(
+async fn answer(
     knowledge: &Knowledge,
     request: SearchRequest,
+    caller: Caller,
 ) -> Result<SearchAnswer, Problem> {
     let began = Instant::now();
     let question = question(knowledge, request).await?;
     let answer = knowledge.search(question).await?;
     Ok(SearchAnswer {
         mode: answer.mode.name().to_owned(),
-        note: answer.note.map(|none| none.to_string()),
+        note: answer.note.map(|none| match caller {
+            Caller::Local => none.to_string(),
+            Caller::Outside => none.without_reason().to_owned(),
+        }),
         took_ms: began.elapsed().as_secs_f64() * 1000.0,
         hits: answer.found.hits.into_iter().map(Into::into).collect(),
     })

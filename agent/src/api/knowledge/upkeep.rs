@@ -8,13 +8,21 @@ use http::{Response, StatusCode};
 use super::view::{
     BackupAnswer, BackupRequest, CheckAnswer, EmbedderView, FindingView, KnowledgeStatus, ModelView,
 };
-use super::{ApiBody, Problem, invalid, json};
+use super::{ApiBody, Caller, Problem, invalid, json};
 use crate::knowledge::Knowledge;
 use crate::knowledge::embedding::State;
 
 /// `GET /v1/knowledge`.
-pub(super) async fn status(knowledge: &Knowledge) -> Result<Response<ApiBody>, Problem> {
-    Ok(json(StatusCode::OK, &describe(knowledge).await?))
+pub(super) async fn status(
+    knowledge: &Knowledge,
+    caller: Caller,
+) -> Result<Response<ApiBody>, Problem> {
+    let mut status = describe(knowledge).await?;
+    if caller == Caller::Outside {
+        status.embedder.settings = None;
+        status.embedder.problem = None;
+    }
+    Ok(json(StatusCode::OK, &status))
 }
 
 /// What there is, and what makes vectors.
@@ -68,7 +76,7 @@ pub(crate) async fn findings(knowledge: &Knowledge) -> Result<CheckAnswer, Probl
 /// `POST /v1/store/rebuild-index`.
 pub(super) async fn rebuild_index(knowledge: &Knowledge) -> Result<Response<ApiBody>, Problem> {
     knowledge.store().rebuild_indexes().await?;
-    status(knowledge).await
+    status(knowledge, Caller::Local).await
 }
 
 /// `POST /v1/store/backup`.
