@@ -22,6 +22,7 @@ pub mod answer;
 pub mod knowledge;
 
 pub(crate) mod outside;
+pub(crate) mod percent;
 
 mod listen;
 mod route;

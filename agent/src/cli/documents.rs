@@ -14,6 +14,7 @@ use super::knowledge::Asked;
 use super::printable;
 use super::table;
 use crate::api::knowledge::view::{Collections, DocumentView, Documents as Page};
+use crate::api::percent;
 
 /// Documents that are asked for at a time.
 const PAGE: usize = 1000;
@@ -102,7 +103,7 @@ async fn page(
     let mut path = format!("/v1/documents?limit={PAGE}&after={after}");
     for (name, value) in [("collection", collection), ("source", source)] {
         if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", encoded(value)));
+            path.push_str(&format!("&{name}={}", percent::encode(value)));
         }
     }
     asked.ask(Method::GET, &path, &Value::Null).await
@@ -198,14 +199,4 @@ pub(super) async fn collections(
         ]
     });
     Ok(table::write(out, &rows.collect::<Vec<_>>())?)
-}
-
-/// Percent-encodes what is not plain (RFC 3986 §2.3).
-fn encoded(text: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(byte);
-    let encode = |byte: u8| match plain(&byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    text.bytes().map(encode).collect()
 }

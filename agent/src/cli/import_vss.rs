@@ -13,6 +13,7 @@ use http::Method;
 
 use super::knowledge::Asked;
 use crate::api::knowledge::view::{NewDocument, NewModel, NewPassage, StoredView};
+use crate::api::percent;
 
 /// Documents that are stored at once, so that they share commits.
 const AT_ONCE: usize = 32;
@@ -50,7 +51,7 @@ pub(super) async fn run(
         dimensions: rows.dimensions(),
         metric: Some(rows.metric().to_string()),
     };
-    let path = format!("/v1/models/{}", command.model);
+    let path = format!("/v1/models/{}", percent::encode(&command.model));
     let _: NewModel = asked.ask(Method::PUT, &path, &model).await?;
     let name = command
         .file

@@ -1,6 +1,7 @@
 //! The query of a URI: `?collection=notes&limit=5`.
 
 use super::{Problem, invalid};
+use crate::api::percent;
 
 /// Names and values, decoded; each must be taken by someone.
 #[derive(Debug)]
@@ -63,23 +64,8 @@ impl Query {
 
 /// Percent-encoding, and `+` for a space (WHATWG URL, "urlencoded parsing").
 fn decode(text: &str) -> Result<String, Problem> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                let (high, low) = (digit(rest.next()), digit(rest.next()));
-                let byte = high
-                    .zip(low)
-                    .and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
-                byte.ok_or_else(|| invalid("query is not encoded well"))?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| invalid("query is not UTF-8"))
+    let decoded = percent::decode(&text.replace('+', " "));
+    decoded.ok_or_else(|| invalid("query is not encoded well, or not UTF-8"))
 }
 
 #[cfg(test)]

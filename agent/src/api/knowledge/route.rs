@@ -3,6 +3,8 @@
 use ginnel_store::id::DocumentId;
 use http::Method;
 
+use crate::api::percent;
+
 /// What a path and method ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::api) enum KnowledgeRoute {
@@ -69,11 +71,19 @@ impl KnowledgeRoute {
                     _ => Err(NoKnowledgeRoute::BadMethod("GET, PUT, DELETE")),
                 }
             }
-            ["models", name] => match *method {
-                Method::PUT => Ok(Self::PutModel((*name).to_owned())),
-                Method::DELETE => Ok(Self::DeleteModel((*name).to_owned())),
-                _ => Err(NoKnowledgeRoute::BadMethod("PUT, DELETE")),
-            },
+            // Names of models often have a slash: `org/model`.
+            ["models", name @ ..] => {
+                let name = name.join("/");
+                let name = percent::decode(&name).ok_or_else(|| {
+                    let message = format!("name is not encoded well, or not UTF-8, name={name:?}");
+                    NoKnowledgeRoute::BadId(message)
+                })?;
+                match *method {
+                    Method::PUT => Ok(Self::PutModel(name)),
+                    Method::DELETE => Ok(Self::DeleteModel(name)),
+                    _ => Err(NoKnowledgeRoute::BadMethod("PUT, DELETE")),
+                }
+            }
             ["add"] => only_post(method, Self::Add),
             ["store", "check"] => only_post(method, Self::Check),
             ["store", "rebuild-index"] => only_post(method, Self::RebuildIndex),

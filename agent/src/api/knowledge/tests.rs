@@ -125,6 +125,26 @@ async fn answers_are_as_described() {
 }
 
 #[tokio::test]
+async fn names_of_models_are_decoded() {
+    let world = World::without_model().await;
+    let new = json!({"dimensions": 2});
+    for path in ["my%20m", "org/model", "org%2Fother", "a/b/c/d/e"] {
+        let path = format!("/v1/models/{path}");
+        let put = ask(&world.knowledge, Method::PUT, &path, &new).await;
+        put.expect("stored");
+    }
+    let models = world.knowledge.store().models().await.expect("read");
+    let names: Vec<String> = models.into_iter().map(|model| model.name).collect();
+    assert_eq!(names, ["my m", "org/model", "org/other", "a/b/c/d/e"]);
+    let path = "/v1/models/org%2fmodel";
+    let deleted = ask(&world.knowledge, Method::DELETE, path, &Value::Null).await;
+    deleted.expect("deleted");
+    let path = "/v1/models/%zz";
+    let refused = ask(&world.knowledge, Method::PUT, path, &new).await;
+    assert_eq!(refused.expect_err("not encoded").status, 400);
+}
+
+#[tokio::test]
 async fn the_model_of_the_embedder_stays() {
     let world = World::new().await;
     world.write("a.md", "apples");
