@@ -95,3 +95,12 @@ impl EmbedSettings {
         }
     }
 }
+
+/// An error and what lies behind it, the last cause last.
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    // An error that passes another one on says nothing new.
+    texts.dedup();
+    texts.join(": ")
+}

@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use super::{EmbedError, Embedder, Purpose, Result, Vectors};
+use super::{EmbedError, Embedder, Purpose, Result, Vectors, with_causes};
 
 /// How long an answer may take: a model may have to be loaded first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -147,7 +147,7 @@ impl Endpoint {
             headers.insert(AUTHORIZATION, key.clone());
         }
         let answered = timeout(ANSWER_TIMEOUT, self.exchange(request)).await;
-        let (status, body) = answered.map_err(|_| self.away(&"it did not answer in time"))??;
+        let (status, body) = answered.map_err(|_| self.away("it did not answer in time"))??;
         if !status.is_success() {
             return Err(self.refused(status, &body));
         }
@@ -158,10 +158,10 @@ impl Endpoint {
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
         let response = self.client.request(request).await;
-        let response = response.map_err(|error| self.away(&error))?;
+        let response = response.map_err(|error| self.away(&with_causes(&error)))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_MAX).collect().await;
-        let body = body.map_err(|error| self.away(&error))?;
+        let body = body.map_err(|error| self.away(&with_causes(error.as_ref())))?;
         Ok((head.status, body.to_bytes()))
     }
 
@@ -188,7 +188,7 @@ impl Endpoint {
         Ok(vectors)
     }
 
-    fn away(&self, reason: &dyn fmt::Display) -> EmbedError {
+    fn away(&self, reason: &str) -> EmbedError {
         EmbedError::Unavailable(format!(
             "endpoint cannot be asked, url={}, reason={reason}",
             self.uri

@@ -11,7 +11,7 @@ use ginnel_store::id::ModelId;
 use ginnel_store::model::Model;
 use ginnel_store::vector::metric::Metric;
 
-use super::{EmbedError, Embedder, Purpose, Result, Vectors};
+use super::{EmbedError, Embedder, Purpose, Result, Vectors, with_causes};
 
 /// A model in a folder.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Local {
         let open = move || ginnel_embed::Model::open(&folder);
         let opened = tokio::task::spawn_blocking(open).await;
         let opened = opened.map_err(|_| EmbedError::Unavailable("stopping".to_owned()))?;
-        let opened = opened.map_err(|error| EmbedError::Settings(with_sources(&error)))?;
+        let opened = opened.map_err(|error| EmbedError::Settings(with_causes(&error)))?;
         let model = Model {
             id: ModelId::from_bytes(opened.id()),
             name: opened.name().to_owned(),
@@ -83,7 +83,7 @@ impl Embedder for Local {
                 if matches!(error, Error::Cancelled) {
                     return EmbedError::Unavailable(error.to_string());
                 }
-                EmbedError::Texts(with_sources(&error))
+                EmbedError::Texts(with_causes(&error))
             })
         })
     }
@@ -103,14 +103,4 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(", reason={error}"));
-        source = error.source();
-    }
-    text
 }

@@ -64,6 +64,8 @@ async fn refusals_are_told_apart() {
     });
     let away = away.open().await.expect_err("away");
     assert!(matches!(away, EmbedError::Unavailable(_)), "{away:?}");
+    let away = away.to_string().to_lowercase();
+    assert!(away.contains("refused"), "{away}");
 }
 
 use crate::embed::EmbedSettings;
