@@ -175,7 +175,7 @@ impl Knowledge {
         let known = self.store.files(folder.clone()).await?;
         if let Some(other) = known.iter().find(|file| file.root != root) {
             return Err(AddError::Invalid(format!(
-                "another folder of that name is in the collection; hint: use --as NAME or --collection NAME, name={:?}, collection={}, other={}",
+                "another folder of that name is in the collection, name={:?}, collection={}, other={}; hint: use --as NAME or --collection NAME",
                 folder.name, folder.collection, other.root
             )));
         }
@@ -191,7 +191,7 @@ impl Knowledge {
         let model = models.into_iter().find(|model| model.name == *name);
         model.map(Some).ok_or_else(|| {
             AddError::Invalid(format!(
-                "model is not known; hint: ginnel model ls, model={name:?}"
+                "model is not known, model={name:?}; hint: ginnel store stats lists models"
             ))
         })
     }
@@ -262,7 +262,7 @@ fn name_of(path: &Path) -> Result<String, AddError> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| {
         AddError::Invalid(format!(
-            "path has no name; hint: use --as NAME, path={}",
+            "path has no name, path={}; hint: use --as NAME",
             path.display()
         ))
     })
