@@ -316,8 +316,13 @@ fn in_words(summary: &Summary) -> String {
     let counts: Vec<String> = counts
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-    match counts.is_empty() {
-        true => "nothing to add".to_owned(),
-        false => format!("{} ({} new passages)", counts.join(", "), summary.passages),
+    if counts.is_empty() {
+        return "nothing to add".to_owned();
     }
+    let mut passages = format!("{} new passages", summary.passages);
+    if summary.without_vectors > 0 {
+        // Several may have the same text.
+        passages += &format!(", {} texts got no vector", summary.without_vectors);
+    }
+    format!("{} ({passages})", counts.join(", "))
 }

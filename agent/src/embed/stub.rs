@@ -26,6 +26,8 @@ pub(crate) struct Stub {
     pub(crate) asked: Arc<AtomicUsize>,
     /// Whether it is busy.
     pub(crate) busy: Arc<AtomicBool>,
+    /// Whether it refuses [`REFUSED`].
+    pub(crate) refuses: Arc<AtomicBool>,
     /// Whether it takes requests and never answers.
     pub(crate) hangs: Arc<AtomicBool>,
     _serving: JoinSet<()>,
@@ -43,24 +45,23 @@ impl Stub {
         let url = format!("http://{}/v1", listener.local_addr().expect("bound"));
         let asked = Arc::<AtomicUsize>::default();
         let (busy, hangs) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let (count, is_busy, hang) = (Arc::clone(&asked), Arc::clone(&busy), Arc::clone(&hangs));
+        let refuses = Arc::new(AtomicBool::new(true));
+        let does = Does {
+            busy: Arc::clone(&busy),
+            refuses: Arc::clone(&refuses),
+            hangs: Arc::clone(&hangs),
+        };
+        let count = Arc::clone(&asked);
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.expect("accepted");
                 let count = Arc::clone(&count);
-                let (is_busy, hang) = (Arc::clone(&is_busy), Arc::clone(&hang));
+                let does = does.clone();
                 let service = service_fn(move |request| {
                     count.fetch_add(1, Ordering::Relaxed);
-                    let is_busy = is_busy.load(Ordering::Relaxed);
-                    let hangs = hang.load(Ordering::Relaxed);
-                    async move {
-                        if hangs {
-                            std::future::pending::<()>().await;
-                        }
-                        answer(request, is_busy).await
-                    }
+                    answer(request, does.clone())
                 });
                 let connection = http1::Builder::new();
                 connections.spawn(async move {
@@ -74,6 +75,7 @@ impl Stub {
             url,
             asked,
             busy,
+            refuses,
             hangs,
             _serving: serving,
         }
@@ -88,10 +90,21 @@ impl Stub {
     }
 }
 
+/// How it fails.
+#[derive(Clone)]
+struct Does {
+    busy: Arc<AtomicBool>,
+    refuses: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
+}
+
 async fn answer(
     request: Request<Incoming>,
-    is_busy: bool,
+    does: Does,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    if does.hangs.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
     let path = request.uri().path().to_owned();
     let body = request
         .into_body()
@@ -99,13 +112,13 @@ async fn answer(
         .await
         .expect("a body")
         .to_bytes();
-    let (status, answer) = embed(&path, &body, is_busy);
+    let (status, answer) = embed(&path, &body, &does);
     let mut response = Response::new(Full::new(answer.to_string().into()));
     *response.status_mut() = status;
     Ok(response)
 }
 
-fn embed(path: &str, body: &[u8], is_busy: bool) -> (StatusCode, Value) {
+fn embed(path: &str, body: &[u8], does: &Does) -> (StatusCode, Value) {
     let asked: Value = serde_json::from_slice(body).expect("JSON");
     let texts: Vec<&str> = asked["input"]
         .as_array()
@@ -127,10 +140,11 @@ fn embed(path: &str, body: &[u8], is_busy: bool) -> (StatusCode, Value) {
     if path != "/v1/embeddings" {
         return (StatusCode::NOT_FOUND, json!({}));
     }
-    if is_busy {
+    if does.busy.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, json!({"error": "busy"}));
     }
-    if texts.iter().any(|text| text.contains(REFUSED)) {
+    let refuses = does.refuses.load(Ordering::Relaxed);
+    if refuses && texts.iter().any(|text| text.contains(REFUSED)) {
         return (StatusCode::BAD_REQUEST, json!({"error": "text refused"}));
     }
     // The last first: the order of an answer is its own.

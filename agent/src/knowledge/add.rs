@@ -26,7 +26,7 @@ use ginnel_store::model::Model;
 use tokio::sync::mpsc;
 
 use super::Knowledge;
-use super::embedding::State;
+use super::embedding::{Progress, State};
 use super::files::{self, Cutting, Read, Reading};
 
 pub use event::{Event, FileOutcome, Summary};
@@ -137,24 +137,32 @@ impl Knowledge {
         request: &AddRequest,
         events: &mpsc::Sender<Event>,
     ) -> Result<Summary, AddError> {
-        let before = self.embedding.progress().borrow().embedded;
-        let summary = self.add(request, events).await?;
+        let before = self.embedding.progress().borrow().clone();
+        let mut summary = self.add(request, events).await?;
         if !matches!(self.embedding.state(), State::Off) {
-            self.wait_for_vectors(&summary, before, events).await;
+            let failed = self.wait_for_vectors(&summary, &before, events).await;
+            summary.without_vectors = failed;
         }
         Ok(summary)
     }
 
-    async fn wait_for_vectors(&self, summary: &Summary, before: u64, events: &mpsc::Sender<Event>) {
+    /// Gives how many texts got none.
+    async fn wait_for_vectors(
+        &self,
+        summary: &Summary,
+        before: &Progress,
+        events: &mpsc::Sender<Event>,
+    ) -> u64 {
         let mut progress = self.embedding.progress();
         let mut told = None;
         loop {
             let now = progress.borrow_and_update().clone();
+            let passages = now.embedded - before.embedded;
+            let failed = now.failed - before.failed;
             if now.reached >= summary.last_change {
-                return;
+                return failed;
             }
-            let passages = now.embedded - before;
-            let left = summary.passages.saturating_sub(passages + now.failed);
+            let left = summary.passages.saturating_sub(passages + failed);
             let mut send = vec![Event::Embedded { passages, left }];
             if now.problem != told {
                 told.clone_from(&now.problem);
@@ -164,7 +172,7 @@ impl Knowledge {
                 let _ = events.send(event).await;
             }
             if progress.changed().await.is_err() {
-                return;
+                return failed;
             }
         }
     }

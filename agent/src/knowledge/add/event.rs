@@ -84,6 +84,9 @@ pub struct Summary {
     pub failed: u64,
     /// Passages that are new.
     pub passages: u64,
+    /// Texts that the model gave no vector of; they are found by words.
+    #[serde(default)]
+    pub without_vectors: u64,
     /// Documents that went with their files.
     pub documents_removed: u64,
     /// The number of the last change.

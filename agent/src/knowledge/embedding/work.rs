@@ -21,6 +21,9 @@ const CHANGES: i64 = 1024;
 /// one by one share batches.
 const GATHER: Duration = Duration::from_millis(20);
 
+/// The note of the store that says whether texts were left without a vector.
+const REFUSED: &str = "refused texts";
+
 /// The cursor of a model in the change log.
 pub(super) fn cursor(model: ModelId) -> String {
     format!("embed {model}")
@@ -37,10 +40,14 @@ impl Embedding {
         let mut changes = self.store.changes();
         let reached = self.store.cursor(cursor.clone()).await.map_err(text)?;
         let mut reached = match reached {
-            Some(reached) => reached,
-            None => {
+            Some(reached) if !self.is_some_refused().await? => reached,
+            Some(_) | None => {
                 let before = *changes.borrow_and_update();
+                let failed = self.progress.borrow().failed;
                 self.sweep(embedder).await?;
+                if self.progress.borrow().failed == failed {
+                    self.note_refused(0).await?;
+                }
                 self.store
                     .set_cursor(cursor.clone(), before)
                     .await
@@ -93,6 +100,18 @@ impl Embedding {
         }
     }
 
+    /// Whether texts were left without a vector. The reason may be gone, so
+    /// they are tried again at the next start.
+    async fn is_some_refused(&self) -> Result<bool, String> {
+        let note = self.store.note(REFUSED.to_owned()).await.map_err(text)?;
+        Ok(note.is_some_and(|count| count != "0"))
+    }
+
+    async fn note_refused(&self, texts: usize) -> Result<(), String> {
+        let noted = self.store.set_note(REFUSED.to_owned(), texts.to_string());
+        noted.await.map_err(text)
+    }
+
     async fn embed(
         &self,
         embedder: &Arc<dyn Embedder>,
@@ -109,6 +128,9 @@ impl Embedding {
             let mut vectors = vectors_of(embedder, batch).await?;
             vectors.retain(|text, vector| is_fit(embedder, *text, vector));
             let failed = batch.len() - vectors.len();
+            if failed > 0 {
+                self.note_refused(failed).await?;
+            }
             let stored = vectors.len();
             let embeddings = vectors.into_iter();
             let embeddings = embeddings.map(|(text, vector)| NewEmbedding { text, vector });

@@ -47,16 +47,40 @@ async fn the_same_text_is_embedded_once() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_refused_keeps_nobody_waiting() {
+async fn a_text_that_is_refused_keeps_nobody_waiting_and_is_tried_again() {
     let world = World::new().await;
+    // Its first look at everything is over: it would try the text twice.
+    let mut progress = world.knowledge.embedding().progress();
+    let begun = progress.wait_for(|progress| progress.reached > 0);
+    begun.await.expect("begun");
     world.write("a.txt", "apples");
     world.write("bad.txt", REFUSED);
     world.write("c.txt", "cherries");
-    world.add().await;
-    let progress = world.knowledge.embedding().progress().borrow().clone();
-    assert_eq!((progress.embedded, progress.failed), (2, 1));
+    let (summary, _) = world.add().await;
+    assert_eq!((summary.passages, summary.without_vectors), (3, 1));
+    let now = progress.borrow().clone();
+    assert_eq!((now.embedded, now.failed), (2, 1));
     assert_eq!(world.found(Mode::Text, "refuse").await, ["notes/bad.txt"]);
     assert_eq!(world.found(Mode::Vector, "apples").await.len(), 2);
+    let (summary, _) = world.add().await;
+    assert_eq!(summary.without_vectors, 0, "told once");
+
+    // Refused once more, and then no more.
+    let world = world.reopened("letters").await;
+    let mut progress = world.knowledge.embedding().progress();
+    let again = progress.wait_for(|progress| progress.failed == 1);
+    again.await.expect("tried");
+    world.stub.refuses.store(false, Ordering::Relaxed);
+    let world = world.reopened("letters").await;
+    let mut progress = world.knowledge.embedding().progress();
+    let again = progress.wait_for(|progress| progress.embedded == 1);
+    again.await.expect("embedded");
+    assert_eq!(world.found(Mode::Vector, "apples").await.len(), 3);
+    let asked = world.stub.asked.load(Ordering::Relaxed);
+    let world = world.reopened("letters").await;
+    world.add().await;
+    let opening = 1;
+    assert_eq!(world.stub.asked.load(Ordering::Relaxed), asked + opening);
 }
 
 #[tokio::test]
