@@ -76,8 +76,8 @@ pub struct ApiContext {
     pub local: SocketAddr,
     /// The gateway.
     pub forward: Forwarder,
-    /// What this device knows, where its store could be opened.
-    pub knowledge: Option<Knowledge>,
+    /// What this device knows, or why its store could not be opened.
+    pub knowledge: Result<Knowledge, String>,
 }
 
 impl fmt::Debug for ApiContext {
@@ -168,7 +168,10 @@ async fn answer(
             ))
         }
         Route::Knowledge(route) => {
-            let knowledge = context.knowledge.as_ref().ok_or_else(no_store)?;
+            let knowledge = context
+                .knowledge
+                .as_ref()
+                .map_err(|reason| no_store(reason))?;
             // Boxed: it is large, and most connections wait.
             let caller = knowledge::Caller::Local;
             Box::pin(knowledge::answer(knowledge, route, request, caller)).await
@@ -181,14 +184,9 @@ async fn answer(
     }
 }
 
-fn no_store() -> Problem {
-    let message = "the store of this device could not be opened";
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "store_unavailable",
-        message,
-    )
-    .hint("the log of ginnel up says why; ginnel store check")
+fn no_store(reason: &str) -> Problem {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Problem::told(status, "store_unavailable", reason)
 }
 
 async fn share(

@@ -122,7 +122,8 @@ impl Daemon {
             .with_context(|| format!("cannot listen, address={}", config.local))?;
         let local = listener.local_addr()?;
         let listeners = listeners(listener, &config.state);
-        let knowledge = open_knowledge(config, joined.as_ref()).await;
+        let opened = open_knowledge(config, joined.as_ref()).await;
+        let knowledge = opened.clone().ok();
 
         let wall_clock: WallClock = Arc::new(clock::unix_ms);
         let report = Report::new(Arc::clone(&wall_clock));
@@ -143,7 +144,7 @@ impl Daemon {
             token,
             local,
             forward: Arc::new(move |to, request| gateway.forward(to, request)),
-            knowledge: knowledge.clone(),
+            knowledge: opened,
         };
 
         let mut parts = JoinSet::new();
@@ -286,15 +287,14 @@ fn listeners(tcp: TcpListener, state: &Path) -> Listeners {
 
 /// What this device knows. A store that cannot be opened does not keep the
 /// tunnel from working.
-async fn open_knowledge(config: &Config, joined: Option<&Joined>) -> Option<Knowledge> {
+async fn open_knowledge(config: &Config, joined: Option<&Joined>) -> Result<Knowledge, String> {
     let origin = joined.map(Joined::device).unwrap_or_default();
-    match Knowledge::open(&config.knowledge(&origin)).await {
-        Ok(knowledge) => Some(knowledge),
-        Err(error) => {
-            error!("{error:#}");
-            None
-        }
-    }
+    let opened = Knowledge::open(&config.knowledge(&origin)).await;
+    opened.map_err(|error| {
+        let reason = format!("{error:#}");
+        error!("{reason}");
+        reason
+    })
 }
 
 /// Describes the daemon, for `ginnel status`.

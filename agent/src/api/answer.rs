@@ -4,6 +4,7 @@ use std::error::Error;
 
 use bytes::Bytes;
 use ginnel_daemon::mistakes::Mistakes;
+use ginnel_daemon::report;
 use ginnel_proto::code::REASON;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
@@ -68,6 +69,17 @@ impl Problem {
             code,
             message: message.into(),
             hint: None,
+        }
+    }
+
+    /// A problem as an error tells it, with its hint.
+    #[must_use]
+    pub fn told(status: StatusCode, code: &'static str, text: &str) -> Self {
+        let mut hints = Vec::new();
+        let message = report::take_hints(text, &mut hints);
+        Self {
+            hint: hints.pop(),
+            ..Self::new(status, code, message)
         }
     }
 

@@ -190,7 +190,7 @@ impl From<ginnel_store::error::Error> for Problem {
                 (StatusCode::INTERNAL_SERVER_ERROR, "store_failed")
             }
         };
-        Self::new(status, code, error.to_string())
+        Self::told(status, code, &error.to_string())
     }
 }
 
@@ -198,8 +198,11 @@ impl From<AddError> for Problem {
     fn from(error: AddError) -> Self {
         match error {
             AddError::Store(error) => error.into(),
-            AddError::Invalid(message) => invalid(message),
-            AddError::Gone(_) => invalid(error.to_string()),
+            AddError::Invalid(_) | AddError::Gone(_) => Self::told(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                &error.to_string(),
+            ),
             AddError::BrokenOff => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "stopping",
@@ -219,7 +222,7 @@ impl From<SearchError> for Problem {
             NoVector::NoModel => (StatusCode::CONFLICT, "no_model"),
             NoVector::NotNow(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_embedded"),
         };
-        Self::new(status, code, none.to_string())
+        Self::told(status, code, &none.to_string())
     }
 }
 

@@ -264,7 +264,7 @@ impl Daemon {
             token: LocalToken::open(state.path()).expect("made"),
             local,
             forward: Arc::new(|_, _| Box::pin(std::future::pending())),
-            knowledge: None,
+            knowledge: Err("the store cannot be opened: no luck; hint: try".to_owned()),
         };
         let stop = context.stop.clone();
         let mut serving = JoinSet::new();

@@ -105,6 +105,20 @@ async fn no_command_passes_escapes_on() {
     }
 }
 
+/// The reason, and not only that there is one.
+#[tokio::test]
+async fn a_store_that_could_not_be_opened_is_told() {
+    let daemon = Daemon::start(LinkState::NotJoined).await;
+    for line in ["store check", "search x"] {
+        let error = run_in(&daemon.state, line).await.expect_err("no store");
+        let text = report::render(&error, Style::plain());
+        assert_eq!(
+            text, "error: the store cannot be opened: no luck\nhint: try\n",
+            "{line}"
+        );
+    }
+}
+
 /// What a command says while it runs.
 struct Said(watch::Sender<String>);
 
