@@ -36,10 +36,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use ginnel_proto::id::ServiceName;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, BodyStream, LengthLimitError, Limited, StreamBody};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -173,8 +174,14 @@ async fn answer(
                 .as_ref()
                 .map_err(|reason| no_store(reason))?;
             // Boxed: it is large, and most connections wait.
+            let goes_on = route.goes_on();
             let caller = knowledge::Caller::Local;
-            Box::pin(knowledge::answer(knowledge, route, request, caller)).await
+            let answer = knowledge::answer(knowledge, route, request, caller);
+            let answer = Box::pin(answer).await?;
+            Ok(match goes_on {
+                true => answer.map(|body| until(&context.stop, body)),
+                false => answer,
+            })
         }
         Route::Forward(Forward::Tcp { .. }) if way == Way::Socket => {
             let message = "raw connections need the TCP address of the API";
@@ -182,6 +189,13 @@ async fn answer(
         }
         Route::Forward(forward) => Ok((context.forward)(forward, request).await),
     }
+}
+
+/// The body, which ends at the latest when the daemon does.
+fn until(stop: &CancellationToken, body: ApiBody) -> ApiBody {
+    let stopped = stop.clone().cancelled_owned();
+    let frames = BodyStream::new(body).take_until(Box::pin(stopped));
+    StreamBody::new(frames).boxed_unsync()
 }
 
 fn no_store(reason: &str) -> Problem {

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::knowledge::tests::World;
 use crate::local_client::{ClientError, LocalClient};
 use crate::running::{self, DaemonNote};
 use crate::status::LinkStatus;
@@ -245,6 +246,20 @@ async fn a_daemon_that_never_listens_is_given_up() {
     assert!(matches!(error, ClientError::NotListening), "{error}");
 }
 
+/// At once, not when the time that requests have is over.
+#[tokio::test]
+async fn answers_that_go_on_end_with_the_daemon() {
+    let world = World::without_model().await;
+    world.write("a.txt", "apples");
+    let mut api = Api::with(Ok(world.knowledge.clone())).await;
+    let add = serde_json::json!({ "path": world.root(), "watch": true }).to_string();
+    let _adding = api.begin("POST /v1/add", &add, r#""done""#).await;
+    let _reading = api.begin("GET /v1/events", "", "event: change").await;
+    api.context.stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(10), api.serving.join_next()).await;
+    ended.expect("at once").expect("served").expect("well");
+}
+
 /// A daemon's local API, served on a port of its own.
 struct Api {
     state: tempfile::TempDir,
@@ -255,13 +270,20 @@ struct Api {
 
 impl Api {
     async fn start() -> Self {
+        Self::with(Err("the store cannot be opened".to_owned())).await
+    }
+
+    async fn with(knowledge: Result<Knowledge, String>) -> Self {
         let state = tempfile::tempdir().expect("folder");
         let lock = running::lock(state.path()).await.expect("free");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let local = listener.local_addr().expect("bound");
         lock.announce(&DaemonNote { pid: 7, local })
             .expect("written");
-        let context = Arc::new(context(state.path(), local));
+        let context = Arc::new(ApiContext {
+            knowledge,
+            ..context(state.path(), local)
+        });
         let mut serving = JoinSet::new();
         serving.spawn(serve(
             listener.into(),
@@ -305,6 +327,22 @@ impl Api {
         .await
     }
 
+    /// Sends a request with a body, and reads until the answer has `wanted`.
+    async fn begin(&self, request: &str, body: &str, wanted: &str) -> TcpStream {
+        let (host, key, length) = (self.context.local, self.key(), body.len());
+        let request = format!(
+            "{request} HTTP/1.1\r\nHost: {host}\r\n{key}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let mut stream = TcpStream::connect(host).await.expect("connected");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = Vec::new();
+        while !String::from_utf8_lossy(&answer).contains(wanted) {
+            let read = stream.read_buf(&mut answer).await.expect("answered");
+            assert_ne!(read, 0, "{}", String::from_utf8_lossy(&answer));
+        }
+        stream
+    }
+
     /// Sends bytes and splits the answer into status and body.
     async fn raw(&self, request: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.context.local)
@@ -339,7 +377,7 @@ fn context(state: &Path, local: SocketAddr) -> ApiContext {
         token: LocalToken::open(state).expect("made"),
         local,
         forward: echo,
-        knowledge: Err("the store cannot be opened: no luck; hint: try".to_owned()),
+        knowledge: Err("the store cannot be opened".to_owned()),
     }
 }
 

@@ -138,7 +138,7 @@ fn request(add: &Add, path: &Path) -> anyhow::Result<AddRequest> {
     let text = path.to_str();
     let text = text.with_context(|| format!("path is not UTF-8, path={}", path.display()))?;
     Ok(AddRequest {
-        path: text.trim_end_matches('/').to_owned(),
+        path: text.to_owned(),
         collection: Some(add.collection.clone()),
         name: add.name.clone(),
         hidden: add.hidden,

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use ginnel_daemon::environment::Environment;
 use ginnel_store::id::DocumentId;
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::knowledge::Asked;
 use super::printable;
@@ -46,6 +46,9 @@ pub enum Documents {
     Rm {
         /// Its id, or its source
         document: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -63,7 +66,7 @@ pub(super) async fn run(
             json,
         } => list(&asked, collection.as_deref(), source.as_deref(), *json, out).await,
         Documents::Show { document, json } => show(&asked, document, *json, out).await,
-        Documents::Rm { document } => remove(&asked, document, out).await,
+        Documents::Rm { document, json } => remove(&asked, document, *json, out).await,
     };
     asked.close().await?;
     done
@@ -137,11 +140,19 @@ async fn show(
     Ok(())
 }
 
-async fn remove(asked: &Asked, document: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+async fn remove(
+    asked: &Asked,
+    document: &str,
+    json: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     let id = find(asked, document).await?;
     let path = format!("/v1/documents/{id}");
     let _: Value = asked.ask(Method::DELETE, &path, &Value::Null).await?;
-    writeln!(out, "Deleted {}", printable::line(document))?;
+    match json {
+        true => writeln!(out, "{}", json!({ "deleted": id }))?,
+        false => writeln!(out, "Deleted {}", printable::line(document))?,
+    }
     Ok(())
 }
 

@@ -3,17 +3,21 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueHint};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use ginnel_store::vector::sqlite_vss::import::{import, texts};
-use http::Method;
+use http::{Method, StatusCode};
+use serde::Serialize;
 
 use super::knowledge::Asked;
+use super::printable;
 use crate::api::knowledge::view::{NewDocument, NewModel, NewPassage, StoredView};
 use crate::api::percent;
+use crate::local_client::ClientError;
 
 /// Documents that are stored at once, so that they share commits.
 const AT_ONCE: usize = 32;
@@ -36,13 +40,28 @@ pub struct ImportVss {
     /// Where the documents go
     #[arg(long, short, value_name = "NAME", default_value = "default")]
     pub collection: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+struct Imported {
+    documents: u64,
+    /// Vectors without a text.
+    without_text: u64,
+    /// Rows that had lost their vectors in that database.
+    lost: usize,
+    /// Rows that could not be taken.
+    failed: u64,
 }
 
 pub(super) async fn run(
     command: &ImportVss,
     asked: &Asked,
     out: &mut dyn Write,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<ExitCode> {
     let (table, column) = place(&command.vectors)?;
     let mut rows = import(&command.file, table, column)?;
     let (table, column) = place(&command.texts)?;
@@ -53,23 +72,17 @@ pub(super) async fn run(
     };
     let path = format!("/v1/models/{}", percent::encode(&command.model));
     let _: NewModel = asked.ask(Method::PUT, &path, &model).await?;
-    let name = command
-        .file
-        .file_name()
-        .context("file has no name")?
-        .to_string_lossy();
-    let (mut stored, mut without_text) = (0_u64, 0_u64);
-    let lost = rows.lost();
+    let mut imported = Imported {
+        lost: rows.lost(),
+        ..Imported::default()
+    };
     let mut storing = FuturesUnordered::new();
     loop {
         let row = rows.next().transpose()?;
         if let Some((rowid, vector)) = row {
             match texts.text(rowid)?.filter(|text| !text.trim().is_empty()) {
-                None => without_text += 1,
-                Some(text) => {
-                    let new = document(command, format!("{name}#{rowid}"), text, vector);
-                    storing.push(store(asked, new));
-                }
+                None => imported.without_text += 1,
+                Some(text) => storing.push(store(command, asked, rowid, (text, vector))),
             }
             if storing.len() < AT_ONCE {
                 continue;
@@ -77,27 +90,100 @@ pub(super) async fn run(
         } else if storing.is_empty() {
             break;
         }
-        if let Some(done) = storing.next().await {
-            done?;
-            stored += 1;
+        match storing.next().await.transpose()? {
+            None => {}
+            Some(Ok(())) => imported.documents += 1,
+            Some(Err(refused)) => {
+                imported.failed += 1;
+                tell(&refused, command.json, out)?;
+            }
         }
     }
-    writeln!(
-        out,
-        "Imported {stored} documents with vectors of model {}",
-        command.model
-    )?;
-    if without_text > 0 {
-        writeln!(out, "{without_text} vectors have no text and were left out")?;
+    imported.write(command, out)?;
+    Ok(match imported.failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+impl Imported {
+    fn write(&self, command: &ImportVss, out: &mut dyn Write) -> anyhow::Result<()> {
+        if command.json {
+            return Ok(writeln!(out, "{}", serde_json::to_string(self)?)?);
+        }
+        let (documents, model) = (self.documents, printable::line(&command.model));
+        writeln!(
+            out,
+            "Imported {documents} documents with vectors of model {model}"
+        )?;
+        if self.without_text > 0 {
+            let count = self.without_text;
+            writeln!(out, "{count} vectors have no text and were left out")?;
+        }
+        if self.lost > 0 {
+            let count = self.lost;
+            writeln!(out, "{count} rows had lost their vectors in that database")?;
+        }
+        if self.failed > 0 {
+            writeln!(out, "{} rows could not be taken", self.failed)?;
+        }
+        Ok(())
     }
-    if lost > 0 {
-        writeln!(out, "{lost} rows had lost their vectors in that database")?;
+}
+
+/// A row that was not taken, and why.
+#[derive(Debug, Serialize)]
+struct Refused {
+    rowid: i64,
+    reason: String,
+}
+
+fn tell(refused: &Refused, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    match json {
+        true => writeln!(out, "{}", serde_json::to_string(refused)?)?,
+        false => {
+            let reason = printable::line(&refused.reason);
+            writeln!(out, "cannot import row {}: {reason}", refused.rowid)?;
+        }
     }
     Ok(())
 }
 
-async fn store(asked: &Asked, new: NewDocument) -> anyhow::Result<StoredView> {
-    asked.ask(Method::POST, "/v1/documents", &new).await
+/// Stores one row. The inner error is about this row only, and the others go
+/// on.
+async fn store(
+    command: &ImportVss,
+    asked: &Asked,
+    rowid: i64,
+    (text, vector): (String, Vec<f32>),
+) -> anyhow::Result<Result<(), Refused>> {
+    let refused = |reason: String| Ok(Err(Refused { rowid, reason }));
+    // JSON has no such numbers.
+    if let Some(at) = vector.iter().position(|value| !value.is_finite()) {
+        return refused(format!(
+            "vector has a value that is not finite, dimension={at}"
+        ));
+    }
+    let name = command.file.file_name().context("file has no name")?;
+    let source = format!("{}#{rowid}", name.to_string_lossy());
+    let new = document(command, source, text, vector);
+    let stored = asked.ask(Method::POST, "/v1/documents", &new).await;
+    match stored {
+        Ok(StoredView { .. }) => Ok(Ok(())),
+        Err(error) => match error.downcast_ref() {
+            Some(ClientError::Refused { status, .. }) if is_of_row(*status) => {
+                refused(error.to_string())
+            }
+            Some(_) | None => Err(error),
+        },
+    }
+}
+
+fn is_of_row(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE
+    )
 }
 
 fn document(command: &ImportVss, source: String, text: String, vector: Vec<f32>) -> NewDocument {

@@ -33,12 +33,19 @@ pub enum Store {
         json: bool,
     },
     /// Make all indexes anew from the documents
-    RebuildIndex,
+    RebuildIndex {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Write a copy of the database, whole while it is in use
     Backup {
         /// A file that is not there yet
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Take over the texts and vectors of a database that uses sqlite-vss
     ImportVss(ImportVss),
@@ -73,22 +80,27 @@ async fn do_it(command: &Store, asked: &Asked, out: &mut dyn Write) -> anyhow::R
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Store::RebuildIndex => {
+        Store::RebuildIndex { json } => {
             let path = "/v1/store/rebuild-index";
             let status = asked.ask(Method::POST, path, &Value::Null).await?;
-            writeln!(out, "All indexes are new")?;
-            write_status(&status, false, out)?;
+            if !json {
+                writeln!(out, "All indexes are new")?;
+            }
+            write_status(&status, *json, out)?;
         }
-        Store::Backup { file } => {
+        Store::Backup { file, json } => {
             let path = std::path::absolute(file)?;
             let path = path.to_str().context("path is not UTF-8")?.to_owned();
             let request = BackupRequest { path };
             let answer: BackupAnswer = asked
                 .ask(Method::POST, "/v1/store/backup", &request)
                 .await?;
-            writeln!(out, "Wrote {}, {}", file.display(), bytes(answer.bytes))?;
+            match json {
+                true => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
+                false => writeln!(out, "Wrote {}, {}", file.display(), bytes(answer.bytes))?,
+            }
         }
-        Store::ImportVss(command) => import_vss::run(command, asked, out).await?,
+        Store::ImportVss(command) => return import_vss::run(command, asked, out).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ mod event;
 mod file;
 mod stdin;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -181,10 +181,11 @@ impl Knowledge {
     /// same name would remove them all, so that is refused.
     async fn known(&self, folder: &Folder, root: &str) -> Result<HashMap<String, File>, AddError> {
         let known = self.store.files(folder.clone()).await?;
-        if let Some(other) = known.iter().find(|file| file.root != root) {
+        let others: HashSet<&str> = known.iter().map(|file| &*file.root).collect();
+        if let Some(other) = others.into_iter().find(|other| !is_same(other, root)) {
             return Err(AddError::Invalid(format!(
-                "another folder of that name is in the collection, name={:?}, collection={}, other={}; hint: use --as NAME or --collection NAME",
-                folder.name, folder.collection, other.root
+                "another folder of that name is in the collection, name={:?}, collection={}, other={other}; hint: use --as NAME or --collection NAME",
+                folder.name, folder.collection
             )));
         }
         let by_path = known.into_iter().map(|file| (file.path.clone(), file));
@@ -263,6 +264,12 @@ impl Adding<'_> {
         // Whoever asked may not read along any more.
         let _ = self.events.send(event).await;
     }
+}
+
+/// Whether two paths lead to the same place.
+fn is_same(one: &str, other: &str) -> bool {
+    let place = |path: &str| Path::new(path).canonicalize().ok();
+    one == other || place(one).is_some_and(|one| place(other) == Some(one))
 }
 
 /// What sources of a path begin with: its last part.

@@ -1,7 +1,8 @@
 //! `POST /v1/add`: reads a folder of this machine and tells how it goes, a line
 //! of JSON for each event. It ends when its caller goes.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -110,12 +111,11 @@ fn request(asked: view::AddRequest) -> Result<AddRequest, Problem> {
             asked.path
         )));
     }
-    if !path.exists() {
-        return Err(invalid(format!(
-            "there is no such file or folder, path={:?}",
-            asked.path
-        )));
-    }
+    let path = plain(&path).ok().filter(|path| path.exists());
+    let path = path.ok_or_else(|| {
+        let message = format!("there is no such file or folder, path={:?}", asked.path);
+        invalid(message)
+    })?;
     let collection = match &asked.collection {
         None => default_collection(),
         Some(name) => CollectionName::parse(name).map_err(|error| invalid(error.to_string()))?,
@@ -132,6 +132,15 @@ fn request(asked: view::AddRequest) -> Result<AddRequest, Problem> {
         },
         vectors: asked.vectors,
     })
+}
+
+/// The path without `.`, `..` and a slash at its end.
+fn plain(path: &Path) -> io::Result<PathBuf> {
+    match path.components().any(|part| part == Component::ParentDir) {
+        // What is above a link is not what stands before it.
+        true => path.canonicalize(),
+        false => Ok(path.components().collect()),
+    }
 }
 
 /// A body of what is told while the work goes on. Dropping it ends the work.

@@ -92,6 +92,11 @@ impl KnowledgeRoute {
         }
     }
 
+    /// Whether the answer may go on until its caller goes.
+    pub(in crate::api) fn goes_on(&self) -> bool {
+        matches!(self, Self::Events | Self::Add)
+    }
+
     /// Whether callers from outside may ask for it.
     pub(in crate::api) fn only_reads(&self) -> bool {
         match self {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::knowledge::add::Event;
 use crate::knowledge::tests::World;
 
 fn description() -> Value {
@@ -122,6 +123,49 @@ async fn answers_are_as_described() {
         std::fs::metadata(file).expect("written").len()
     );
     check.ask("GET", "/v1/openapi.json", Value::Null).await;
+}
+
+#[tokio::test]
+async fn folders_are_the_same_however_they_are_written() {
+    let world = World::without_model().await;
+    world.write("a.txt", "apples");
+    world.write("deep/b.txt", "bananas");
+    let root = world.root();
+    let root = root.to_str().expect("text");
+    for (path, name) in [
+        (root.to_owned(), None),
+        (format!("{root}/"), None),
+        (root.replace("/notes", "/./notes"), None),
+        (format!("{root}/deep/.."), None),
+        ("/..".to_owned(), Some("path has no name")),
+    ] {
+        let asked = view::AddRequest {
+            path: path.clone(),
+            ..Default::default()
+        };
+        let mut last = None;
+        let adding = add(world.knowledge.clone(), asked).expect(&path);
+        let told = adding.run(|event| {
+            last = Some(event);
+            Ok(())
+        });
+        told.await.expect("told");
+        match (last, name) {
+            (Some(Event::Done(summary)), None) => assert_eq!(summary.removed, 0, "{path}"),
+            (Some(Event::Failed { message }), Some(says)) => {
+                assert!(message.contains(says), "{message}");
+            }
+            (last, _) => panic!("{path}: {last:?}"),
+        }
+    }
+    let documents = world
+        .knowledge
+        .store()
+        .stats()
+        .await
+        .expect("read")
+        .documents;
+    assert_eq!(documents, 2);
 }
 
 #[tokio::test]

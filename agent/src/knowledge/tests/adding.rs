@@ -141,7 +141,10 @@ async fn vectors_of_records_are_taken() {
         .add(&request, &events)
         .await
         .expect_err("unknown");
-    assert!(error.to_string().contains("unknown"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        r#"model is not known, model="unknown"; hint: ginnel store stats lists models"#
+    );
     request.vectors = Some("mine".to_owned());
     let (summary, events) = world.add_as(request).await;
     assert_eq!(summary.failed, 1, "{events:?}");
@@ -177,12 +180,26 @@ async fn another_folder_of_the_same_name_is_refused() {
         .await
         .expect_err("taken");
     assert!(matches!(error, AddError::Invalid(_)), "{error:?}");
-    assert!(error.to_string().contains("--as NAME"), "{error}");
+    let error = error.to_string();
+    assert!(error.ends_with("--as NAME or --collection NAME"), "{error}");
     theirs.name = Some("theirs".to_owned());
     let (summary, _) = world.add_as(theirs).await;
     assert_eq!(summary.added, 1);
     assert_eq!(world.found(Mode::Text, "mine").await, ["notes/a.txt"]);
     assert_eq!(world.found(Mode::Text, "theirs").await, ["theirs/a.txt"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_is_the_same_by_all_its_paths() {
+    let world = World::without_model().await;
+    world.write("a.txt", "mine");
+    world.write("deep/b.txt", "too");
+    world.add().await;
+    let link = world.folder.path().join("link");
+    std::os::unix::fs::symlink(world.folder.path(), &link).expect("made");
+    let (summary, _) = world.add_as(request(&link.join("notes"))).await;
+    assert_eq!((summary.unchanged, summary.removed), (2, 0));
 }
 
 #[tokio::test]
