@@ -113,6 +113,9 @@ impl Embedding {
     /// Makes vectors for ever.
     pub async fn run(&self) {
         let Some(settings) = &self.settings else {
+            if let Err(problem) = self.leave_changes_to(None).await {
+                tracing::warn!(problem, "changes are kept for a model that is set no more");
+            }
             return std::future::pending().await;
         };
         let mut wait = TRY_AGAIN_AFTER;
@@ -143,6 +146,7 @@ impl Embedding {
         put.map_err(|error| error.to_string())?;
         let model = Some(embedder.model().id);
         self.progress.send_modify(|progress| progress.model = model);
+        self.leave_changes_to(model).await?;
         self.serve(settings, &embedder).await?;
         self.work(settings, &embedder).await
     }

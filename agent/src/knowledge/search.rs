@@ -79,21 +79,30 @@ pub enum SearchError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoVector {
     /// No model is set.
-    #[error("{NO_MODEL}")]
+    #[error("no embedding model is set; hint: see embed in docs/STORE.md")]
     NoModel,
     /// The model gives none now, for this reason.
-    #[error("only words can be compared, {0}")]
+    #[error("question cannot be embedded now, {0}")]
     NotNow(String),
 }
 
 impl NoVector {
-    /// What those are told whom the reason does not concern: it may name
-    /// folders and endpoints.
+    /// What is said with an answer that words alone gave.
     #[must_use]
-    pub fn without_reason(&self) -> &'static str {
+    pub fn note(&self) -> String {
+        match self {
+            Self::NoModel => NO_MODEL.to_owned(),
+            Self::NotNow(reason) => format!("only words are compared, {reason}"),
+        }
+    }
+
+    /// As [`NoVector::note`], for those whom the reason does not concern: it
+    /// may name folders and endpoints.
+    #[must_use]
+    pub fn note_without_reason(&self) -> &'static str {
         match self {
             Self::NoModel => NO_MODEL,
-            Self::NotNow(_) => "only words can be compared, the model does not answer now",
+            Self::NotNow(_) => "only words are compared, the model does not answer now",
         }
     }
 }

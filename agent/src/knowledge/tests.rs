@@ -82,10 +82,14 @@ impl World {
     }
 
     /// Closes the store and opens it with another model.
-    async fn reopened(mut self, model: &str) -> Self {
+    async fn reopened(self, model: &str) -> Self {
+        let embed = Some(self.stub.settings(model));
+        self.reopened_with(embed).await
+    }
+
+    async fn reopened_with(mut self, embed: Option<EmbedSettings>) -> Self {
         self._embedding.shutdown().await;
         self.knowledge.close().await.expect("closed");
-        let embed = Some(self.stub.settings(model));
         Self::open(self.folder, self.stub, embed).await
     }
 

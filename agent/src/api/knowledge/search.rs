@@ -61,8 +61,8 @@ async fn answer(
     Ok(SearchAnswer {
         mode: answer.mode.name().to_owned(),
         note: answer.note.map(|none| match caller {
-            Caller::Local => none.to_string(),
-            Caller::Outside => none.without_reason().to_owned(),
+            Caller::Local => none.note(),
+            Caller::Outside => none.note_without_reason().to_owned(),
         }),
         took_ms: began.elapsed().as_secs_f64() * 1000.0,
         hits: answer.found.hits.into_iter().map(Into::into).collect(),

@@ -82,6 +82,20 @@ impl Embedding {
         }
     }
 
+    /// Takes the cursors of all other models away: changes would be kept for
+    /// them for ever. One that comes back looks at every passage again.
+    pub(super) async fn leave_changes_to(&self, own: Option<ModelId>) -> Result<(), String> {
+        let models = self.store.models().await.map_err(text)?;
+        for model in models {
+            let cursor = cursor(model.id);
+            let has_one = self.store.cursor(cursor.clone()).await.map_err(text)?;
+            if Some(model.id) != own && has_one.is_some() {
+                self.store.remove_cursor(cursor).await.map_err(text)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Looks at every passage once.
     async fn sweep(&self, embedder: &Arc<dyn Embedder>) -> Result<(), String> {
         let mut after = 0;

@@ -37,7 +37,7 @@ async fn a_question_waits_for_no_endpoint_that_hangs() {
     tokio::time::pause();
     let answer = world.search(Mode::Auto, "apples").await;
     assert_eq!((answer.mode, answer.found.hits.len()), (Mode::Text, 1));
-    let note = answer.note.expect("said").to_string();
+    let note = answer.note.expect("said").note();
     assert!(note.contains("only words"), "{note}");
     assert!(note.contains("no vector within 2 s"), "{note}");
     for mode in [Mode::Hybrid, Mode::Vector] {
@@ -64,7 +64,7 @@ async fn nobody_waits_for_an_endpoint_that_is_opened() {
     tokio::time::pause();
     let answer = world.search(Mode::Auto, "apples").await;
     assert_eq!((answer.mode, answer.found.hits.len()), (Mode::Text, 1));
-    let note = answer.note.expect("said").to_string();
+    let note = answer.note.expect("said").note();
     assert!(note.contains("not open yet after 2 s"), "{note}");
 }
 
@@ -76,7 +76,7 @@ async fn a_vector_of_no_use_leaves_the_words() {
     let question_text = format!("apples {ZERO}");
     let answer = world.search(Mode::Auto, &question_text).await;
     assert_eq!((answer.mode, answer.found.hits.len()), (Mode::Text, 1));
-    let note = answer.note.expect("said").to_string();
+    let note = answer.note.expect("said").note();
     assert!(note.contains("zero everywhere"), "{note}");
     let asked = question(Mode::Vector, &question_text);
     let refused = world.knowledge.search(asked).await.expect_err("of no use");

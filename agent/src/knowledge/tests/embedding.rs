@@ -100,7 +100,7 @@ async fn a_busy_endpoint_is_waited_for() {
                 // Words are found meanwhile.
                 assert_eq!(world.found(Mode::Text, "apples").await, ["notes/a.txt"]);
                 let answer = world.search(Mode::Auto, "apples").await;
-                assert!(answer.note.expect("said").to_string().contains("busy"));
+                assert!(answer.note.expect("said").note().contains("busy"));
                 world.stub.busy.store(false, Ordering::Relaxed);
                 return;
             }
@@ -176,4 +176,30 @@ async fn a_model_is_needed_before_it_is_open_and_until_it_is_replaced() {
     let needed = needs(&world).await;
     assert!(needed.contains(&"vowels".to_owned()), "{needed:?}");
     assert!(!needed.contains(&"mine".to_owned()), "{needed:?}");
+}
+
+#[tokio::test]
+async fn changes_are_not_kept_for_a_model_that_is_set_no_more() {
+    let world = World::new().await;
+    world.write("a.txt", "aaaa");
+    world.add().await;
+    let models = world.knowledge.store().models().await.expect("read");
+    let cursor = format!("embed {}", models[0].id);
+    let kept = world.knowledge.store().cursor(cursor.clone()).await;
+    assert!(kept.expect("read").is_some());
+    let world = world.reopened_with(None).await;
+    let gone = async {
+        while let Ok(Some(_)) = world.knowledge.store().cursor(cursor.clone()).await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let gone = tokio::time::timeout(std::time::Duration::from_secs(30), gone).await;
+    gone.expect("taken away");
+    // Back again, it finds what came in between.
+    world.write("e.txt", "eeee");
+    world.add().await;
+    let world = world.reopened("letters").await;
+    world.write("i.txt", "iiii");
+    world.add().await;
+    assert_eq!(world.found(Mode::Vector, "ee").await.len(), 3);
 }
