@@ -105,6 +105,22 @@ async fn no_command_passes_escapes_on() {
     }
 }
 
+#[tokio::test]
+async fn upkeep_can_be_read_by_programs() {
+    let dir = tempfile::tempdir().expect("folder");
+    std::fs::write(dir.path().join("a.txt"), "apples").expect("written");
+    say(&dir, "add DIR/a.txt").await;
+    for (line, has) in [
+        ("store rebuild-index --json", "documents"),
+        ("store backup DIR/copy.db --json", "bytes"),
+        ("documents rm a.txt --json", "deleted"),
+    ] {
+        let said = say(&dir, line).await;
+        let said: serde_json::Value = serde_json::from_str(&said).expect(line);
+        assert!(said.get(has).is_some(), "{line}: {said}");
+    }
+}
+
 /// The reason, and not only that there is one.
 #[tokio::test]
 async fn a_store_that_could_not_be_opened_is_told() {
