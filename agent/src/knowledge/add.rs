@@ -21,7 +21,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use ginnel_ingest::walk::Rules;
 use ginnel_proto::id::CollectionName;
-use ginnel_store::ingest::{File, Folder};
+use ginnel_store::ingest::{File, Folder, Origin};
 use ginnel_store::model::Model;
 use tokio::sync::mpsc;
 
@@ -102,7 +102,7 @@ impl Knowledge {
             root: request.path.clone(),
             rules: request.rules,
             folder: folder.clone(),
-            root_name: root,
+            root_name: root.clone(),
             known,
             cutting: self.cutting().await,
             vectors: self.vectors_of(request).await?,
@@ -113,6 +113,7 @@ impl Knowledge {
         let mut adding = Adding {
             knowledge: self,
             folder,
+            root,
             events,
             summary: Summary::default(),
         };
@@ -222,6 +223,8 @@ impl Knowledge {
 struct Adding<'a> {
     knowledge: &'a Knowledge,
     folder: Folder,
+    /// Where the folder is.
+    root: String,
     events: &'a mpsc::Sender<Event>,
     summary: Summary,
 }
@@ -236,8 +239,12 @@ impl Adding<'_> {
                     None => is_open = false,
                     Some(Read::Event(event)) => self.tell(event).await,
                     Some(Read::File { path, pieces }) => {
-                        let (knowledge, folder) = (self.knowledge.clone(), self.folder.clone());
-                        storing.push(file::store(knowledge, folder, path, pieces));
+                        let origin = Origin {
+                            folder: self.folder.clone(),
+                            root: self.root.clone(),
+                            path,
+                        };
+                        storing.push(file::store(self.knowledge.clone(), origin, pieces));
                     }
                 },
                 Some(stored) = storing.next() => {

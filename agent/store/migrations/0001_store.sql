@@ -104,6 +104,17 @@ CREATE TABLE ingest (
     PRIMARY KEY (collection, name, path)
 ) STRICT, WITHOUT ROWID;
 
+-- Which documents came from which of them. Their sources do not tell: a file may
+-- be named as another one's document is.
+CREATE TABLE ingest_document (
+    collection TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    path       TEXT NOT NULL,
+    document   BLOB NOT NULL,
+    PRIMARY KEY (collection, name, path, document)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ingest_by_document ON ingest_document (document);
+
 CREATE TRIGGER document_added AFTER INSERT ON document BEGIN
     INSERT INTO change ("table", key) VALUES ('document', new.rowid);
 END;

@@ -1,9 +1,11 @@
 //! Which files were read, and what they were like then.
 
+use std::collections::HashSet;
+
 use ginnel_proto::id::CollectionName;
 use rusqlite::Connection;
 
-use crate::document;
+use crate::document::{self, NewDocument, Stored};
 use crate::error::Result;
 use crate::id::DocumentId;
 use crate::write::Turn;
@@ -32,6 +34,17 @@ pub struct File {
     pub hash: [u8; 32],
 }
 
+/// Where a document came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The folder of its file.
+    pub folder: Folder,
+    /// Where the folder is.
+    pub root: String,
+    /// The file, see [`File::path`].
+    pub path: String,
+}
+
 impl Folder {
     /// The source of a file's document.
     #[must_use]
@@ -47,6 +60,11 @@ impl Folder {
 /// where it has many.
 pub const PART: char = '#';
 
+/// The time of a file of which not all has been read. No file has it, so it is
+/// read again.
+const NEVER_READ: i64 = i64::MIN;
+
+/// The files of a folder, but for their contents' hash where that is not known.
 pub(crate) fn files(connection: &Connection, folder: &Folder) -> Result<Vec<File>> {
     let mut find = connection.prepare_cached(
         "SELECT path, root, size, mtime_ns, hash FROM ingest
@@ -58,10 +76,31 @@ pub(crate) fn files(connection: &Connection, folder: &Folder) -> Result<Vec<File
             root: row.get(1)?,
             size: row.get(2)?,
             mtime_ns: row.get(3)?,
-            hash: row.get(4)?,
+            hash: row.get::<_, Vec<u8>>(4)?.try_into().unwrap_or_default(),
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Stores a document that was read from a file, and that it was.
+///
+/// The file is known from then on, as one that is not read to its end, so that
+/// its documents go with it whatever comes between.
+pub(crate) fn put(turn: &mut Turn<'_>, origin: &Origin, document: &NewDocument) -> Result<Stored> {
+    let stored = document::put(turn, document)?;
+    let Origin { folder, root, path } = origin;
+    let collection = folder.collection.as_str();
+    let mut begun = turn.connection.prepare_cached(
+        "INSERT INTO ingest (collection, name, path, root, size, mtime_ns, hash)
+         VALUES (?1, ?2, ?3, ?4, 0, ?5, x'') ON CONFLICT DO NOTHING",
+    )?;
+    begun.execute((collection, &folder.name, path, root, NEVER_READ))?;
+    let mut came_from = turn.connection.prepare_cached(
+        "INSERT INTO ingest_document (collection, name, path, document)
+         VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    )?;
+    came_from.execute((collection, &folder.name, path, stored.id))?;
+    Ok(stored)
 }
 
 /// Remembers a file, and takes those of its documents away that are not among
@@ -107,20 +146,29 @@ fn delete_documents(
     path: &str,
     kept: &[DocumentId],
 ) -> Result<usize> {
-    let source = folder.source(path);
-    // All that begin with it and PART lie before it and the next character.
-    let (first, last) = (format!("{source}#"), format!("{source}$"));
     let connection = turn.connection;
-    let mut find = connection.prepare_cached(
-        "SELECT id FROM document WHERE collection = ?1 AND deleted = 0
-           AND (source = ?2 OR (source >= ?3 AND source < ?4))",
-    )?;
+    let kept: HashSet<DocumentId> = kept.iter().copied().collect();
     let collection = folder.collection.as_str();
-    let ids = find.query_map((collection, &source, first, last), |row| row.get(0))?;
+    let mut find = connection.prepare_cached(
+        "SELECT document FROM ingest_document
+         WHERE collection = ?1 AND name = ?2 AND path = ?3",
+    )?;
+    let ids = find.query_map((collection, &folder.name, path), |row| row.get(0))?;
     let ids = ids.collect::<rusqlite::Result<Vec<DocumentId>>>()?;
+    let mut forget = connection.prepare_cached(
+        "DELETE FROM ingest_document
+         WHERE collection = ?1 AND name = ?2 AND path = ?3 AND document = ?4",
+    )?;
+    let mut elsewhere =
+        connection.prepare_cached("SELECT 1 FROM ingest_document WHERE document = ?1")?;
     let mut removed = 0;
     for id in ids {
-        if !kept.contains(&id) {
+        if kept.contains(&id) {
+            continue;
+        }
+        forget.execute((collection, &folder.name, path, id))?;
+        // Two files may have documents of the same source: the last one counts.
+        if !elsewhere.exists([id])? {
             removed += usize::from(document::delete(turn, id)?);
         }
     }

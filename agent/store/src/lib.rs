@@ -51,7 +51,7 @@ use embedding::{NewEmbedding, Unembedded};
 use error::Result;
 use id::{DocumentId, ModelId};
 use indexes::{Indexes, Place};
-use ingest::{File, Folder};
+use ingest::{File, Folder, Origin};
 use lock::Lock;
 use model::Model;
 use options::{Executor, Options};
@@ -287,6 +287,15 @@ impl Store {
             .readers
             .run(move |connection| ingest::files(connection, &folder))
             .await
+    }
+
+    /// As [`Store::put`], for a document that was read from a file.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn put_of_file(&self, origin: Origin, document: NewDocument) -> Result<Stored> {
+        let put = move |turn: &mut write::Turn<'_>| ingest::put(turn, &origin, &document);
+        self.inner.writer.run(put).await
     }
 
     /// Remembers a file whose `documents` were stored, and takes those that it

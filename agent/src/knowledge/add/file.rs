@@ -5,7 +5,7 @@ use futures_util::stream::FuturesUnordered;
 use ginnel_store::document::{Outcome, Stored};
 use ginnel_store::error::{Error, ErrorKind};
 use ginnel_store::id::DocumentId;
-use ginnel_store::ingest::Folder;
+use ginnel_store::ingest::Origin;
 use tokio::sync::mpsc;
 
 use super::{AT_ONCE, AddError, Event, FileOutcome};
@@ -29,17 +29,18 @@ struct SoFar {
 /// Stores all pieces. Gives what to tell: the problems, then the file.
 pub(super) async fn store(
     knowledge: Knowledge,
-    folder: Folder,
-    path: String,
+    origin: Origin,
     mut pieces: mpsc::Receiver<Piece>,
 ) -> Result<Vec<Event>, AddError> {
-    let source = folder.source(&path);
+    let source = origin.folder.source(&origin.path);
     let mut so_far = SoFar::default();
     let mut puts = FuturesUnordered::new();
     let mut end = None;
     while let Some(piece) = pieces.recv().await {
         match piece {
-            Piece::Document(document) => puts.push(knowledge.store.put(*document)),
+            Piece::Document(document) => {
+                puts.push(knowledge.store.put_of_file(origin.clone(), *document));
+            }
             Piece::Problem(error) => {
                 // A part of the file is named `line:2`; the file itself is known.
                 let item = match error.item().split_once(':') {
@@ -65,7 +66,7 @@ pub(super) async fn store(
     if ids.is_empty() && !so_far.problems.is_empty() {
         return Ok(so_far.finish(&source, None));
     }
-    let removed = knowledge.store.keep_file(folder, file, ids).await?;
+    let removed = knowledge.store.keep_file(origin.folder, file, ids).await?;
     let outcome = match (so_far.added, so_far.changed + removed) {
         (0, 0) => FileOutcome::Unchanged,
         (_, 0) => FileOutcome::Added,

@@ -1,5 +1,8 @@
 //! Files: added, followed, and told when they cannot be read.
 
+use ginnel_store::document::{NewDocument, Span};
+use ginnel_store::ingest::{Folder, Origin};
+
 use super::*;
 use crate::knowledge::add::{AddError, FileOutcome, Text};
 
@@ -200,6 +203,66 @@ async fn a_folder_is_the_same_by_all_its_paths() {
     std::os::unix::fs::symlink(world.folder.path(), &link).expect("made");
     let (summary, _) = world.add_as(request(&link.join("notes"))).await;
     assert_eq!((summary.unchanged, summary.removed), (2, 0));
+}
+
+/// The name of one file is how documents of another would be named.
+#[tokio::test]
+async fn a_file_takes_no_document_of_another_away() {
+    let world = World::without_model().await;
+    world.write("a.txt", "about apples");
+    world.write("a.txt#chapter1", "about bananas");
+    world.write("C#/main.txt", "about cherries");
+    world.write("C", "about dates");
+    world.add().await;
+    world.write("a.txt", "about apricots");
+    world.write("C", "about figs");
+    world.add().await;
+    let found = world.found(Mode::Text, "apricots bananas cherries figs");
+    assert_eq!(found.await.len(), 4);
+    std::fs::remove_file(world.root().join("a.txt")).expect("removed");
+    world.add().await;
+    assert_eq!(world.found(Mode::Text, "bananas").await.len(), 1);
+}
+
+/// What was stored of a file before it could not be read on goes with it.
+#[tokio::test]
+async fn documents_of_a_file_that_broke_off_are_not_left_behind() {
+    let world = World::without_model().await;
+    world.write("a.jsonl", "{\"text\": \"about apples\"}\n");
+    let folder = Folder {
+        collection: "default".parse().expect("a name"),
+        name: "notes".to_owned(),
+    };
+    // As if the process had been killed in the middle of it.
+    let origin = Origin {
+        folder: folder.clone(),
+        root: world.root().to_str().expect("text").to_owned(),
+        path: "a.jsonl".to_owned(),
+    };
+    let text = "about bananas".to_owned();
+    let document = NewDocument {
+        collection: folder.collection,
+        source: Some("notes/a.jsonl#9".to_owned()),
+        id: None,
+        title: None,
+        mime: None,
+        metadata: serde_json::Map::new(),
+        passages: vec![Span {
+            start: 0,
+            end: text.len(),
+        }],
+        text,
+        vectors: None,
+    };
+    let put = world.knowledge.store.put_of_file(origin, document);
+    put.await.expect("stored");
+    std::fs::remove_file(world.root().join("a.jsonl")).expect("removed");
+    let (summary, _) = world.add().await;
+    assert_eq!(summary.removed, 1);
+    assert_eq!(
+        world.found(Mode::Text, "bananas").await,
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]

@@ -243,9 +243,25 @@ async fn files_are_remembered_with_their_documents() {
         mtime_ns: 5,
         hash: [hash; 32],
     };
-    let one = world.put("dir/a.jsonl#1", &["one"]).await.id;
-    let two = world.put("dir/a.jsonl#2", &["two"]).await.id;
-    world.put("dir/a.jsonl.md", &["another file"]).await;
+    let put = async |path: &str, source: &str, text: &str| {
+        let origin = Origin {
+            folder: folder.clone(),
+            root: "/home/x/dir".to_owned(),
+            path: path.to_owned(),
+        };
+        let put = world.store.put_of_file(origin, document(source, &[text]));
+        put.await.expect("stored").id
+    };
+    let one = put("a.jsonl", "dir/a.jsonl#1", "one").await;
+    let two = put("a.jsonl", "dir/a.jsonl#2", "two").await;
+    // Known at once, and as one that is to be read again.
+    let files = world.store.files(folder.clone()).await.expect("read");
+    assert_eq!((files.len(), files[0].mtime_ns), (1, i64::MIN));
+    // Of other files, or of none, whatever their names are.
+    put("a.jsonl#b.md", "dir/a.jsonl#b.md", "another file").await;
+    world.put("dir/a.jsonl#c", &["another caller"]).await;
+    // What two files have stays until both are without it.
+    put("a.jsonl", "dir/a.jsonl#b.md", "another file").await;
     let keep = world
         .store
         .keep_file(folder.clone(), file("a.jsonl", 1), vec![one, two]);
@@ -255,16 +271,20 @@ async fn files_are_remembered_with_their_documents() {
         .store
         .keep_file(folder.clone(), file("a.jsonl", 2), vec![one]);
     assert_eq!(keep.await.expect("kept"), 1);
-    assert_eq!(world.words("one two another").await.len(), 2);
+    assert_eq!(world.words("one two another").await.len(), 3);
     let files = world.store.files(folder.clone()).await.expect("read");
-    assert_eq!(files, [file("a.jsonl", 2)]);
+    assert_eq!(files[0], file("a.jsonl", 2));
     let forgotten = world
         .store
         .forget_file(folder.clone(), "a.jsonl".to_owned())
         .await;
     assert_eq!(forgotten.expect("forgotten"), 1);
-    assert_eq!(world.store.files(folder).await.expect("read"), []);
-    assert_eq!(world.words("one two another").await, ["another file"]);
+    let files = world.store.files(folder.clone()).await.expect("read");
+    assert_eq!(files.len(), 1);
+    assert_eq!(world.words("one two another").await.len(), 2);
+    let forgotten = world.store.forget_file(folder, "a.jsonl#b.md".to_owned());
+    assert_eq!(forgotten.await.expect("forgotten"), 1);
+    assert_eq!(world.words("one two another").await, ["another caller"]);
 }
 
 #[tokio::test]
@@ -326,4 +346,4 @@ async fn texts_without_a_vector_are_found_by_changes_too() {
     );
 }
 
-use crate::ingest::{File, Folder};
+use crate::ingest::{File, Folder, Origin};
