@@ -75,6 +75,9 @@ pub fn scan(views: &[View<'_>], living: Living<'_>, probe: &Probe, wanted: usize
             if scan.far {
                 Kernel::prefetch(turn.block);
             }
+            if living.filter.is_some() {
+                Kernel::prefetch(view.passages_from(turn.first).as_flattened());
+            }
             if let Some(turn) = before.replace(turn) {
                 scan.score(turn);
             }
@@ -188,7 +191,7 @@ impl Scan<'_> {
         let above = self
             .kernel
             .score(turn.block, &seen.query, bounds, &mut estimates);
-        let mut above = above & turn.living;
+        let mut above = self.living.passing(*view, turn.first, above & turn.living);
         while above != 0 {
             let lane = above.trailing_zeros();
             above &= above - 1;
@@ -196,10 +199,8 @@ impl Scan<'_> {
             let Some(estimate) = estimates.get(lane as usize) else {
                 break;
             };
-            if self.living.has(*view, row) {
-                let part = u32::try_from(turn.part).unwrap_or(u32::MAX);
-                self.funnel.push(*estimate, Place { part, row });
-            }
+            let part = u32::try_from(turn.part).unwrap_or(u32::MAX);
+            self.funnel.push(*estimate, Place { part, row });
         }
     }
 }
@@ -247,12 +248,22 @@ impl Living<'_> {
         self.dead.get(part).map_or(!0, |dead| !dead.block(first))
     }
 
-    /// Whether a row that is not dead may be found.
-    fn has(&self, view: View<'_>, row: u32) -> bool {
-        self.filter.is_none_or(|filter| {
-            let passage = view.passage(row);
-            passage.is_some_and(|passage| filter.contains(passage))
-        })
+    /// Which of some rows of a block the filter lets through. Decides nothing
+    /// row by row: whether one passes cannot be foreseen by the processor.
+    fn passing(&self, view: View<'_>, first: u32, rows: u32) -> u32 {
+        let Some(filter) = self.filter else {
+            return rows;
+        };
+        let passages = view.passages_from(first);
+        let (mut passing, mut left) = (0, rows);
+        while left != 0 {
+            let lane = left.trailing_zeros();
+            left &= left - 1;
+            let passage = passages.get(lane as usize);
+            let passage = passage.map_or(-1, |passage| i64::from_le_bytes(*passage));
+            passing |= u32::from(filter.contains(passage)) << lane;
+        }
+        passing
     }
 }
 

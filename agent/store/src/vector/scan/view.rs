@@ -99,6 +99,13 @@ impl<'a> View<'a> {
         Some(i64::from_le_bytes(*passage))
     }
 
+    /// The passages of the rows of a block, by its first row.
+    #[must_use]
+    pub fn passages_from(&self, first: u32) -> &'a [Rowid] {
+        let from = self.passages.get(first as usize..).unwrap_or_default();
+        from.get(..BLOCK).unwrap_or(from)
+    }
+
     /// The embedding of a row.
     #[must_use]
     pub fn embedding(&self, row: u32) -> Option<i64> {
