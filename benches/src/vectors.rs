@@ -188,6 +188,7 @@ fn prepare(plan: &Plan, kind: Kind, place: Place, truth: &Truth) -> anyhow::Resu
         files::forget(&place.folder)?;
         opened.push(Running::start(kind, &place)?.ask(&Ask::Open)?);
     }
+    files::warm(&place.folder)?;
     let mut running = Running::start(kind, &place)?;
     let _: Opened = running.ask(&Ask::Open)?;
     let efforts = try_efforts(plan, kind, &mut running, truth)?;

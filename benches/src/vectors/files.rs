@@ -1,6 +1,7 @@
 //! Files of a subject.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{Advice, fadvise};
@@ -39,6 +40,22 @@ pub fn forget(folder: &Path) -> anyhow::Result<()> {
         // Only what is on disk already can be dropped.
         file.sync_all()?;
         fadvise(&file, 0, None, Advice::DontNeed)?;
+    }
+    Ok(())
+}
+
+/// Reads all files, so that the next reader does not wait for the disk.
+///
+/// # Errors
+/// They cannot be read.
+pub fn warm(folder: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            warm(&path)?;
+        } else {
+            io::copy(&mut File::open(&path)?, &mut io::sink())?;
+        }
     }
     Ok(())
 }

@@ -303,6 +303,7 @@ impl Compactor {
             .into_iter()
             .filter_map(|at| segments.get(at))
             .collect();
+        chosen.iter().for_each(|(_, of)| of.rows.expect_reading());
         let sources = chosen.iter().map(|(_, of)| (of.rows.view(), &of.dead));
         let sources: Vec<_> = sources.collect();
         let rows = arrange::living_rows(&sources);

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
+#[cfg(unix)]
+use memmap2::Advice;
 use memmap2::Mmap;
 
 use super::bits::Bits;
@@ -65,8 +67,34 @@ impl Segment {
         };
         let ends = segment.order().first().zip(segment.order().last());
         segment.passages = ends.map(|(first, last)| (passage_of(first), passage_of(last)));
+        segment.expect_queries();
         Ok(segment)
     }
+
+    /// Tells the system what queries read: all codes, and single rows of the
+    /// rest. It would else read megabytes around each of those from the disk.
+    fn expect_queries(&self) {
+        let [blocks, bytes, scales, passages, embeddings, order, ..] = &self.sections;
+        self.advise(Advice::WillNeed, blocks);
+        for rows in [bytes, scales, passages, embeddings, order] {
+            self.advise(Advice::Random, rows);
+        }
+    }
+
+    /// Tells the system that the file will be read from its beginning to its
+    /// end.
+    pub fn expect_reading(&self) {
+        self.advise(Advice::Sequential, &(0..self.map.len()));
+    }
+
+    #[cfg(unix)]
+    fn advise(&self, advice: Advice, section: &Range<usize>) {
+        // It is only advice: what cannot be taken costs time and nothing else.
+        let _ = self.map.advise_range(advice, section.start, section.len());
+    }
+
+    #[cfg(not(unix))]
+    fn advise(&self, _: Advice, _: &Range<usize>) {}
 
     /// How many rows, dead ones too.
     #[must_use]
@@ -170,7 +198,11 @@ impl Segment {
     /// # Errors
     /// It is damaged.
     pub fn verify(&self) -> Result<()> {
-        (0..SECTIONS).try_for_each(|at| check(&self.map, &self.header, &self.sections, at))
+        self.expect_reading();
+        let whole =
+            (0..SECTIONS).try_for_each(|at| check(&self.map, &self.header, &self.sections, at));
+        self.expect_queries();
+        whole
     }
 
     fn order(&self) -> &[Ordered] {
@@ -178,6 +210,15 @@ impl Segment {
         let order = self.map.get(order.clone()).unwrap_or_default();
         order.as_chunks().0
     }
+}
+
+/// How a part of a file will be read. Only Unix wants to know.
+#[cfg(not(unix))]
+#[derive(Debug, Clone, Copy)]
+enum Advice {
+    WillNeed,
+    Random,
+    Sequential,
 }
 
 /// A passage and its row.
