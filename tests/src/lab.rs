@@ -1,7 +1,7 @@
 //! A relay and its agents.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ginnel_agent::config::Config as AgentConfig;
 use ginnel_agent::daemon::Daemon as Agent;
@@ -270,7 +270,17 @@ pub async fn start_relay(folder: &std::path::Path, change: impl FnOnce(&mut Rela
     let flags = relay_flags(folder);
     let mut config = RelayConfig::dev(&flags, &|_| None).expect("valid configuration");
     change(&mut config);
-    Relay::start(config).await.expect("the relay starts")
+    // The port of a relay that ended may be another test's for a while.
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        match Relay::start(config.clone()).await {
+            Ok(relay) => return relay,
+            Err(error) if format!("{error:?}").contains("in use") && Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => panic!("the relay does not start: {error:?}"),
+        }
+    }
 }
 
 fn relay_flags(folder: &std::path::Path) -> Flags {

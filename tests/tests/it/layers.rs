@@ -9,8 +9,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("quinn", &["ginnel-link", "ginnel-tests", "ginnel-benches"]),
     ("quinn-proto", &["ginnel-link"]),
     ("rcgen", &["ginnel-certs", "ginnel-tests", "ginnel-benches"]),
-    ("rusqlite", &["ginnel-relay", "ginnel-store"]),
-    ("sqlite-vec", &["ginnel-store"]),
+    (
+        "rusqlite",
+        &["ginnel-relay", "ginnel-store", "ginnel-benches"],
+    ),
+    ("sqlite-vec", &["ginnel-store", "ginnel-benches"]),
     ("sqlite-vss", &["ginnel-store"]),
     ("object_store", &["ginnel-relay"]),
     ("ginnel-relay", &["ginnel-tests", "ginnel-benches"]),
