@@ -16,6 +16,9 @@ pub struct Error {
     source: Option<Source>,
 }
 
+/// What a hint begins with.
+const HINT: &str = "; hint: ";
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the caller of the store can do about an [`Error`].
@@ -83,9 +86,10 @@ impl Error {
         Self::new(self.kind, self.message.clone())
     }
 
-    /// Adds a value at the end of the message.
+    /// Adds a value at the end of the message, before a hint.
     pub(crate) fn with(mut self, name: &str, value: &dyn Display) -> Self {
-        self.message.push_str(&format!(", {name}={value}"));
+        let end = self.message.find(HINT).unwrap_or(self.message.len());
+        self.message.insert_str(end, &format!(", {name}={value}"));
         self
     }
 
@@ -171,5 +175,24 @@ fn judge(error: &rusqlite::Error) -> (ErrorKind, String) {
         ErrorCode::OperationInterrupted => (ErrorKind::Unavailable, "search was cancelled"),
         _ => (ErrorKind::Internal, "query failed"),
     };
-    (kind, format!("{message}, reason={error}"))
+    let (what, hint) = message.split_at(message.find(HINT).unwrap_or(message.len()));
+    (kind, format!("{what}, reason={error}{hint}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_before_the_hint() {
+        let error = Error::invalid("disk is full; hint: make room").with("path", &"/x");
+        assert_eq!(error.to_string(), "disk is full, path=/x; hint: make room");
+        let error = Error::invalid("no such row")
+            .with("row", &7)
+            .with("of", &"a");
+        assert_eq!(error.to_string(), "no such row, row=7, of=a");
+        let busy = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None);
+        let message = Error::from(busy).to_string();
+        assert!(message.ends_with("wait until it is done"), "{message}");
+    }
 }
