@@ -242,13 +242,7 @@ async fn all_that_wait_for_a_lock_are_told_together() {
 /// The first look at a damaged file must not make the second one blind.
 #[tokio::test]
 async fn a_file_that_failed_its_check_fails_again() {
-    let world = World::new();
-    world.model().await;
-    let long = "words ".repeat(2000);
-    for number in 0..20 {
-        let text = format!("{number} {long}");
-        world.put(&format!("{number}.md"), &[&text]).await;
-    }
+    let world = World::of_long_documents().await;
     world.store.close().await.expect("closed");
     // Killed with a log that was not folded in: a copy taken while it was open.
     let store = open(&world.folder);
@@ -262,10 +256,9 @@ async fn a_file_that_failed_its_check_fails_again() {
         std::fs::copy(from, copy.path().join(name)).expect("copied");
     }
     let path = copy.path().join(FILE_NAME);
-    let mut bytes = std::fs::read(&path).expect("read");
-    let middle = bytes.len() / 2 / 8192 * 8192;
-    bytes[middle..middle + 8 * 8192].fill(0xa5);
-    std::fs::write(&path, bytes).expect("written");
+    let pages = std::fs::metadata(&path).expect("there").len() / 8192;
+    let middle = usize::try_from(pages / 2).expect("small");
+    spoil(&path, middle..middle + 8);
     for _ in 0..2 {
         let error = Store::open(Options::new(copy.path())).expect_err("damaged");
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
@@ -335,6 +328,18 @@ async fn a_full_disk_is_told_and_what_was_stored_stays() {
 }
 
 impl World {
+    /// One of some hundred pages.
+    async fn of_long_documents() -> Self {
+        let world = Self::new();
+        world.model().await;
+        let long = "words ".repeat(2000);
+        for number in 0..20 {
+            let text = format!("{number} {long}");
+            world.put(&format!("{number}.md"), &[&text]).await;
+        }
+        world
+    }
+
     /// Lets the file grow by so many pages.
     async fn limit_pages(&self, more: i64) {
         let limit = move |turn: &mut crate::write::Turn<'_>| {
@@ -351,13 +356,7 @@ impl World {
 
 #[tokio::test]
 async fn a_damaged_page_is_found_and_the_rest_can_be_read() {
-    let world = World::new();
-    world.model().await;
-    let long = "words ".repeat(2000);
-    for number in 0..20 {
-        let text = format!("{number} {long}");
-        world.put(&format!("{number}.md"), &[&text]).await;
-    }
+    let world = World::of_long_documents().await;
     let page: i64 = raw(world.folder.path())
         .query_row(
             "SELECT rootpage FROM sqlite_schema WHERE name = 'passage_text'",
@@ -367,10 +366,8 @@ async fn a_damaged_page_is_found_and_the_rest_can_be_read() {
         .expect("read");
     world.store.close().await.expect("closed");
     let path = world.folder.path().join(FILE_NAME);
-    let mut bytes = std::fs::read(&path).expect("read");
-    let start = usize::try_from(page - 1).expect("small") * 8192;
-    bytes[start..start + 8192].fill(0xa5);
-    std::fs::write(&path, bytes).expect("written");
+    let page = usize::try_from(page - 1).expect("small");
+    spoil(&path, page..page + 1);
 
     let store = open(&world.folder);
     let findings = store.check().await.expect("checked");
@@ -456,6 +453,13 @@ async fn calls_after_closing_say_so() {
     for error in closed {
         assert_eq!(error.expect("closed").kind(), ErrorKind::Closed);
     }
+}
+
+/// Overwrites pages of a file, the first of which is 0.
+fn spoil(path: &Path, pages: std::ops::Range<usize>) {
+    let mut bytes = std::fs::read(path).expect("read");
+    bytes[pages.start * 8192..pages.end * 8192].fill(0xa5);
+    std::fs::write(path, bytes).expect("written");
 }
 
 /// The file, as any other program sees it.

@@ -77,12 +77,6 @@ impl<'a> View<'a> {
         Some((bytes, self.scales.get(at)?))
     }
 
-    /// The centre of a list.
-    #[must_use]
-    pub fn list_bytes(&self, list: usize) -> Option<&'a [u8]> {
-        self.list_bytes.chunks_exact(self.padded).nth(list)
-    }
-
     /// The blocks of a list.
     #[must_use]
     pub fn list_blocks(&self, list: List) -> &'a [u8] {
