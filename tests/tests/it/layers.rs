@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Members whose library does no I/O.
-const PURE: &[&str] = &["ginnel-proto"];
+const PURE: &[&str] = &["ginnel-proto", "ginnel-blob"];
 
 const IO: &[&str] = &["tokio", "quinn", "rusqlite", "hyper", "tracing", "fastrand"];
 
