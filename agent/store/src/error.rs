@@ -1,6 +1,6 @@
 //! The store's error: few kinds, each telling the caller what to do.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use rusqlite::{ErrorCode, ffi};
 
@@ -20,6 +20,24 @@ pub struct Error {
 const HINT: &str = "; hint: ";
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// A caller's text in a message: quoted, and of a long one only the beginning.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+/// Characters of a [`Quoted`] text: enough to tell which one it is.
+const QUOTED_MAX: usize = 80;
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(text) = self;
+        let end = text.char_indices().nth(QUOTED_MAX).map(|(end, _)| end);
+        let Some(beginning) = end.and_then(|end| text.get(..end)) else {
+            return write!(f, "{text:?}");
+        };
+        write!(f, "{beginning:?}… ({} bytes)", text.len())
+    }
+}
 
 /// What the caller of the store can do about an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +200,16 @@ fn judge(error: &rusqlite::Error) -> (ErrorKind, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_not_repeated() {
+        let quoted = |text: &str| Quoted(text).to_string();
+        let whole = "é".repeat(80);
+        assert_eq!(quoted(&whole), format!("\"{whole}\""));
+        let long = "é".repeat(81);
+        assert_eq!(quoted(&long), format!("\"{whole}\"… (162 bytes)"));
+        assert_eq!(quoted("a\nb"), r#""a\nb""#);
+    }
 
     #[test]
     fn values_stand_before_the_hint() {

@@ -8,7 +8,7 @@ use ginnel_proto::id::CollectionName;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Quoted, Result};
 use crate::limits::{CONDITIONS_MAX, LABEL_MAX};
 use crate::vector::passages::Passages;
 
@@ -151,7 +151,7 @@ impl Filter {
 
 impl Condition {
     fn validate(&self) -> Result<()> {
-        let wrong = |what: &str| Err(Error::invalid(what).with("field", &self.field));
+        let wrong = |what: &str| Err(Error::invalid(what).with("field", &Quoted(&self.field)));
         let named = self.field.split('.').all(|part| !part.is_empty());
         if !named || self.field.contains('"') || self.field.len() > LABEL_MAX {
             return wrong("field is not the name of one");
@@ -226,7 +226,8 @@ impl FromStr for Condition {
         });
         let Some((field, compare, value)) = found else {
             return Err(Error::invalid(format!(
-                "not a condition; hint: write it as author=Jane or year>=2020, found={text:?}"
+                "not a condition; hint: write it as author=Jane or year>=2020, found={}",
+                Quoted(text)
             )));
         };
         let condition = Self {

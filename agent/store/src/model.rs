@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Quoted, Result};
 use crate::id::ModelId;
 use crate::limits::{LABEL_MAX, MODELS_MAX};
 use crate::vector::DIMENSIONS_MAX;
@@ -29,8 +29,9 @@ impl Model {
     fn validate(&self) -> Result<()> {
         if !(1..=DIMENSIONS_MAX).contains(&self.dimensions) {
             return Err(Error::invalid(format!(
-                "model has too few or too many dimensions, model={:?}, dimensions={}, limit={DIMENSIONS_MAX}",
-                self.name, self.dimensions
+                "model has too few or too many dimensions, model={}, dimensions={}, limit={DIMENSIONS_MAX}",
+                Quoted(&self.name),
+                self.dimensions
             )));
         }
         if self.name.is_empty() || self.name.len() > LABEL_MAX {
@@ -49,7 +50,7 @@ impl Model {
     /// nothing but zeros where only the direction counts, or so long where the
     /// length counts that a score would not be finite.
     pub fn prepare(&self, vector: &[f32]) -> Result<Vec<f32>> {
-        let wrong = |what: String| Err(Error::invalid(what).with("model", &self.name));
+        let wrong = |what: String| Err(Error::invalid(what).with("model", &Quoted(&self.name)));
         if vector.len() != self.dimensions {
             return wrong(format!(
                 "vector has another number of dimensions, expected={}, found={}",
@@ -91,8 +92,12 @@ pub(crate) fn put(turn: &mut Turn<'_>, model: &Model) -> Result<()> {
         }
         if (known.dimensions, known.metric) != (model.dimensions, model.metric) {
             return Err(Error::invalid(format!(
-                "model is known with other dimensions or another metric, model={:?}, known={} {}, given={} {}",
-                model.name, known.dimensions, known.metric, model.dimensions, model.metric
+                "model is known with other dimensions or another metric, model={}, known={} {}, given={} {}",
+                Quoted(&model.name),
+                known.dimensions,
+                known.metric,
+                model.dimensions,
+                model.metric
             )));
         }
     } else if list(turn.connection)?.len() >= MODELS_MAX {

@@ -7,7 +7,7 @@ use rusqlite::OptionalExtension;
 
 use super::{NewDocument, NewVectors, Outcome, Stored};
 use crate::embedding;
-use crate::error::{Error, Result};
+use crate::error::{Error, Quoted, Result};
 use crate::id::{DocumentId, PassageId, TextHash};
 use crate::limits::{LABEL_MAX, METADATA_MAX, PASSAGE_MAX, PASSAGES_MAX, TEXT_MAX};
 use crate::model;
@@ -255,8 +255,8 @@ fn write_vectors(turn: &Turn<'_>, cuts: &[Cut<'_>], new: &NewVectors, stamp: i64
 /// Says which document an error is about.
 fn named(error: Error, new: &NewDocument) -> Error {
     match (&new.source, &new.title) {
-        (Some(source), _) => error.with("source", &format_args!("{source:?}")),
-        (None, Some(title)) => error.with("title", &format_args!("{title:?}")),
+        (Some(source), _) => error.with("source", &Quoted(source)),
+        (None, Some(title)) => error.with("title", &Quoted(title)),
         (None, None) => error,
     }
 }

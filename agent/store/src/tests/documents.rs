@@ -161,6 +161,14 @@ async fn bad_documents_are_refused_by_name_and_nothing_else_is_lost() {
         "metadata is too long",
     )
     .await;
+    let mut new = document(&"s".repeat(5000), &["one"]);
+    for says in ["source is too long", "title is too long"] {
+        let error = world.store.put(new.clone()).await.expect_err(says);
+        let text = error.to_string();
+        assert!(text.contains(says) && text.len() < 250, "{text}");
+        assert!(text.contains("… (5000 bytes)"), "{text}");
+        new.title = new.source.take();
+    }
     refused(|new| vectors(new)[1][3] = f32::NAN, "not finite").await;
     refused(|new| vectors(new)[1][3] = f32::INFINITY, "not finite").await;
     refused(|new| vectors(new)[1] = vec![0.0; 26], "no direction").await;

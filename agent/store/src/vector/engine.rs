@@ -45,7 +45,7 @@ impl FromStr for Engine {
 
     fn from_str(name: &str) -> Result<Self, UnknownEngine> {
         let known = Self::ALL.into_iter().find(|engine| engine.name() == name);
-        known.ok_or_else(|| UnknownEngine(name.to_owned()))
+        known.ok_or_else(|| UnknownEngine(name.chars().take(80).collect()))
     }
 }
 

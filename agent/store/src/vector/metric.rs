@@ -67,7 +67,7 @@ impl FromStr for Metric {
 
     fn from_str(name: &str) -> Result<Self, UnknownMetric> {
         let known = Self::ALL.into_iter().find(|metric| metric.name() == name);
-        known.ok_or_else(|| UnknownMetric(name.to_owned()))
+        known.ok_or_else(|| UnknownMetric(name.chars().take(80).collect()))
     }
 }
 
