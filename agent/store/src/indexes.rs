@@ -257,6 +257,11 @@ impl ModelIndex {
         self.live.load(Ordering::Acquire)
     }
 
+    /// The number of the last change that it has.
+    pub(crate) fn applied(&self) -> i64 {
+        self.applied.load(Ordering::Acquire)
+    }
+
     /// What the index holds and takes.
     pub(crate) fn stats(&self) -> Result<Stats> {
         self.index.stats()
@@ -321,7 +326,13 @@ impl ModelIndex {
         while applied < to {
             let (changes, last) = rows.changes(applied + 1, to, CHANGES_AT_ONCE)?;
             let _changing = self.changing();
-            self.index.apply(&changes, last.unsigned_abs())?;
+            let taken = self.index.apply(&changes, last.unsigned_abs());
+            if let Err(error) = taken {
+                if error.kind() == ErrorKind::Corrupt {
+                    self.give_up();
+                }
+                return Err(error);
+            }
             self.applied.store(last, Ordering::Release);
             applied = last;
         }

@@ -378,19 +378,16 @@ impl Store {
             .await
     }
 
-    /// Looks for damage. Reads everything, which may take minutes.
+    /// Looks for damage. Reads everything, which may take minutes; writes and
+    /// searches go on. A vector index that took in more meanwhile is only
+    /// compared with its checksums.
     ///
     /// # Errors
     /// The file cannot be read at all.
     pub async fn check(&self) -> Result<Vec<Finding>> {
         let indexes = Arc::clone(&self.inner.indexes);
         let check = move |connection: &_| check::check(connection, &indexes);
-        let mut findings = self.inner.readers.run_anew(check).await?;
-        if findings.is_empty() {
-            let words = self.inner.writer.run(|turn| Ok(check::check_words(turn)));
-            findings.extend(words.await?);
-        }
-        Ok(findings)
+        self.inner.readers.run_anew(check).await
     }
 
     /// Makes all indexes anew from the rows. Searches are right meanwhile, and

@@ -1,5 +1,6 @@
 //! The store through its front door.
 
+mod checking;
 mod documents;
 mod durability;
 mod searching;
