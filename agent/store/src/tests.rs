@@ -1,6 +1,7 @@
 //! The store through its front door.
 
 mod checking;
+mod damage;
 mod documents;
 mod durability;
 mod searching;

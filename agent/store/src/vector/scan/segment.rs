@@ -6,6 +6,7 @@ pub mod write;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
+use std::time::SystemTime;
 
 #[cfg(unix)]
 use memmap2::Advice;
@@ -20,6 +21,9 @@ use layout::{Header, Identity, LIST, ORDERED, SECTIONS};
 #[derive(Debug)]
 pub struct Segment {
     map: Mmap,
+    file: File,
+    /// When the file was last written, where the system knows.
+    written: Option<SystemTime>,
     header: Header,
     padded: usize,
     sections: [Range<usize>; SECTIONS],
@@ -36,7 +40,10 @@ impl Segment {
     /// # Errors
     /// It cannot be read, is damaged, or belongs to another index.
     pub fn open(path: &Path, identity: &Identity, padded: usize) -> Result<Self> {
-        let map = map(path).map_err(|error| Error::file(path, error))?;
+        let unreadable = |error| Error::file(path, error);
+        let file = File::open(path).map_err(unreadable)?;
+        let map = map(&file).map_err(unreadable)?;
+        let written = file.metadata().map_err(unreadable)?.modified().ok();
         let open = || {
             let header = Header::from_bytes(&map, identity)?;
             let (sections, length) = header.sections(padded)?;
@@ -58,6 +65,8 @@ impl Segment {
             open().map_err(|e| e.with("path", &path.display()))?;
         let mut segment = Self {
             map,
+            file,
+            written,
             header,
             padded,
             sections,
@@ -193,11 +202,29 @@ impl Segment {
         rows
     }
 
+    /// Whether nobody else wrote into the file or cut it since it was mapped:
+    /// to read behind its end would end the process. Costs a microsecond.
+    ///
+    /// # Errors
+    /// Somebody did, or the system does not say.
+    pub fn expect_untouched(&self) -> Result<()> {
+        let found = self.file.metadata();
+        let found = found.map_err(|error| Error::corrupt("segment is lost").with("reason", &error));
+        let found = found?;
+        let (bytes, expected) = (found.len(), self.map.len() as u64);
+        if (bytes, found.modified().ok()) == (expected, self.written) {
+            return Ok(());
+        }
+        let error = Error::corrupt("segment was changed by another program");
+        Err(error.with("bytes", &bytes).with("expected", &expected))
+    }
+
     /// Reads all of the file and compares the checksums.
     ///
     /// # Errors
     /// It is damaged.
     pub fn verify(&self) -> Result<()> {
+        self.expect_untouched()?;
         self.expect_reading();
         let whole =
             (0..SECTIONS).try_for_each(|at| check(&self.map, &self.header, &self.sections, at));
@@ -235,14 +262,14 @@ fn row_of([.., a, b, c, d]: &Ordered) -> u32 {
 /// The sections that are small, and used before anything else.
 const SMALL: [usize; 3] = [6, 7, 8];
 
-fn map(path: &Path) -> std::io::Result<Mmap> {
-    let file = File::open(path)?;
+fn map(file: &File) -> std::io::Result<Mmap> {
     #[expect(unsafe_code, reason = "a mapping of a file that others could change")]
     // SAFETY: the folder belongs to the index. A segment is written once, under
     // a name that is not used again, and never changed or cut while it is
-    // mapped.
+    // mapped. Another program could do so all the same: whoever reads asks
+    // `Segment::expect_untouched` before.
     unsafe {
-        Mmap::map(&file)
+        Mmap::map(file)
     }
 }
 

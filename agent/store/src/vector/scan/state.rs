@@ -159,16 +159,19 @@ impl Now {
         self.parts.iter().map(Part::living).sum::<usize>() + tail
     }
 
-    /// An error if it must be made anew.
+    /// An error if it must be made anew. Asked before any part is read.
     ///
     /// # Errors
     /// It must.
     pub fn check(&self) -> Result<()> {
-        let Some(reason) = &self.damaged else {
-            return Ok(());
-        };
-        let message = "vector index was thrown away, it is to be made anew";
-        Err(Error::corrupt(message).with("reason", reason))
+        if let Some(reason) = &self.damaged {
+            let message = "vector index was thrown away, it is to be made anew";
+            return Err(Error::corrupt(message).with("reason", reason));
+        }
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Segment { of, .. } => of.rows.expect_untouched(),
+            Part::Frozen { .. } => Ok(()),
+        })
     }
 
     fn freeze(&mut self, padded: usize) {

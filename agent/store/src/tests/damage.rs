@@ -1,0 +1,121 @@
+//! Files of a vector index that another program spoils while they are in use.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::check::{Finding, Part};
+use crate::options::Executor;
+
+#[tokio::test]
+async fn an_index_that_others_overwrite_is_not_asked() {
+    let world = World::with_segment().await;
+    let segment = world.segment();
+    let mut bytes = fs::read(&segment).expect("read");
+    let from = bytes.len().min(3000);
+    bytes[from..].fill(0xa5);
+    fs::write(&segment, bytes).expect("written");
+    world.expect_exact_then_anew().await;
+}
+
+/// To read what was cut off would end the process.
+#[tokio::test]
+async fn an_index_that_others_cut_is_not_asked() {
+    for length in [0, 5000] {
+        let world = World::with_segment().await;
+        let file = File::options().write(true).open(world.segment());
+        let file = file.expect("opened");
+        let written = file.metadata().expect("read").modified().expect("known");
+        file.set_len(length).expect("cut");
+        // Its length alone tells.
+        file.set_modified(written).expect("set");
+        world.expect_exact_then_anew().await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_was_cut_takes_no_changes() {
+    let world = World::with_segment().await;
+    let file = File::options().write(true).open(world.segment());
+    file.expect("opened").set_len(5000).expect("cut");
+    world.put("more.md", &["one more fish"]).await;
+    world.expect_exact_then_anew().await;
+}
+
+#[tokio::test]
+async fn a_check_tells_of_an_index_that_was_cut() {
+    let world = World::with_segment().await;
+    let file = File::options().write(true).open(world.segment());
+    file.expect("opened").set_len(5000).expect("cut");
+    let findings = world.store.check().await.expect("checked");
+    let [Finding { part, what }] = &findings[..] else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(*part, Part::Index);
+    assert!(what.contains("changed by another program"), "{what}");
+    world.expect_exact_then_anew().await;
+}
+
+impl World {
+    /// One whose vectors are in a file, that nobody but the test mends.
+    async fn with_segment() -> Self {
+        let world = Self::new();
+        world.model().await;
+        for number in 0..300 {
+            world
+                .put(&format!("{number}.md"), &[&text_of(number)])
+                .await;
+        }
+        world.store.close().await.expect("closed");
+        // As it usually is: not written within the tick of the clock in which
+        // another program writes.
+        let file = File::options().write(true).open(world.segment());
+        let before = SystemTime::now() - Duration::from_secs(60);
+        file.expect("opened").set_modified(before).expect("set");
+        let mut options = Options::new(world.folder.path());
+        options.executor = Executor::Inline;
+        let store = Store::open(options).expect("opened");
+        Self { store, ..world }
+    }
+
+    fn segment(&self) -> PathBuf {
+        let index = self.folder.path().join("index");
+        let folders = fs::read_dir(index).expect("read");
+        let files = folders.flat_map(|folder| fs::read_dir(folder.expect("one").path()));
+        let mut paths = files.flatten().map(|file| file.expect("one").path());
+        let is_segment = |path: &PathBuf| path.to_string_lossy().contains("segment");
+        paths.find(is_segment).expect("a segment")
+    }
+
+    /// Searches are right all the time; the index is, once it is made anew.
+    async fn expect_exact_then_anew(&self) {
+        let wanted = text_of(7);
+        for _ in 0..2 {
+            let found = self.search(By::Meaning(near(&wanted))).await;
+            assert_eq!(texts(&found).first(), Some(&wanted));
+            assert_eq!(found.hits.len(), 10);
+            assert!(found.without_index);
+        }
+        let inner = Arc::clone(&self.store.inner);
+        let mend = move || inner.indexes.catch_up(&inner.readers, &inner.writer);
+        let upkeep = tokio::task::spawn_blocking(mend);
+        upkeep.await.expect("no panic").expect("made anew");
+        let found = self.search(By::Meaning(near(&wanted))).await;
+        assert_eq!(texts(&found).first(), Some(&wanted));
+        assert!(!found.without_index);
+        assert_eq!(self.store.check().await.expect("checked"), []);
+    }
+}
+
+/// Each is nearest to itself.
+fn text_of(number: usize) -> String {
+    let letter = |index: usize| char::from(b'a' + u8::try_from(index % 26).expect("small"));
+    format!(
+        "{}{}{}",
+        letter(number).to_string().repeat(2),
+        letter(number / 26).to_string().repeat(5),
+        letter(number * 7 + 3)
+    )
+}
