@@ -25,7 +25,7 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    fn new(what: &'static str, reason: &'static str, text: &str) -> Self {
+    pub(crate) fn new(what: &'static str, reason: &'static str, text: &str) -> Self {
         Self {
             what,
             reason,
@@ -119,6 +119,14 @@ name! {
 name! {
     /// A set of documents of a user.
     CollectionName, "collection name"
+}
+name! {
+    /// An adapter in the relay's registry.
+    LoraId, "LoRA id"
+}
+name! {
+    /// A training job.
+    JobId, "job id"
 }
 name! {
     /// A local target that a device exposes. Unique within its device.

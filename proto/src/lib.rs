@@ -38,6 +38,7 @@
     )
 )]
 
+pub mod artifact;
 pub mod code;
 pub mod control;
 pub mod datagram;
