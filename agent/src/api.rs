@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use crate::knowledge::Knowledge;
+use crate::knowledge::opening::Opening;
 use crate::local_token::{self, LocalToken};
 use crate::services::spec::{ServiceSpec, SharedService};
 use crate::services::{Outcome, Services, ServicesError};
@@ -77,8 +77,8 @@ pub struct ApiContext {
     pub local: SocketAddr,
     /// The gateway.
     pub forward: Forwarder,
-    /// What this device knows, or why its store could not be opened.
-    pub knowledge: Result<Knowledge, String>,
+    /// What this device knows, once its store is open.
+    pub knowledge: Opening,
 }
 
 impl fmt::Debug for ApiContext {
@@ -169,14 +169,10 @@ async fn answer(
             ))
         }
         Route::Knowledge(route) => {
-            let knowledge = context
-                .knowledge
-                .as_ref()
-                .map_err(|reason| no_store(reason))?;
             // Boxed: it is large, and most connections wait.
             let goes_on = route.goes_on();
             let caller = knowledge::Caller::Local;
-            let answer = knowledge::answer(knowledge, route, request, caller);
+            let answer = knowledge::answer_once_open(&context.knowledge, route, request, caller);
             let answer = Box::pin(answer).await?;
             Ok(match goes_on {
                 true => answer.map(|body| until(&context.stop, body)),
@@ -196,11 +192,6 @@ fn until(stop: &CancellationToken, body: ApiBody) -> ApiBody {
     let stopped = stop.clone().cancelled_owned();
     let frames = BodyStream::new(body).take_until(Box::pin(stopped));
     StreamBody::new(frames).boxed_unsync()
-}
-
-fn no_store(reason: &str) -> Problem {
-    let status = StatusCode::SERVICE_UNAVAILABLE;
-    Problem::told(status, "store_unavailable", reason)
 }
 
 async fn share(

@@ -4,6 +4,7 @@
 //! run ─ join if asked ─ Daemon::start ─┬─ link keeper ── serves streams
 //!                                      ├─ renewal ────── warns in time
 //!                                      ├─ local API ──── gateway
+//!                                      ├─ opening ────── the store, however long it takes
 //!                                      └─ embedding ──── vectors for what is new
 //! ```
 //!
@@ -34,7 +35,7 @@ use crate::clock::{self, Changes};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::join::{self, RelayPlace, any_network, resolve};
-use crate::knowledge::Knowledge;
+use crate::knowledge::opening::{Opening, Stage};
 use crate::link::{CurrentLink, Keeper, Resolve};
 use crate::link_report::Report;
 use crate::local::Inside;
@@ -43,7 +44,7 @@ use crate::renewal::Renewal;
 use crate::running::{self, DaemonNote};
 use crate::serve::Server;
 use crate::services::Services;
-use crate::status::{LinkStatus, ServiceStatus, Status};
+use crate::status::{LinkStatus, ServiceStatus, Status, StoreStatus};
 
 /// How long streams of replaced links may go on at the end.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -98,8 +99,9 @@ pub struct Daemon {
     pub services: Services,
     /// How the link is.
     pub report: Report,
-    /// What this device knows, where its store could be opened.
-    pub knowledge: Option<Knowledge>,
+    /// What this device knows, once its store is open. One that cannot be
+    /// opened does not keep the tunnel from working.
+    pub knowledge: Opening,
     /// Ends the daemon when cancelled.
     pub stop: CancellationToken,
     parts: JoinSet<(&'static str, anyhow::Result<()>)>,
@@ -122,8 +124,8 @@ impl Daemon {
             .with_context(|| format!("cannot listen, address={}", config.local))?;
         let local = listener.local_addr()?;
         let listeners = listeners(listener, &config.state);
-        let opened = open_knowledge(config, joined.as_ref()).await;
-        let knowledge = opened.clone().ok();
+        let origin = joined.as_ref().map(Joined::device).unwrap_or_default();
+        let knowledge = Opening::begin(config.knowledge(&origin));
 
         let wall_clock: WallClock = Arc::new(clock::unix_ms);
         let report = Report::new(Arc::clone(&wall_clock));
@@ -136,6 +138,7 @@ impl Daemon {
             joined: joined.as_ref().map(Joined::describe),
             services: services.clone(),
             report: report.clone(),
+            knowledge: knowledge.clone(),
         };
         let context = ApiContext {
             services: services.clone(),
@@ -144,7 +147,7 @@ impl Daemon {
             token,
             local,
             forward: Arc::new(move |to, request| gateway.forward(to, request)),
-            knowledge: opened,
+            knowledge: knowledge.clone(),
         };
 
         let mut parts = JoinSet::new();
@@ -190,13 +193,11 @@ impl Daemon {
             api::serve(listeners, Arc::new(context), ended).await;
             ("local API", Ok(()))
         });
-        if let Some(knowledge) = knowledge.clone() {
-            let ended = stop.clone();
-            parts.spawn(async move {
-                knowledge.keep_embedding(ended).await;
-                ("embedding", Ok(()))
-            });
-        }
+        let (opening, ended) = (knowledge.clone(), stop.clone());
+        parts.spawn(async move {
+            opening.keep_embedding(ended).await;
+            ("embedding", Ok(()))
+        });
         info!(%local, "the local API listens");
         Ok(Self {
             local,
@@ -226,10 +227,7 @@ impl Daemon {
         // What still runs belongs to links that are being replaced.
         self.tasks.close();
         let _ = tokio::time::timeout(STOP_GRACE, self.tasks.wait()).await;
-        if let Some(knowledge) = &self.knowledge {
-            result = result.and(knowledge.close().await);
-        }
-        result
+        result.and(self.knowledge.close().await)
     }
 }
 
@@ -285,18 +283,6 @@ fn listeners(tcp: TcpListener, state: &Path) -> Listeners {
     }
 }
 
-/// What this device knows. A store that cannot be opened does not keep the
-/// tunnel from working.
-async fn open_knowledge(config: &Config, joined: Option<&Joined>) -> Result<Knowledge, String> {
-    let origin = joined.map(Joined::device).unwrap_or_default();
-    let opened = Knowledge::open(&config.knowledge(&origin)).await;
-    opened.map_err(|error| {
-        let reason = format!("{error:#}");
-        error!("{reason}");
-        reason
-    })
-}
-
 /// Describes the daemon, for `ginnel status`.
 struct Describe {
     began: Instant,
@@ -304,6 +290,7 @@ struct Describe {
     joined: Option<(Renewal, String)>,
     services: Services,
     report: Report,
+    knowledge: Opening,
 }
 
 impl Describe {
@@ -320,6 +307,11 @@ impl Describe {
             certificate_ends_unix_ms: renewal.map(|renewal| renewal.ends_unix_ms),
             warning: renewal.and_then(|renewal| renewal.warning(clock::unix_ms())),
             link,
+            store: match self.knowledge.stage() {
+                Stage::Opening => StoreStatus::Opening,
+                Stage::Open(_) => StoreStatus::Open,
+                Stage::Failed(problem) => StoreStatus::Failed { problem },
+            },
             services: services
                 .iter()
                 .map(|service| ServiceStatus {

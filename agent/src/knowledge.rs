@@ -12,6 +12,7 @@
 
 pub mod add;
 pub mod embedding;
+pub mod opening;
 pub mod search;
 pub mod settings;
 
@@ -44,13 +45,18 @@ impl Knowledge {
     /// # Errors
     /// The store cannot be opened.
     pub async fn open(settings: &KnowledgeSettings) -> anyhow::Result<Self> {
+        let settings = settings.clone();
+        let open = move || Self::open_blocking(&settings);
+        tokio::task::spawn_blocking(open).await?
+    }
+
+    /// As [`Knowledge::open`], on this thread, which must belong to a runtime.
+    fn open_blocking(settings: &KnowledgeSettings) -> anyhow::Result<Self> {
         let mut options = Options::new(&settings.folder);
         options.engine = settings.engine;
         options.vss_folder.clone_from(&settings.vss_dir);
         options.origin.clone_from(&settings.origin);
-        let open = move || Store::open(options);
-        let opened = tokio::task::spawn_blocking(open).await?;
-        let store = opened.context("the store cannot be opened")?;
+        let store = Store::open(options).context("the store cannot be opened")?;
         let embedding = Embedding::new(store.clone(), settings.embed.clone());
         Ok(Self {
             store,

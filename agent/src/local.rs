@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::TaskTracker;
 
 use self::tls::{Protocol, TlsSettings};
-use crate::knowledge::Knowledge;
+use crate::knowledge::opening::{Opening, Stage};
 use crate::services::Services;
 use crate::services::address::check_address;
 use crate::services::spec::SharedService;
@@ -105,8 +105,8 @@ impl std::fmt::Debug for LocalStream {
 pub struct Inside {
     /// Owns their connections.
     pub tasks: TaskTracker,
-    /// What this device knows, where there is a store.
-    pub knowledge: Option<Knowledge>,
+    /// What this device knows.
+    pub knowledge: Opening,
 }
 
 /// What connecting takes beside the service itself.
@@ -174,10 +174,11 @@ async fn open(service: &SharedService, connecting: &Connecting) -> io::Result<Lo
             Box::new(ours)
         }
         Target::Knowledge => {
-            let Some(knowledge) = connecting.inside.knowledge.clone() else {
+            let knowledge = connecting.inside.knowledge.clone();
+            if let Stage::Failed(_) = knowledge.stage() {
                 let reason = "this device keeps no knowledge";
                 return Err(io::Error::new(io::ErrorKind::NotFound, reason));
-            };
+            }
             let (ours, theirs) = tokio::io::duplex(INSIDE_BUFFER);
             let served = crate::api::outside::serve_connection(theirs, knowledge);
             connecting.inside.tasks.spawn(served);

@@ -25,6 +25,9 @@ pub struct Status {
     pub warning: Option<String>,
     /// The link to the relay.
     pub link: LinkStatus,
+    /// The store of what this device knows.
+    #[serde(default)]
+    pub store: StoreStatus,
     /// What this device shares.
     pub services: Vec<ServiceStatus>,
 }
@@ -77,6 +80,22 @@ pub enum LinkState {
     Connected,
     /// The relay answered and refused the device; attempts go on, slowly.
     Refused,
+}
+
+/// The store at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum StoreStatus {
+    /// It is being opened; after an unclean stop all of it is read first.
+    Opening,
+    /// It answers.
+    #[default]
+    Open,
+    /// It cannot be opened.
+    Failed {
+        /// Why, and what to do.
+        problem: String,
+    },
 }
 
 /// A service that this device shares.

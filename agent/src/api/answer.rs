@@ -1,12 +1,13 @@
 //! What the local API answers: JSON, and problems as JSON.
 
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ginnel_daemon::mistakes::Mistakes;
 use ginnel_daemon::report;
 use ginnel_proto::code::REASON;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -39,6 +40,8 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// When it may be over, if that is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// A problem's form in JSON: `{"error":{"code":…,"message":…,"hint":…}}`.
@@ -69,6 +72,7 @@ impl Problem {
             code,
             message: message.into(),
             hint: None,
+            retry_after: None,
         }
     }
 
@@ -90,6 +94,13 @@ impl Problem {
         self
     }
 
+    /// Adds when it may be over. Whole seconds are told (RFC 9110 §10.2.3).
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// The problem as an answer.
     #[must_use]
     pub fn into_response(self) -> Response<ApiBody> {
@@ -103,6 +114,10 @@ impl Problem {
         let mut response = json(self.status, &body);
         let reason = HeaderValue::from_static(self.code);
         response.headers_mut().insert(REASON, reason);
+        if let Some(wait) = self.retry_after {
+            let seconds = HeaderValue::from(wait.as_secs());
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);

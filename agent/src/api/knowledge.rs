@@ -28,6 +28,8 @@ mod route;
 mod search;
 mod upkeep;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -37,6 +39,7 @@ use serde::de::DeserializeOwned;
 use super::answer::{ApiBody, BoxError, Problem, json};
 use crate::knowledge::Knowledge;
 use crate::knowledge::add::AddError;
+use crate::knowledge::opening::{Opening, Stage};
 use crate::knowledge::search::{NoVector, SearchError};
 
 pub(crate) use adding::add;
@@ -49,6 +52,13 @@ const QUESTION_MAX: usize = 1 << 20;
 /// is for escapes and vectors.
 const DOCUMENT_MAX: usize = 128 << 20;
 
+/// The name of the problem that the store is being opened.
+pub(super) const OPENING: &str = "store_opening";
+
+/// When to ask again for a store that is being opened: often enough that nobody
+/// waits much longer than needed.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
@@ -58,8 +68,38 @@ pub(super) enum Caller {
     Outside,
 }
 
+/// Answers one request, once the store is open. That is waited for a short time
+/// only, and not at all by those who ask how things stand.
+pub(super) async fn answer_once_open<B>(
+    opening: &Opening,
+    route: KnowledgeRoute,
+    request: Request<B>,
+    caller: Caller,
+) -> Result<Response<ApiBody>, Problem>
+where
+    B: Body + Send + Unpin,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    if route == KnowledgeRoute::OpenApi {
+        return Ok(openapi::answer());
+    }
+    let stage = match route == KnowledgeRoute::Status {
+        true => opening.stage(),
+        false => opening.wait().await,
+    };
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    match stage {
+        Stage::Open(knowledge) => answer(&knowledge, route, request, caller).await,
+        Stage::Opening => Err(Problem::new(status, OPENING, "the store is being opened")
+            .hint("try again; after an unclean stop all of it is checked first")
+            .retry_after(TRY_AGAIN_AFTER)),
+        Stage::Failed(reason) => Err(Problem::told(status, "store_unavailable", &reason)),
+    }
+}
+
 /// Answers one request.
-pub(super) async fn answer<B>(
+async fn answer<B>(
     knowledge: &Knowledge,
     route: KnowledgeRoute,
     request: Request<B>,

@@ -16,15 +16,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::answer::{ApiBody, BrokenOff, Problem, json};
-use super::knowledge::{self, Caller, KnowledgeRoute};
+use super::knowledge::{self, Caller, KnowledgeRoute, OPENING};
 use super::route::NoRoute;
-use crate::knowledge::Knowledge;
+use crate::knowledge::opening::Opening;
 
 /// How long the other side may take to send a request's head; it is ourselves.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves one connection.
-pub(crate) async fn serve_connection<T>(stream: T, knowledge: Knowledge)
+pub(crate) async fn serve_connection<T>(stream: T, knowledge: Opening)
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -46,7 +46,7 @@ where
 }
 
 async fn answer(
-    knowledge: &Knowledge,
+    knowledge: &Opening,
     request: Request<Incoming>,
 ) -> Result<Response<ApiBody>, Problem> {
     let path = request.uri().path();
@@ -71,7 +71,7 @@ async fn answer(
         return Err(Problem::new(StatusCode::FORBIDDEN, "read_only", message));
     }
     // Boxed: it is large, and most connections wait.
-    let answered = Box::pin(knowledge::answer(
+    let answered = Box::pin(knowledge::answer_once_open(
         knowledge,
         route,
         request,
@@ -82,7 +82,7 @@ async fn answer(
 
 /// What goes wrong in here may name files and addresses of this machine.
 fn without_reason(problem: Problem) -> Problem {
-    if !problem.status.is_server_error() {
+    if !problem.status.is_server_error() || problem.code == OPENING {
         return problem;
     }
     debug!(

@@ -13,7 +13,7 @@ use super::*;
 use crate::knowledge::tests::World;
 use crate::local_client::{ClientError, LocalClient};
 use crate::running::{self, DaemonNote};
-use crate::status::LinkStatus;
+use crate::status::{LinkStatus, StoreStatus};
 
 #[tokio::test]
 async fn health_needs_no_token_and_all_else_does() {
@@ -251,7 +251,7 @@ async fn a_daemon_that_never_listens_is_given_up() {
 async fn answers_that_go_on_end_with_the_daemon() {
     let world = World::without_model().await;
     world.write("a.txt", "apples");
-    let mut api = Api::with(Ok(world.knowledge.clone())).await;
+    let mut api = Api::with(Opening::ended(Ok(world.knowledge.clone()))).await;
     let add = serde_json::json!({ "path": world.root(), "watch": true }).to_string();
     let _adding = api.begin("POST /v1/add", &add, r#""done""#).await;
     let _reading = api.begin("GET /v1/events", "", "event: change").await;
@@ -270,10 +270,10 @@ struct Api {
 
 impl Api {
     async fn start() -> Self {
-        Self::with(Err("the store cannot be opened".to_owned())).await
+        Self::with(no_store()).await
     }
 
-    async fn with(knowledge: Result<Knowledge, String>) -> Self {
+    async fn with(knowledge: Opening) -> Self {
         let state = tempfile::tempdir().expect("folder");
         let lock = running::lock(state.path()).await.expect("free");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
@@ -377,8 +377,12 @@ fn context(state: &Path, local: SocketAddr) -> ApiContext {
         token: LocalToken::open(state).expect("made"),
         local,
         forward: echo,
-        knowledge: Err("the store cannot be opened".to_owned()),
+        knowledge: no_store(),
     }
+}
+
+fn no_store() -> Opening {
+    Opening::ended(Err("the store cannot be opened".to_owned()))
 }
 
 fn told_status() -> Status {
@@ -391,6 +395,7 @@ fn told_status() -> Status {
         certificate_ends_unix_ms: None,
         warning: None,
         link: LinkStatus::default(),
+        store: StoreStatus::Opening,
         services: vec![ServiceStatus {
             name: "web".into(),
             target: "http://127.0.0.1:3000".into(),

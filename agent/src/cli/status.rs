@@ -14,7 +14,7 @@ use super::table;
 use crate::clock;
 use crate::local_client::{ClientError, LocalClient};
 use crate::renewal;
-use crate::status::{LinkState, LinkStatus, ServiceStatus, Status};
+use crate::status::{LinkState, LinkStatus, ServiceStatus, Status, StoreStatus};
 
 /// Clears the screen and goes to its first line.
 const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
@@ -101,6 +101,11 @@ fn write_screen(status: &Status, now_ms: u64, out: &mut dyn Write) -> io::Result
     }
     if let Some(warning) = &status.warning {
         row("warning", report::take_hints(warning, &mut hints));
+    }
+    match &status.store {
+        StoreStatus::Open => {}
+        StoreStatus::Opening => row("store", "being opened".to_owned()),
+        StoreStatus::Failed { problem } => row("store", report::take_hints(problem, &mut hints)),
     }
     let up = duration(Duration::from_secs(status.uptime_s));
     row(
@@ -191,6 +196,7 @@ mod tests {
             relay: Some("relay.example:7443".into()),
             certificate_ends_unix_ms: Some(29 * 86_400_000 + 1_000_000),
             warning: None,
+            store: StoreStatus::Open,
             link: LinkStatus {
                 state: LinkState::Connected,
                 since_unix_ms: 1_000_000 - 192_000,
@@ -235,6 +241,7 @@ mod tests {
             certificate_ends_unix_ms: None,
             warning: None,
             link: LinkStatus::default(),
+            store: StoreStatus::Open,
             services: vec![],
         };
         let mut refused = status.clone();
@@ -252,7 +259,20 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("\nhint: join again\n"), "{text}");
+        let mut opening = status.clone();
+        opening.store = StoreStatus::Opening;
+        let text = screen(&opening);
+        assert!(text.contains("store   being opened\n"), "{text}");
+        let problem = "the store cannot be opened: no luck; hint: try".to_owned();
+        opening.store = StoreStatus::Failed { problem };
+        let text = screen(&opening);
+        assert!(
+            text.contains("store   the store cannot be opened: no luck\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("\nhint: try\n"), "{text}");
         let text = screen(&status);
+        assert!(!text.contains("store"), "{text}");
         assert!(text.contains("link    not joined to a relay\n"), "{text}");
         assert!(
             text.ends_with("Nothing is shared\nhint: ginnel join CODE\n"),

@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::api::{self, ApiContext};
+use crate::knowledge::opening::Opening;
 use crate::local_token::LocalToken;
 use crate::running::{self, DaemonNote};
 use crate::services::Services;
-use crate::status::{LinkState, LinkStatus, ServiceStatus, Status};
+use crate::status::{LinkState, LinkStatus, ServiceStatus, Status, StoreStatus};
 
 #[test]
 fn the_commands_make_sense() {
@@ -264,7 +265,9 @@ impl Daemon {
             token: LocalToken::open(state.path()).expect("made"),
             local,
             forward: Arc::new(|_, _| Box::pin(std::future::pending())),
-            knowledge: Err("the store cannot be opened: no luck; hint: try".to_owned()),
+            knowledge: Opening::ended(Err(
+                "the store cannot be opened: no luck; hint: try".to_owned()
+            )),
         };
         let stop = context.stop.clone();
         let mut serving = JoinSet::new();
@@ -296,6 +299,7 @@ fn told(state: LinkState, asked: u32) -> Status {
             state,
             ..LinkStatus::default()
         },
+        store: StoreStatus::Open,
         services: vec![ServiceStatus {
             name: "web".into(),
             target: "http://127.0.0.1:3000".into(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ginnel_agent::clock::{Change, Changes};
+use ginnel_agent::knowledge::opening::Opening;
 use ginnel_agent::link::Keeper;
 use ginnel_agent::link_report::Report;
 use ginnel_agent::local::Inside;
@@ -135,7 +136,7 @@ impl Device {
         let tasks = TaskTracker::new();
         let inside = Inside {
             tasks: tasks.clone(),
-            knowledge: None,
+            knowledge: Opening::ended(Err("no store here".to_owned())),
         };
         let (changes_in, changes) = Changes::channel();
         let report = Report::new(self.clock.wall_clock());

@@ -1,14 +1,16 @@
 //! What a device knows, asked from outside and from its own machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ginnel_agent::config::Config;
 use ginnel_agent::daemon::Daemon;
+use ginnel_agent::knowledge::opening::Stage;
 use ginnel_agent::services::spec::ServiceSpec;
+use ginnel_proto::id::DeviceName;
 use ginnel_tests::caller::text;
-use ginnel_tests::lab::Lab;
-use ginnel_tests::wait::in_time;
+use ginnel_tests::lab::{Lab, LabAgent, invite, restart_agent};
+use ginnel_tests::wait::{in_time, promptly, until_true};
 use http::{Method, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -207,12 +209,88 @@ async fn a_store_that_cannot_be_opened_does_not_stop_the_tunnel() {
         (status, &answer["error"]["code"]),
         (503, &json!("store_unavailable"))
     );
-    let (status, _) = over_socket(&socket, "GET", "/v1/status", &Value::Null).await;
+    let (status, answer) = over_socket(&socket, "GET", "/v1/status", &Value::Null).await;
     assert_eq!(status, 200);
+    assert_eq!(answer["store"]["state"], "failed");
     daemon.stop.cancel();
     in_time("the end", daemon.wait())
         .await
         .expect("it ends well");
+}
+
+/// The link, other services and what they are asked by the local API do not
+/// wait for a store whose opening takes long.
+#[tokio::test]
+async fn all_else_works_while_the_store_is_opened() {
+    let lab = Lab::start().await;
+    let state = lab.folder.path().join("agent-slow");
+    let code = invite(&lab.relay, "alice").await;
+    let device: DeviceName = "slow".parse().expect("a name");
+    let joined = ginnel_agent::join::join(&state, &code, Some(device.clone())).await;
+    joined.expect("the device joins");
+    let lock = hold_store(&state);
+    let agent = LabAgent {
+        daemon: restart_agent(&state).await,
+        device,
+        state,
+    };
+    agent.connected().await;
+    agent.share("lore", "knowledge").await;
+    agent.share("show", "demo").await;
+    assert_eq!(lab.get("show", "/").await.status(), 200);
+
+    let socket = agent.state.join("ginnel.sock");
+    let (_, status) = over_socket(&socket, "GET", "/v1/status", &Value::Null).await;
+    assert_eq!(status["store"]["state"], "opening");
+    let (status, answer) = over_socket(&socket, "GET", "/v1/knowledge", &Value::Null).await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (503, &json!("store_opening"))
+    );
+    let answer = lab.get("lore", "/v1/search?q=ferry").await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "2");
+    assert!(text(answer).await.contains("the store is being opened"));
+
+    let open = tokio::task::spawn_blocking(move || std::fs::File::open(lock)).await;
+    let _reader = open.expect("ended").expect("a pipe");
+    let new = json!({"source": "mail:1", "text": "the ferry leaves at noon"});
+    until_true("the store is open", || {
+        matches!(agent.daemon.knowledge.stage(), Stage::Open(_))
+    })
+    .await;
+    let (status, _) = over_socket(&socket, "POST", "/v1/documents", &new).await;
+    assert_eq!(status, 201);
+    let found = lab.get("lore", "/v1/search?q=ferry").await;
+    assert!(text(found).await.contains("noon"));
+    let (_, status) = over_socket(&socket, "GET", "/v1/status", &Value::Null).await;
+    assert_eq!(status["store"]["state"], "open");
+}
+
+#[tokio::test]
+async fn a_daemon_ends_while_its_store_is_opened() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    hold_store(&state);
+    let mut config = Config::new(&state);
+    config.local = ([127, 0, 0, 1], 0).into();
+    let daemon = Daemon::start(&config).await.expect("it starts");
+    let socket = state.join("ginnel.sock");
+    let (status, _) = over_socket(&socket, "POST", "/v1/stop", &Value::Null).await;
+    assert_eq!(status, 202);
+    promptly("the end", daemon.wait())
+        .await
+        .expect("it ends well");
+}
+
+/// Puts a store's lock file on a disk that does not answer: opening a named
+/// pipe to write waits for somebody who reads. Gives its path.
+fn hold_store(state: &Path) -> PathBuf {
+    std::fs::create_dir_all(state.join("store")).expect("made");
+    let lock = state.join("store/store.lock");
+    let made = std::process::Command::new("mkfifo").arg(&lock).status();
+    assert!(made.expect("mkfifo runs").success());
+    lock
 }
 
 /// A request over the unix socket; the answer's status and JSON.

@@ -2,6 +2,9 @@
 
 #[path = "tests/names.rs"]
 mod names;
+#[cfg(unix)]
+#[path = "tests/opening.rs"]
+mod opening;
 
 use serde_json::{Value, json};
 

@@ -10,7 +10,8 @@ use crate::knowledge::tests::World;
 /// The answer to a GET, head and body.
 async fn get(world: &World, path: &str) -> String {
     let (mut caller, stream) = tokio::io::duplex(64 << 10);
-    let served = serve_connection(stream, world.knowledge.clone());
+    let opened = Opening::ended(Ok(world.knowledge.clone()));
+    let served = serve_connection(stream, opened);
     let asked = async {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         caller.write_all(request.as_bytes()).await.expect("sent");

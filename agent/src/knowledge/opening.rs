@@ -1,0 +1,153 @@
+//! The opening of what this device knows, beside everything else: after an
+//! unclean stop all of a store is read before it is used, which may take
+//! minutes.
+//!
+//! The daemon begins it; the local API and the service `knowledge` ask how far
+//! it is before each request.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::Knowledge;
+use super::settings::KnowledgeSettings;
+
+/// How long a request waits for the store: most are open by then, and nobody
+/// should believe that the daemon hangs.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// How long the end of the daemon waits for it. What is cut off then is begun
+/// anew at the next start.
+const STOP_WAIT: Duration = Duration::from_secs(1);
+
+const BROKEN_OFF: &str = "the opening of the store broke off; hint: the log of ginnel up says why";
+
+/// What this device knows, as soon as its store is open. Cheap to clone; all
+/// clones are the same.
+#[derive(Debug, Clone)]
+pub struct Opening(watch::Receiver<Stage>);
+
+/// How far the opening is.
+#[derive(Debug, Clone)]
+pub enum Stage {
+    /// On the way.
+    Opening,
+    /// Done.
+    Open(Knowledge),
+    /// It cannot be opened, for this reason, until the next start.
+    Failed(String),
+}
+
+impl Opening {
+    /// Begins, on a thread of its own: one that reads a large store cannot be
+    /// told to stop, and the end of the process must not wait for it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn begin(settings: KnowledgeSettings) -> Self {
+        let (told, stage) = watch::channel(Stage::Opening);
+        let runtime = Handle::current();
+        let open = move || {
+            let _entered = runtime.enter();
+            let opened = Knowledge::open_blocking(&settings);
+            let opened = opened.map_err(|error| format!("{error:#}"));
+            if let Err(reason) = &opened {
+                error!("{reason}");
+            }
+            told.send_replace(Stage::of(opened));
+        };
+        let thread = std::thread::Builder::new().name("store opening".to_owned());
+        match thread.spawn(open) {
+            Ok(_) => Self(stage),
+            Err(error) => Self::ended(Err(format!("the store cannot be opened: {error}"))),
+        }
+    }
+
+    /// One that has ended with this, or with the reason why not.
+    #[must_use]
+    pub fn ended(opened: Result<Knowledge, String>) -> Self {
+        Self(watch::channel(Stage::of(opened)).1)
+    }
+
+    /// How far it is now.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        let is_over = self.0.has_changed().is_err();
+        match self.0.borrow().clone() {
+            // Its thread panicked, or it would have told.
+            Stage::Opening if is_over => Stage::Failed(BROKEN_OFF.to_owned()),
+            stage @ (Stage::Opening | Stage::Open(_) | Stage::Failed(_)) => stage,
+        }
+    }
+
+    /// How far it is, after a short wait if it is on the way.
+    pub async fn wait(&self) -> Stage {
+        let ended = timeout(WAIT, self.end()).await;
+        ended.unwrap_or_else(|_| self.stage())
+    }
+
+    /// Makes vectors of whatever has none, once it is open, until `stop`.
+    pub async fn keep_embedding(&self, stop: CancellationToken) {
+        match stop.run_until_cancelled(self.end()).await {
+            Some(Stage::Open(knowledge)) => knowledge.keep_embedding(stop).await,
+            Some(Stage::Opening | Stage::Failed(_)) => stop.cancelled().await,
+            None => {}
+        }
+    }
+
+    /// Closes what was opened.
+    ///
+    /// # Errors
+    /// As [`Knowledge::close`].
+    pub async fn close(&self) -> anyhow::Result<()> {
+        match timeout(STOP_WAIT, self.end()).await {
+            Ok(Stage::Open(knowledge)) => knowledge.close().await,
+            Ok(Stage::Failed(_)) => Ok(()),
+            Ok(Stage::Opening) | Err(_) => {
+                info!("the store was still being opened, its next opening begins anew");
+                Ok(())
+            }
+        }
+    }
+
+    /// What comes of it.
+    async fn end(&self) -> Stage {
+        let mut stage = self.0.clone();
+        let ended = stage.wait_for(|stage| !matches!(stage, Stage::Opening));
+        // Told or not, it has ended.
+        let _ = ended.await.map(drop);
+        self.stage()
+    }
+}
+
+impl Stage {
+    fn of(opened: Result<Knowledge, String>) -> Self {
+        match opened {
+            Ok(knowledge) => Self::Open(knowledge),
+            Err(reason) => Self::Failed(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_opening_that_breaks_off_is_told_as_failed() {
+        let (thread, stage) = watch::channel(Stage::Opening);
+        let opening = Opening(stage);
+        assert!(matches!(opening.stage(), Stage::Opening));
+        drop(thread);
+        let Stage::Failed(reason) = opening.wait().await else {
+            panic!("{:?}", opening.stage());
+        };
+        assert!(reason.contains("broke off"), "{reason}");
+        opening.close().await.expect("nothing to close");
+    }
+}
