@@ -7,7 +7,7 @@
 //! GET    /v1/documents                 a page of them; POST adds one
 //! GET    /v1/documents/ID              one with its text; PUT, DELETE
 //! GET    /v1/models                    PUT and DELETE /v1/models/NAME
-//! POST   /v1/add                       reads a folder; JSON lines tell how it goes
+//! POST   /v1/add                       reads a folder or text; JSON lines tell how it goes
 //! GET    /v1/events                    what changes, as server-sent events
 //! POST   /v1/store/{check,rebuild-index,backup}
 //! GET    /v1/openapi.json              all of this for programs
@@ -140,7 +140,7 @@ where
         }
         KnowledgeRoute::DeleteModel(name) => models::delete(knowledge, &name).await,
         KnowledgeRoute::Add => {
-            let asked = read_json(request, QUESTION_MAX).await?;
+            let asked = read_json(request, DOCUMENT_MAX).await?;
             Ok(add(knowledge.clone(), asked)?.into_response())
         }
         KnowledgeRoute::Events => Ok(events::stream(knowledge)),

@@ -10,13 +10,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use ginnel_daemon::environment::{Environment, shows_colours};
-use http::Method;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::knowledge::Asked;
 use super::printable;
 use crate::api::answer::BoxError;
-use crate::api::knowledge::view::{AddRequest, NewDocument, StoredView};
+use crate::api::knowledge::view::AddRequest;
 use crate::knowledge::add::{Event, FileOutcome, Summary};
 
 /// Longest text of the standard input, in bytes: as that of a file.
@@ -89,22 +88,26 @@ async fn add_all(
 ) -> anyhow::Result<ExitCode> {
     let mut requests = Vec::new();
     for path in &add.paths {
-        if path.as_os_str() != "-" {
-            requests.push((path, request(add, &std::path::absolute(path)?)?));
-        }
+        requests.push(match path.as_os_str() == "-" {
+            true => (Path::new("standard input"), request_of_stdin(add)?),
+            false => (path.as_path(), request(add, &std::path::absolute(path)?)?),
+        });
     }
-    if requests.len() < add.paths.len() {
-        add_stdin(add, asked, out).await?;
-    }
-    if add.watch && !requests.is_empty() {
-        let requests = requests.into_iter().map(|(_, request)| request).collect();
-        return follow_all(requests, asked, Shown::new(add, environment, out)).await;
-    }
+    let (followed, others): (Vec<_>, Vec<_>) =
+        requests.into_iter().partition(|(_, request)| request.watch);
     let mut failed = false;
-    for (path, request) in requests {
+    for (path, request) in others {
         let mut shown = Shown::new(add, environment, out);
         let ended = asked.add(vec![request], |event| shown.event(event)).await;
         failed |= shown.finish(path, ended)?;
+    }
+    if !followed.is_empty() {
+        let requests = followed.into_iter().map(|(_, request)| request).collect();
+        let shown = Shown {
+            watch: true,
+            ..Shown::new(add, environment, out)
+        };
+        return follow_all(requests, asked, shown).await;
     }
     Ok(if failed {
         ExitCode::FAILURE
@@ -147,42 +150,34 @@ fn request(add: &Add, path: &Path) -> anyhow::Result<AddRequest> {
         watch: add.watch,
         no_wait: add.no_wait,
         vectors: add.vectors.clone(),
+        ..AddRequest::default()
     })
 }
 
-async fn add_stdin(add: &Add, asked: &Asked, out: &mut dyn Write) -> anyhow::Result<()> {
+fn request_of_stdin(add: &Add) -> anyhow::Result<AddRequest> {
+    Ok(AddRequest {
+        text: Some(read_text(io::stdin().lock())?),
+        title: add.title.clone(),
+        format: add.format.clone(),
+        collection: Some(add.collection.clone()),
+        name: add.name.clone(),
+        no_wait: add.no_wait,
+        ..AddRequest::default()
+    })
+}
+
+fn read_text(from: impl io::Read) -> anyhow::Result<String> {
     let mut text = Vec::new();
-    io::stdin()
-        .lock()
-        .take(STDIN_MAX + 1)
-        .read_to_end(&mut text)?;
+    from.take(STDIN_MAX + 1).read_to_end(&mut text)?;
     let bytes = text.len();
     anyhow::ensure!(
         bytes as u64 <= STDIN_MAX,
         "text is longer than {STDIN_MAX} bytes; hint: add it as a file of JSON lines"
     );
-    let text = String::from_utf8(text).map_err(|error| {
+    String::from_utf8(text).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         anyhow::anyhow!("standard input is not UTF-8, byte={at}")
-    })?;
-    let new = NewDocument {
-        collection: Some(add.collection.clone()),
-        source: add.name.clone(),
-        title: add.title.clone(),
-        format: add.format.clone(),
-        text,
-        ..NewDocument::default()
-    };
-    let stored: StoredView = asked.ask(Method::POST, "/v1/documents", &new).await?;
-    match add.json {
-        true => writeln!(out, "{}", serde_json::to_string(&stored)?)?,
-        false => writeln!(
-            out,
-            "Standard input {}: {} passages, document {}",
-            stored.outcome, stored.passages, stored.id
-        )?,
-    }
-    Ok(())
+    })
 }
 
 /// Shows what happens: a bar on a terminal, else lines of JSON.
@@ -205,7 +200,7 @@ impl<'a> Shown<'a> {
         });
         Self {
             out,
-            watch: add.watch,
+            watch: false,
             bar,
             done: None,
             failed: None,
@@ -325,4 +320,24 @@ fn in_words(summary: &Summary) -> String {
         passages += &format!(", {} texts got no vector", summary.without_vectors);
     }
     format!("{} ({passages})", counts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_up_to_the_limit() {
+        let read = read_text(io::repeat(b'a').take(STDIN_MAX)).expect("not too long");
+        assert_eq!(read.len() as u64, STDIN_MAX);
+        let error = read_text(io::repeat(b'a'))
+            .expect_err("endless")
+            .to_string();
+        assert!(
+            error.starts_with("text is longer than 67108864 bytes"),
+            "{error}"
+        );
+        let error = read_text(&b"ab\xffc"[..]).expect_err("no text").to_string();
+        assert_eq!(error, "standard input is not UTF-8, byte=2");
+    }
 }

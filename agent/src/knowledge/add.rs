@@ -138,8 +138,30 @@ impl Knowledge {
         request: &AddRequest,
         events: &mpsc::Sender<Event>,
     ) -> Result<Summary, AddError> {
+        self.embedded(self.add(request, events), events).await
+    }
+
+    /// The same for [`Knowledge::add_text_telling`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn add_text_and_embed(
+        &self,
+        text: Text,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Summary, AddError> {
+        self.embedded(self.add_text_telling(text, events), events)
+            .await
+    }
+
+    /// Waits until what is added has vectors.
+    async fn embedded(
+        &self,
+        adding: impl Future<Output = Result<Summary, AddError>>,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Summary, AddError> {
         let before = self.embedding.progress().borrow().clone();
-        let mut summary = self.add(request, events).await?;
+        let mut summary = adding.await?;
         if !matches!(self.embedding.state(), State::Off) {
             let failed = self.wait_for_vectors(&summary, &before, events).await;
             summary.without_vectors = failed;

@@ -1,5 +1,5 @@
-//! `POST /v1/add`: reads a folder of this machine and tells how it goes, a line
-//! of JSON for each event. It ends when its caller goes.
+//! `POST /v1/add`: reads a folder of this machine, or a text, and tells how it
+//! goes, a line of JSON for each event. It ends when its caller goes.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -15,21 +15,27 @@ use http_body_util::{BodyExt as _, StreamBody};
 use tokio::sync::mpsc;
 
 use super::view::{self, default_collection};
-use super::{ApiBody, Problem, invalid};
+use super::{ApiBody, Problem, documents, invalid};
 use crate::api::answer::BoxError;
 use crate::knowledge::Knowledge;
-use crate::knowledge::add::{AddRequest, Event};
+use crate::knowledge::add::{AddError, AddRequest, Event, Summary, Text};
 
 /// Events that wait for their reader; a slow one slows the reading down.
 const EVENTS: usize = 64;
 
-/// Files to be added, checked as far as can be without reading them.
+/// What is to be added, checked as far as can be without reading it.
 #[derive(Debug)]
 pub(crate) struct Adding {
     knowledge: Knowledge,
-    request: AddRequest,
+    what: What,
     watch: bool,
     wait: bool,
+}
+
+#[derive(Debug)]
+enum What {
+    Files(AddRequest),
+    Text(Text),
 }
 
 /// Checks what is asked.
@@ -41,33 +47,36 @@ pub(crate) fn add(knowledge: Knowledge, asked: view::AddRequest) -> Result<Addin
         knowledge,
         watch: asked.watch,
         wait: !asked.no_wait,
-        request: request(asked)?,
+        what: match asked.text {
+            None => What::Files(request(asked)?),
+            Some(_) => What::Text(text(asked)?),
+        },
     })
 }
 
 impl Adding {
     /// Adds, and tells everything, the end last.
     async fn tell(self, events: mpsc::Sender<Event>) {
-        let Self {
-            knowledge,
-            request,
-            watch,
-            wait,
-        } = self;
-        let done = match (watch, wait) {
-            (true, _) => match knowledge.add_and_watch(&request, &events).await {
-                Err(error) => Err(error),
-            },
-            (false, true) => knowledge.add_and_embed(&request, &events).await,
-            (false, false) => knowledge.add(&request, &events).await,
-        };
-        let last = match done {
+        let last = match self.add(&events).await {
             Ok(summary) => Event::Done(summary),
             Err(error) => Event::Failed {
                 message: error.to_string(),
             },
         };
         let _ = events.send(last).await;
+    }
+
+    async fn add(self, events: &mpsc::Sender<Event>) -> Result<Summary, AddError> {
+        let knowledge = self.knowledge;
+        match (self.what, self.watch, self.wait) {
+            (What::Files(files), true, _) => match knowledge.add_and_watch(&files, events).await {
+                Err(error) => Err(error),
+            },
+            (What::Files(files), false, true) => knowledge.add_and_embed(&files, events).await,
+            (What::Files(files), false, false) => knowledge.add(&files, events).await,
+            (What::Text(text), _, true) => knowledge.add_text_and_embed(text, events).await,
+            (What::Text(text), _, false) => knowledge.add_text_telling(text, events).await,
+        }
     }
 
     /// Adds, and calls `each` with every event.
@@ -116,13 +125,9 @@ fn request(asked: view::AddRequest) -> Result<AddRequest, Problem> {
         let message = format!("there is no such file or folder, path={:?}", asked.path);
         invalid(message)
     })?;
-    let collection = match &asked.collection {
-        None => default_collection(),
-        Some(name) => CollectionName::parse(name).map_err(|error| invalid(error.to_string()))?,
-    };
     Ok(AddRequest {
         path,
-        collection,
+        collection: collection(asked.collection.as_deref())?,
         name: asked.name,
         rules: Rules {
             with_hidden: asked.hidden,
@@ -132,6 +137,29 @@ fn request(asked: view::AddRequest) -> Result<AddRequest, Problem> {
         },
         vectors: asked.vectors,
     })
+}
+
+fn text(asked: view::AddRequest) -> Result<Text, Problem> {
+    if !asked.path.is_empty() || asked.watch || asked.vectors.is_some() {
+        let message = "a text comes without path, watch and vectors";
+        return Err(invalid(message));
+    }
+    let collection = collection(asked.collection.as_deref())?;
+    let new = view::NewDocument {
+        source: asked.name,
+        title: asked.title,
+        format: asked.format,
+        text: asked.text.unwrap_or_default(),
+        ..view::NewDocument::default()
+    };
+    documents::text(new, collection, None)
+}
+
+fn collection(name: Option<&str>) -> Result<CollectionName, Problem> {
+    match name {
+        None => Ok(default_collection()),
+        Some(name) => CollectionName::parse(name).map_err(|error| invalid(error.to_string())),
+    }
 }
 
 /// The path without `.`, `..` and a slash at its end.

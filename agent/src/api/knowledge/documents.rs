@@ -98,7 +98,7 @@ pub(super) async fn put(
 }
 
 /// A document that we cut.
-fn text(
+pub(super) fn text(
     new: NewDocument,
     collection: CollectionName,
     id: Option<DocumentId>,

@@ -5,6 +5,8 @@ mod names;
 #[cfg(unix)]
 #[path = "tests/opening.rs"]
 mod opening;
+#[path = "tests/texts.rs"]
+mod texts;
 
 use serde_json::{Value, json};
 

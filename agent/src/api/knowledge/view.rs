@@ -233,11 +233,22 @@ pub struct NewModel {
 #[serde(deny_unknown_fields, default)]
 pub struct AddRequest {
     /// A folder or file of this machine, absolute.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
+    /// Or a text, which will be a document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// What people call the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// See [`NewDocument::format`], for the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
     /// Where its documents go; `default` if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collection: Option<String>,
-    /// What their sources begin with; the folder's name if not given.
+    /// What their sources begin with; the folder's name if not given. For a
+    /// text, its source.
     #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Also files whose names begin with a dot.

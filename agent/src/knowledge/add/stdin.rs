@@ -1,11 +1,12 @@
 //! Adding one text that is no file: from the standard input, or the API.
 
 use ginnel_proto::id::CollectionName;
-use ginnel_store::document::{NewDocument, Stored};
+use ginnel_store::document::{NewDocument, Outcome, Stored};
 use ginnel_store::id::DocumentId;
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
 
-use super::AddError;
+use super::{AddError, Event, FileOutcome, Summary};
 use crate::knowledge::Knowledge;
 use crate::knowledge::files;
 
@@ -29,6 +30,39 @@ pub struct Text {
 }
 
 impl Knowledge {
+    /// As [`Knowledge::add_text`], and tells how it goes as [`Knowledge::add`]
+    /// does of a file. Where the text has no source, its document's id is told.
+    ///
+    /// # Errors
+    /// As [`Knowledge::add_text`].
+    pub async fn add_text_telling(
+        &self,
+        text: Text,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Summary, AddError> {
+        let bytes = text.bytes.len() as u64;
+        let source = text.source.clone();
+        let _ = events.send(Event::Counted { files: 1, bytes }).await;
+        let stored = self.add_text(text).await?;
+        let event = Event::File {
+            source: source.unwrap_or_else(|| stored.id.to_string()),
+            outcome: match stored.outcome {
+                Outcome::Added => FileOutcome::Added,
+                Outcome::Changed => FileOutcome::Changed,
+                Outcome::Unchanged => FileOutcome::Unchanged,
+            },
+            passages: stored.new_passages as u64,
+            reason: None,
+        };
+        let mut summary = Summary {
+            last_change: *self.store.changes().borrow(),
+            ..Summary::default()
+        };
+        summary.count(&event);
+        let _ = events.send(event).await;
+        Ok(summary)
+    }
+
     /// Reads, cuts and stores a text.
     ///
     /// # Errors
