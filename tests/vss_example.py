@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import struct
 import sys
 
 import sqlite_vss
@@ -30,4 +31,26 @@ with connection:
     )
 with connection:
     connection.execute("DELETE FROM articles WHERE rowid % 10 = 0")
+
+# The extension takes values that nobody can search for.
+connection.execute("CREATE VIRTUAL TABLE spoilt USING vss0(v(3))")
+connection.execute("CREATE TABLE spoilt_text (id INTEGER PRIMARY KEY, body)")
+inf, nan = float("inf"), float("nan")
+spoilt = [
+    ([1, 0, 0], "the ferry leaves at noon"),
+    ([1, inf, 0], "an infinite value"),
+    ([1, 0, nan], "no number"),
+    ([0, 1, 0], "x" * (1024 * 1024 + 1)),
+    ([0, 1, 0], None),
+    ([0, 1, 0], " "),
+    ([3e38, 3e38, 0], "too long a vector"),
+    ([0, 0, 1], "apples"),
+]
+with connection:
+    for row, (vector, text) in enumerate(spoilt, 1):
+        raw = struct.pack("<3f", *vector)
+        connection.execute("INSERT INTO spoilt(rowid, v) VALUES (?, ?)", (row, raw))
+        connection.execute("INSERT INTO spoilt_text VALUES (?, ?)", (row, text))
+with connection:
+    connection.execute("INSERT INTO spoilt(rowid, v) VALUES (9, '[1, 1e39, 0]')")
 connection.close()

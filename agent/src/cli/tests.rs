@@ -1,3 +1,5 @@
+#[path = "tests/import_vss.rs"]
+mod import_vss;
 #[path = "tests/knowledge.rs"]
 mod knowledge;
 

@@ -1,0 +1,80 @@
+//! Taking over a database that the extension itself made, with rows that nobody
+//! can use.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Made by `tests/vss` with the Python package, where a Python can do that.
+fn example() -> Option<PathBuf> {
+    let extension = std::env::var_os("GINNEL_VSS_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/vss/sqlite_vss"),
+        PathBuf::from,
+    );
+    let example = extension.join("../example.db");
+    if example.is_file() {
+        return Some(example);
+    }
+    println!("skipped, there is no example; hint: run tests/vss");
+    None
+}
+
+#[tokio::test]
+async fn bad_rows_are_named_and_left_out() {
+    let Some(example) = example() else {
+        return;
+    };
+    let dir = tempfile::tempdir().expect("folder");
+    std::fs::copy(example, dir.path().join("old.db")).expect("copied");
+    let line =
+        "store import-vss DIR/old.db --vectors spoilt.v --texts spoilt_text.body --model org/100%";
+    let (code, said) = run_in(&dir, line).await.expect("it goes on");
+    assert_eq!(code, ExitCode::FAILURE, "{said}");
+    let mut lines: Vec<&str> = said.lines().collect();
+    let summary = lines.split_off(4);
+    assert_eq!(
+        summary,
+        [
+            "Imported 2 documents with vectors of model org/100%",
+            "3 vectors have no text and were left out",
+            "4 rows could not be taken",
+        ]
+    );
+    lines.sort_unstable();
+    for (line, begins) in lines.iter().zip([
+        "cannot import row 2: vector has a value that is not finite, dimension=1",
+        "cannot import row 3: vector has a value that is not finite, dimension=2",
+        "cannot import row 4: passage is empty, too long",
+        "cannot import row 7: vector",
+    ]) {
+        assert!(line.starts_with(begins), "{line}");
+    }
+    let found = say(&dir, "search ferry").await;
+    assert!(found.contains("old.db#1"), "{found}");
+    let found = say(&dir, "search apples").await;
+    assert!(found.contains("old.db#8"), "{found}");
+
+    // The same again changes nothing, and says the same to programs.
+    let (code, said) = run_in(&dir, &format!("{line} --json"))
+        .await
+        .expect("again");
+    assert_eq!(code, ExitCode::FAILURE, "{said}");
+    let mut lines: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let summary = lines.pop().expect("a summary");
+    assert_eq!(
+        summary,
+        json!({"documents": 2, "without_text": 3, "lost": 0, "failed": 4})
+    );
+    let mut rows: Vec<i64> = lines
+        .iter()
+        .filter_map(|line| line["rowid"].as_i64())
+        .collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [2, 3, 4, 7]);
+    assert!(lines.iter().all(|line| line["reason"].is_string()));
+}
