@@ -140,7 +140,7 @@ impl Reading {
         known: Option<&File>,
         found: &mpsc::Sender<Read>,
     ) -> Result<(), Unwanted> {
-        if known.is_some_and(|known| (known.size, known.mtime_ns) == (entry.size, entry.mtime_ns)) {
+        if known.is_some_and(|known| self.is_as_it_was(known, entry)) {
             return send(
                 found,
                 Read::Event(Event::unchanged(self.folder.source(&path))),
@@ -164,6 +164,13 @@ impl Reading {
         }
     }
 
+    /// Whether nothing has been written to it, and its passages are not longer
+    /// than the model reads now.
+    fn is_as_it_was(&self, known: &File, entry: &Entry) -> bool {
+        (known.size, known.mtime_ns) == (entry.size, entry.mtime_ns)
+            && known.tokens_max <= self.cutting.tokens_max()
+    }
+
     /// A file that is one document.
     fn read_whole(
         &self,
@@ -178,6 +185,7 @@ impl Reading {
             size: snapshot.bytes.len() as u64,
             mtime_ns: settled(snapshot.mtime_ns),
             hash: *blake3::hash(&snapshot.bytes).as_bytes(),
+            tokens_max: self.cutting.tokens_max(),
         };
         let extracted = extract(&entry.relative, &snapshot.bytes)?;
         let source = Some(self.folder.source(path));

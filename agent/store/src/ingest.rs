@@ -32,6 +32,8 @@ pub struct File {
     pub mtime_ns: i64,
     /// BLAKE3 of its bytes.
     pub hash: [u8; 32],
+    /// For how many tokens its passages were cut; 0 if nobody noted it.
+    pub tokens_max: u32,
 }
 
 /// Where a document came from.
@@ -67,7 +69,7 @@ const NEVER_READ: i64 = i64::MIN;
 /// The files of a folder, but for their contents' hash where that is not known.
 pub(crate) fn files(connection: &Connection, folder: &Folder) -> Result<Vec<File>> {
     let mut find = connection.prepare_cached(
-        "SELECT path, root, size, mtime_ns, hash FROM ingest
+        "SELECT path, root, size, mtime_ns, hash, tokens_max FROM ingest
          WHERE collection = ?1 AND name = ?2 ORDER BY path",
     )?;
     let rows = find.query_map((folder.collection.as_str(), &folder.name), |row| {
@@ -77,6 +79,7 @@ pub(crate) fn files(connection: &Connection, folder: &Folder) -> Result<Vec<File
             size: row.get(2)?,
             mtime_ns: row.get(3)?,
             hash: row.get::<_, Vec<u8>>(4)?.try_into().unwrap_or_default(),
+            tokens_max: row.get(5)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -113,10 +116,11 @@ pub(crate) fn keep(
 ) -> Result<usize> {
     let removed = delete_documents(turn, folder, &file.path, documents)?;
     let mut keep = turn.connection.prepare_cached(
-        "INSERT INTO ingest (collection, name, path, root, size, mtime_ns, hash)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO ingest (collection, name, path, root, size, mtime_ns, hash, tokens_max)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT DO UPDATE SET root = excluded.root, size = excluded.size,
-             mtime_ns = excluded.mtime_ns, hash = excluded.hash",
+             mtime_ns = excluded.mtime_ns, hash = excluded.hash,
+             tokens_max = excluded.tokens_max",
     )?;
     keep.execute((
         folder.collection.as_str(),
@@ -126,6 +130,7 @@ pub(crate) fn keep(
         file.size,
         file.mtime_ns,
         file.hash,
+        file.tokens_max,
     ))?;
     Ok(removed)
 }

@@ -57,6 +57,11 @@ impl Cutting {
         })
     }
 
+    /// The longest passage, in tokens.
+    pub(super) fn tokens_max(&self) -> u32 {
+        u32::try_from(self.limits().tokens_max).unwrap_or(u32::MAX)
+    }
+
     fn limits(&self) -> Limits {
         let default = Limits::default();
         match &self.model {

@@ -58,6 +58,7 @@ impl Reading {
             size: after.len(),
             mtime_ns: settled(entry.mtime_ns),
             hash,
+            tokens_max: self.cutting.tokens_max(),
         }))
     }
 

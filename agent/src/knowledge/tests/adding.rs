@@ -20,6 +20,70 @@ fn outcomes(events: &[Event]) -> Vec<(String, FileOutcome)> {
     outcomes
 }
 
+/// Cut for a model that reads more, as it would be found after a change of
+/// models.
+#[tokio::test]
+async fn passages_too_long_for_the_model_are_cut_again() {
+    let world = World::new().await;
+    let text = "A sentence of seven words is here. ".repeat(200);
+    world.write("long.txt", &text);
+    let path = world.root().join("long.txt");
+    let an_hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let opened = std::fs::File::options().append(true).open(&path);
+    opened
+        .and_then(|file| file.set_modified(an_hour_ago))
+        .expect("set back");
+    let (summary, _) = world.add().await;
+    assert!(summary.passages > 2, "{summary:?}");
+    let (summary, _) = world.add().await;
+    assert_eq!(summary.unchanged, 1, "nothing is new");
+
+    let folder = Folder {
+        collection: "default".parse().expect("a name"),
+        name: "notes".to_owned(),
+    };
+    let store = &world.knowledge.store;
+    let file = store.files(folder.clone()).await.expect("read").remove(0);
+    let origin = Origin {
+        folder: folder.clone(),
+        root: file.root.clone(),
+        path: file.path.clone(),
+    };
+    let id = ginnel_store::id::DocumentId::of_source("default", "notes/long.txt");
+    let (document, _) = store.document(id).await.expect("read").expect("there");
+    let whole = NewDocument {
+        collection: folder.collection.clone(),
+        source: Some("notes/long.txt".to_owned()),
+        id: None,
+        title: document.title,
+        mime: document.mime,
+        metadata: document.metadata,
+        passages: vec![Span {
+            start: 0,
+            end: text.len(),
+        }],
+        text: text.clone(),
+        vectors: None,
+    };
+    let stored = store.put_of_file(origin, whole).await.expect("stored");
+    let mut cut_for_more = file.clone();
+    cut_for_more.tokens_max = 8192;
+    let kept = store.keep_file(folder.clone(), cut_for_more, vec![stored.id]);
+    kept.await.expect("kept");
+    let passages = async || {
+        let found = store.document(id).await.expect("read");
+        found.expect("there").1.len()
+    };
+    assert_eq!(passages().await, 1);
+
+    let (summary, _) = world.add().await;
+    assert!(summary.passages > 2, "{summary:?}");
+    assert!(passages().await > 2);
+    assert_eq!(store.files(folder).await.expect("read"), [file]);
+    let (summary, _) = world.add().await;
+    assert_eq!(summary.unchanged, 1, "cut as the model reads");
+}
+
 #[tokio::test]
 async fn files_are_followed() {
     let world = World::without_model().await;

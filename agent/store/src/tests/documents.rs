@@ -250,6 +250,7 @@ async fn files_are_remembered_with_their_documents() {
         size: 3,
         mtime_ns: 5,
         hash: [hash; 32],
+        tokens_max: 200 + u32::from(hash),
     };
     let put = async |path: &str, source: &str, text: &str| {
         let origin = Origin {

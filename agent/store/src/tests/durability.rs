@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::document::ListRequest;
 use crate::error::ErrorKind;
+use crate::ingest::Folder;
 use crate::{FILE_NAME, check};
 
 /// Set for the process that is killed: its store's folder.
@@ -175,6 +176,33 @@ async fn a_store_of_the_future_is_left_alone() {
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .expect("read");
     assert_eq!(version, 99);
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_schema_is_brought_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = raw(folder.path());
+    file.execute_batch(include_str!("../../migrations/0001_store.sql"))
+        .expect("made");
+    file.pragma_update(None, "application_id", 0x474e_4c53)
+        .expect("written");
+    file.pragma_update(None, "user_version", 1)
+        .expect("written");
+    let row = "INSERT INTO ingest VALUES ('notes', 'dir', 'a.md', '/dir', 3, 5, zeroblob(32))";
+    file.execute(row, []).expect("written");
+    drop(file);
+    let store = Store::open(Options::new(folder.path())).expect("opened");
+    let notes = Folder {
+        collection: "notes".parse().expect("a name"),
+        name: "dir".to_owned(),
+    };
+    let files = store.files(notes).await.expect("read");
+    assert_eq!((&*files[0].path, files[0].tokens_max), ("a.md", 0));
+    store.close().await.expect("closed");
+    let version: i64 = raw(folder.path())
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("read");
+    assert_eq!(version, 2);
 }
 
 #[tokio::test]
