@@ -140,6 +140,18 @@ codes! {
     HeadTimeout = 0x214, "head_timeout", REQUEST_TIMEOUT;
     /// Something failed on our side.
     Internal = 0x215, "internal", INTERNAL_SERVER_ERROR;
+    /// Somebody else owns the name, or was first.
+    Conflict = 0x216, "conflict", CONFLICT;
+    /// The user's artifacts would take more room than allowed.
+    QuotaExceeded = 0x217, "quota_exceeded", INSUFFICIENT_STORAGE;
+    /// It is larger than any may be.
+    TooLarge = 0x218, "too_large", PAYLOAD_TOO_LARGE;
+    /// There is no such artifact, or not for this user.
+    NoArtifact = 0x219, "no_artifact", NOT_FOUND;
+    /// The bucket cannot be reached, or does not answer as it should.
+    BucketUnavailable = 0x21a, "bucket_unavailable", SERVICE_UNAVAILABLE;
+    /// Bytes do not have the hash that they were promised to have.
+    Corrupt = 0x21b, "corrupt", BAD_GATEWAY;
 }
 
 impl std::fmt::Display for Code {

@@ -11,6 +11,11 @@ use crate::id::{DeviceId, ServiceName};
 use crate::limits::{CAPABILITIES_MAX, HEARTBEAT_RANGE, SERVICES_MAX, TEXT_MAX};
 use crate::wire;
 
+/// The capability of a relay that keeps artifacts: a device may open
+/// [`Open::Push`](crate::open::Open::Push) and
+/// [`Open::Catalog`](crate::open::Open::Catalog).
+pub const ARTIFACTS: u32 = 1;
+
 /// One message of the control stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -44,7 +49,8 @@ pub struct Hello {
 pub struct Welcome {
     /// The relay's version, for people. At most [`TEXT_MAX`] bytes.
     pub relay: String,
-    /// Optional parts of the protocol that the relay understands.
+    /// Optional parts of the protocol that the relay understands, such as
+    /// [`ARTIFACTS`].
     pub capabilities: Vec<u32>,
     /// Who the relay takes the device for.
     pub device: DeviceId,

@@ -51,6 +51,7 @@ pub mod limits;
 pub mod link;
 pub mod message;
 pub mod open;
+pub mod push;
 pub mod sync;
 pub mod varint;
 

@@ -37,6 +37,27 @@ pub const TEXT_MAX: usize = 256;
 /// Longest certificate request, in bytes (an Ed25519 one has about 150).
 pub const CERTIFICATE_REQUEST_MAX: usize = 4096;
 
+/// Most artifacts that an offer names as bases. More would not be read: the
+/// version before and a model of the same family are what helps.
+pub const BASES_MAX: usize = 8;
+
+/// Longest name that a bucket gives to an upload, in bytes. S3's have up to
+/// 200, R2's up to 400.
+pub const UPLOAD_ID_MAX: usize = 1024;
+
+/// Longest name that a bucket gives to the bytes of a part, in bytes; an MD5
+/// in quotes in S3, and longer in R2.
+pub const PART_TAG_MAX: usize = 256;
+
+/// Most parts in one message, so that it stays below [`MESSAGE_MAX`].
+pub const PARTS_IN_MESSAGE: usize = 400;
+
+/// Most parts of an upload, and so of bits and tags to believe in.
+pub const PARTS_MAX: u32 = 10_000;
+
+/// Most chunks of a blob. Their bits fit into a message.
+pub const CHUNKS_MAX: usize = 512 * 1024;
+
 /// How long each side waits for the other's first control message. A device
 /// on a slow path needs two round trips.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

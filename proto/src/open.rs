@@ -36,6 +36,12 @@ pub enum Open {
         /// The upstream asked for.
         upstream: UpstreamName,
     },
+    /// Device to relay: an artifact for the bucket. What follows is in
+    /// [`crate::push`].
+    Push,
+    /// Device to relay: one HTTP exchange with the relay's catalog of
+    /// artifacts. A HEAD follows.
+    Catalog,
 }
 
 impl Open {
@@ -58,6 +64,8 @@ impl Open {
             Self::Upstream { upstream } => Purpose::Upstream(wire::OpenUpstream {
                 upstream: upstream.to_string(),
             }),
+            Self::Push => Purpose::Push(wire::OpenPush {}),
+            Self::Catalog => Purpose::Catalog(wire::OpenCatalog {}),
         };
         let purpose = Some(purpose);
         wire::Open { purpose }.encode_to_vec().into()
@@ -90,6 +98,8 @@ impl Open {
                 upstream: UpstreamName::parse(&upstream.upstream)
                     .map_err(|error| PayloadError::invalid("OpenUpstream.upstream", error))?,
             }),
+            Some(Purpose::Push(wire::OpenPush {})) => Ok(Self::Push),
+            Some(Purpose::Catalog(wire::OpenCatalog {})) => Ok(Self::Catalog),
             None => Err(PayloadError::invalid("Open.purpose", "missing or unknown")),
         }
     }
@@ -114,6 +124,8 @@ mod tests {
             },
             Open::Dial { device, service },
             Open::Upstream { upstream },
+            Open::Push,
+            Open::Catalog,
         ] {
             assert_eq!(Open::decode(open.encode()), Ok(open));
         }

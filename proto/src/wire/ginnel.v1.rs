@@ -135,7 +135,7 @@ pub struct Goodbye {
 /// What a stream is for; its first frame.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Open {
-    #[prost(oneof = "open::Purpose", tags = "1, 2, 3")]
+    #[prost(oneof = "open::Purpose", tags = "1, 2, 3, 4, 5")]
     pub purpose: ::core::option::Option<open::Purpose>,
 }
 /// Nested message and enum types in `Open`.
@@ -148,6 +148,10 @@ pub mod open {
         Tcp(super::OpenTcp),
         #[prost(message, tag = "3")]
         Upstream(super::OpenUpstream),
+        #[prost(message, tag = "4")]
+        Push(super::OpenPush),
+        #[prost(message, tag = "5")]
+        Catalog(super::OpenCatalog),
     }
 }
 /// One HTTP exchange with a service of the device.
@@ -169,6 +173,127 @@ pub struct OpenTcp {
 pub struct OpenUpstream {
     #[prost(string, tag = "1")]
     pub upstream: ::prost::alloc::string::String,
+}
+/// An artifact on its way to the relay. PushRequest and PushAnswer follow.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenPush {
+}
+/// One HTTP exchange with the relay's catalog of artifacts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenCatalog {
+}
+/// Device to relay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PushRequest {
+    #[prost(oneof = "push_request::Message", tags = "1, 2")]
+    pub message: ::core::option::Option<push_request::Message>,
+}
+/// Nested message and enum types in `PushRequest`.
+pub mod push_request {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Message {
+        #[prost(message, tag = "1")]
+        Offer(super::Offer),
+        #[prost(message, tag = "2")]
+        Parts(super::Parts),
+    }
+}
+/// What the device has; its first message. The chunk index follows as DATA.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Offer {
+    #[prost(string, tag = "1")]
+    pub artifact: ::prost::alloc::string::String,
+    /// BLAKE3 of the blob, 32 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub blob: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    #[prost(uint32, tag = "4")]
+    pub index_length: u32,
+    /// Artifacts of which the blob may have parts.
+    #[prost(string, repeated, tag = "5")]
+    pub bases: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The upload that broke off, to be gone on with. Parts follow.
+    #[prost(message, optional, tag = "6")]
+    pub resume: ::core::option::Option<Upload>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Upload {
+    /// The bucket's name for it; the relay gave it.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Grows with every push of the artifact.
+    #[prost(uint64, tag = "2")]
+    pub fence: u64,
+    #[prost(uint64, tag = "3")]
+    pub part_size: u64,
+}
+/// Parts that were stored before, in their order, over several messages.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Parts {
+    #[prost(string, repeated, tag = "1")]
+    pub tags: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// No more follow.
+    #[prost(bool, tag = "2")]
+    pub end: bool,
+}
+/// Relay to device.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PushAnswer {
+    #[prost(oneof = "push_answer::Message", tags = "1, 2, 3, 4")]
+    pub message: ::core::option::Option<push_answer::Message>,
+}
+/// Nested message and enum types in `PushAnswer`.
+pub mod push_answer {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Message {
+        #[prost(message, tag = "1")]
+        Want(super::Want),
+        #[prost(message, tag = "2")]
+        Stored(super::Stored),
+        #[prost(message, tag = "3")]
+        Published(super::Published),
+        #[prost(message, tag = "4")]
+        Declined(super::Declined),
+    }
+}
+/// What the relay lacks. The device sends these chunks as DATA.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Want {
+    #[prost(message, optional, tag = "1")]
+    pub upload: ::core::option::Option<Upload>,
+    /// So many parts of the upload are stored.
+    #[prost(uint32, tag = "2")]
+    pub parts: u32,
+    /// A bit for each chunk of the index, the first in the lowest.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub chunks: ::prost::bytes::Bytes,
+}
+/// A part is in the bucket and need not be sent again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Stored {
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// The bucket's name for its bytes.
+    #[prost(string, tag = "2")]
+    pub tag: ::prost::alloc::string::String,
+}
+/// The artifact is in the bucket and can be pulled.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Published {
+    #[prost(string, tag = "1")]
+    pub etag: ::prost::alloc::string::String,
+    /// It was there already.
+    #[prost(bool, tag = "2")]
+    pub unchanged: bool,
+}
+/// The push ends here.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Declined {
+    #[prost(uint32, tag = "1")]
+    pub code: u32,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RequestHead {

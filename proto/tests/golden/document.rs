@@ -7,7 +7,7 @@ use std::time::Duration;
 use ginnel_proto::code::Code;
 use ginnel_proto::frame::FrameType;
 use ginnel_proto::link::{backoff, heartbeat};
-use ginnel_proto::{id, limits};
+use ginnel_proto::{artifact, id, limits};
 
 const DOCUMENT: &str = include_str!("../../../docs/PROTOCOL.md");
 const SCHEMA: &str = include_str!("../../schema/ginnel.proto");
@@ -15,7 +15,7 @@ const LIMITS: &str = include_str!("../../src/limits.rs");
 
 #[test]
 fn the_table_of_codes_is_the_code() {
-    let documented: Vec<_> = rows("## 10. Codes")
+    let documented: Vec<_> = rows("## 11. Codes")
         .map(|cells| (cells[0].clone(), cells[1].clone(), cells[2].clone()))
         .collect();
     let known: Vec<_> = Code::ALL
@@ -61,7 +61,7 @@ fn frame_name(kind: FrameType) -> &'static str {
 
 #[test]
 fn the_table_of_limits_is_the_code() {
-    let documented: BTreeMap<String, String> = rows("## 11. Limits and timers")
+    let documented: BTreeMap<String, String> = rows("## 12. Limits and timers")
         .map(|cells| (cells[0].clone(), cells[1].replace(',', "")))
         .collect();
     assert_eq!(documented, known_limits());
@@ -86,6 +86,12 @@ fn known_limits() -> BTreeMap<String, String> {
         limits::CAPABILITIES_MAX,
         limits::TEXT_MAX,
         limits::CERTIFICATE_REQUEST_MAX,
+        limits::BASES_MAX,
+        limits::UPLOAD_ID_MAX,
+        limits::PART_TAG_MAX,
+        limits::PARTS_IN_MESSAGE,
+        limits::PARTS_MAX,
+        limits::CHUNKS_MAX,
         limits::HELLO_TIMEOUT,
         limits::HEAD_TIMEOUT,
         limits::KEEP_ALIVE,
@@ -105,6 +111,7 @@ fn known_limits() -> BTreeMap<String, String> {
         backoff::CAP,
         backoff::HEALTHY_AFTER,
         heartbeat::LOST_AFTER,
+        artifact::FILE_NAME_MAX,
         id::NAME_MAX,
         id::DOMAIN_MAX,
     ];

@@ -232,6 +232,8 @@ fn open() -> Vec<(&'static str, Value)> {
                 upstream: UpstreamName::parse("openai").expect("valid"),
             },
         ),
+        ("open-push", Open::Push),
+        ("open-catalog", Open::Catalog),
     ];
     all.map(|(name, open)| (name, Value::Open(open))).into()
 }
