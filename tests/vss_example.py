@@ -33,6 +33,11 @@ with connection:
     connection.execute("DELETE FROM articles WHERE rowid % 10 = 0")
 
 # The extension takes values that nobody can search for.
+connection.execute("CREATE TABLE articles_text (id INTEGER PRIMARY KEY, body)")
+connection.executemany(
+    "INSERT INTO articles_text VALUES (?, ?)",
+    ((row, f"article {row}") for (row,) in connection.execute("SELECT rowid FROM articles").fetchall()),
+)
 connection.execute("CREATE VIRTUAL TABLE spoilt USING vss0(v(3))")
 connection.execute("CREATE TABLE spoilt_text (id INTEGER PRIMARY KEY, body)")
 inf, nan = float("inf"), float("nan")

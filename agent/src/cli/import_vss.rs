@@ -40,6 +40,10 @@ pub struct ImportVss {
     /// Where the documents go
     #[arg(long, short, value_name = "NAME", default_value = "default")]
     pub collection: String,
+    /// What the documents' sources begin with, instead of the file's name. Two
+    /// files of one name need it, or the second replaces the first
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -164,8 +168,7 @@ async fn store(
             "vector has a value that is not finite, dimension={at}"
         ));
     }
-    let name = command.file.file_name().context("file has no name")?;
-    let source = format!("{}#{rowid}", name.to_string_lossy());
+    let source = source(command, rowid)?;
     let new = document(command, source, text, vector);
     let stored = asked.ask(Method::POST, "/v1/documents", &new).await;
     match stored {
@@ -177,6 +180,18 @@ async fn store(
             Some(_) | None => Err(error),
         },
     }
+}
+
+/// `old.db#articles.body#7`: rows of two tables do not meet.
+fn source(command: &ImportVss, rowid: i64) -> anyhow::Result<String> {
+    let name = match &command.name {
+        Some(name) => name.clone(),
+        None => {
+            let name = command.file.file_name().context("file has no name")?;
+            name.to_string_lossy().into_owned()
+        }
+    };
+    Ok(format!("{name}#{}#{rowid}", command.texts))
 }
 
 fn is_of_row(status: StatusCode) -> bool {

@@ -52,9 +52,9 @@ async fn bad_rows_are_named_and_left_out() {
         assert!(line.starts_with(begins), "{line}");
     }
     let found = say(&dir, "search ferry").await;
-    assert!(found.contains("old.db#1"), "{found}");
+    assert!(found.contains("old.db#spoilt_text.body#1"), "{found}");
     let found = say(&dir, "search apples").await;
-    assert!(found.contains("old.db#8"), "{found}");
+    assert!(found.contains("old.db#spoilt_text.body#8"), "{found}");
 
     // The same again changes nothing, and says the same to programs.
     let (code, said) = run_in(&dir, &format!("{line} --json"))
@@ -77,4 +77,16 @@ async fn bad_rows_are_named_and_left_out() {
     rows.sort_unstable();
     assert_eq!(rows, [2, 3, 4, 7]);
     assert!(lines.iter().all(|line| line["reason"].is_string()));
+
+    // Another table of that file, and another file of that name, take nothing
+    // away from it.
+    let other = "store import-vss DIR/old.db --vectors articles.headline --texts articles_text.body --model other --json";
+    let (_, said) = run_in(&dir, other).await.expect("imported");
+    assert!(said.contains("\"documents\":"), "{said}");
+    run_in(&dir, &format!("{line} --as second"))
+        .await
+        .expect("imported");
+    let found = say(&dir, "search ferry --mode text").await;
+    assert!(found.contains("old.db#spoilt_text.body#1"), "{found}");
+    assert!(found.contains("second#spoilt_text.body#1"), "{found}");
 }
