@@ -127,6 +127,15 @@ fn check_index(
     index: &ModelIndex,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
+    if index.is_damaged() {
+        findings.push(Finding {
+            part: Part::Index,
+            what: format!(
+                "vector index was damaged and is being made anew, searches read every row until then, model={:?}",
+                index.model.name
+            ),
+        });
+    }
     if !index.is_live() || index.holds_nothing() {
         return Ok(());
     }

@@ -80,6 +80,8 @@ pub(crate) struct ModelIndex {
     damaged: AtomicBool,
     /// Held by whoever changes the index, which one may do at a time.
     changing: Mutex<()>,
+    /// Wakes the thread that catches up.
+    behind: Arc<tokio::sync::Notify>,
 }
 
 impl Indexes {
@@ -154,7 +156,7 @@ impl Indexes {
         });
         for model in models {
             if !by_model.contains_key(&model.id) {
-                let index = ModelIndex::open(&self.place, model, connection)?;
+                let index = ModelIndex::open(&self.place, model, connection, self.behind())?;
                 by_model.insert(index.model.id, Arc::new(index));
             }
         }
@@ -195,7 +197,12 @@ fn models_changed(connection: &Connection, from: i64, to: i64) -> Result<bool> {
 }
 
 impl ModelIndex {
-    fn open(place: &Place, model: Model, connection: &Connection) -> Result<Self> {
+    fn open(
+        place: &Place,
+        model: Model,
+        connection: &Connection,
+        behind: Arc<tokio::sync::Notify>,
+    ) -> Result<Self> {
         let spec = Spec {
             database: place.database,
             model: *model.id.as_bytes(),
@@ -213,6 +220,7 @@ impl ModelIndex {
             joining: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             changing: Mutex::default(),
+            behind,
         };
         index.go_live_if_near(connection)?;
         Ok(index)
@@ -287,10 +295,24 @@ impl ModelIndex {
         verified
     }
 
-    /// Is not asked any more until it is made anew.
+    /// Whether it was found damaged, and is not yet made anew.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Is not asked any more until it is made anew, which is to begin now.
     fn give_up(&self) {
         self.damaged.store(true, Ordering::Release);
         self.live.store(false, Ordering::Release);
+        self.behind.notify_one();
+    }
+
+    /// Is asked again, unless somebody else has found damage meanwhile.
+    fn stay_live(&self) {
+        self.live.store(true, Ordering::Release);
+        if self.is_damaged() {
+            self.live.store(false, Ordering::Release);
+        }
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {
@@ -312,8 +334,11 @@ impl ModelIndex {
                 "vector index cannot follow, searches read every row until it can"
             );
         }
-        self.live.store(followed.is_ok(), Ordering::Release);
-        followed.is_ok()
+        match followed {
+            Ok(()) => self.stay_live(),
+            Err(_) => self.live.store(false, Ordering::Release),
+        }
+        self.is_live()
     }
 
     /// Takes all changes up to `to` in.

@@ -106,6 +106,17 @@ pub(crate) fn put(turn: &mut Turn<'_>, origin: &Origin, document: &NewDocument) 
     Ok(stored)
 }
 
+/// Has the files read again that a document came from, because it is no longer
+/// what they say.
+pub(crate) fn read_again(turn: &Turn<'_>, document: DocumentId) -> Result<()> {
+    let mut read_again = turn.connection.prepare_cached(
+        "UPDATE ingest SET mtime_ns = ?2 WHERE (collection, name, path) IN
+             (SELECT collection, name, path FROM ingest_document WHERE document = ?1)",
+    )?;
+    read_again.execute((document, NEVER_READ))?;
+    Ok(())
+}
+
 /// Remembers a file, and takes those of its documents away that are not among
 /// `documents` any more. Gives how many those were.
 pub(crate) fn keep(

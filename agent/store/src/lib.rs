@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use check::Finding;
-use document::{Collection, Document, ListRequest, NewDocument, Passage, Stored};
+use document::{Collection, Document, ListRequest, NewDocument, Outcome, Passage, Stored};
 use embedding::{NewEmbedding, Unembedded};
 use error::Result;
 use id::{DocumentId, ModelId};
@@ -141,7 +141,13 @@ impl Store {
     /// `Invalid` names what is wrong with it; `Missing` its model; `Unavailable`
     /// when the disk is full or the file locked.
     pub async fn put(&self, document: NewDocument) -> Result<Stored> {
-        let put = move |turn: &mut write::Turn<'_>| document::put(turn, &document);
+        let put = move |turn: &mut write::Turn<'_>| {
+            let stored = document::put(turn, &document)?;
+            if stored.outcome != Outcome::Unchanged {
+                ingest::read_again(turn, stored.id)?;
+            }
+            Ok(stored)
+        };
         self.inner.writer.run(put).await
     }
 
@@ -170,7 +176,11 @@ impl Store {
     pub async fn delete(&self, id: DocumentId) -> Result<bool> {
         self.inner
             .writer
-            .run(move |turn| document::delete(turn, id))
+            .run(move |turn| {
+                let deleted = document::delete(turn, id)?;
+                ingest::read_again(turn, id)?;
+                Ok(deleted)
+            })
             .await
     }
 

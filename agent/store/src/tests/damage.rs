@@ -58,6 +58,26 @@ async fn a_check_tells_of_an_index_that_was_cut() {
     world.expect_exact_then_anew().await;
 }
 
+/// A search that meets damage sees to it that somebody mends it.
+#[tokio::test]
+async fn damage_that_a_search_meets_is_mended_at_once_and_told() {
+    let world = World::with_segment().await;
+    let file = File::options().write(true).open(world.segment());
+    file.expect("opened").set_len(5000).expect("cut");
+    let behind = world.store.inner.indexes.behind();
+    let found = world.search(By::Meaning(near(&text_of(7)))).await;
+    assert!(found.without_index);
+    let woken = tokio::time::timeout(Duration::from_secs(10), behind.notified());
+    woken.await.expect("upkeep is woken");
+    let findings = world.store.check().await.expect("checked");
+    let [Finding { part, what }] = &findings[..] else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(*part, Part::Index);
+    assert!(what.contains("is being made anew"), "{what}");
+    world.expect_exact_then_anew().await;
+}
+
 impl World {
     /// One whose vectors are in a file, that nobody but the test mends.
     async fn with_segment() -> Self {

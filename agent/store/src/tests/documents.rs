@@ -297,6 +297,54 @@ async fn files_are_remembered_with_their_documents() {
 }
 
 #[tokio::test]
+async fn a_file_is_read_again_when_its_document_is_not_what_it_says() {
+    let world = World::new();
+    world.model().await;
+    let folder = Folder {
+        collection: "notes".parse().expect("a name"),
+        name: "dir".to_owned(),
+    };
+    let origin = Origin {
+        folder: folder.clone(),
+        root: "/dir".to_owned(),
+        path: "a.md".to_owned(),
+    };
+    let file = File {
+        path: "a.md".to_owned(),
+        root: "/dir".to_owned(),
+        size: 3,
+        mtime_ns: 5,
+        hash: [1; 32],
+        tokens_max: 254,
+    };
+    let add = async || {
+        let put = world
+            .store
+            .put_of_file(origin.clone(), document("dir/a.md", &["of the file"]));
+        let id = put.await.expect("stored").id;
+        let keep = world
+            .store
+            .keep_file(folder.clone(), file.clone(), vec![id]);
+        keep.await.expect("kept");
+        id
+    };
+    let known_at = async || {
+        let files = world.store.files(folder.clone()).await.expect("read");
+        files[0].mtime_ns
+    };
+    let id = add().await;
+    // The same once more changes nothing.
+    world.put("dir/a.md", &["of the file"]).await;
+    assert_eq!(known_at().await, 5);
+    world.put("dir/a.md", &["of another caller"]).await;
+    assert_eq!(known_at().await, i64::MIN);
+    add().await;
+    assert_eq!(known_at().await, 5);
+    assert!(world.store.delete(id).await.expect("deleted"));
+    assert_eq!(known_at().await, i64::MIN);
+}
+
+#[tokio::test]
 async fn texts_without_a_vector_are_found_by_changes_too() {
     let world = World::new();
     let model = world.model().await;
