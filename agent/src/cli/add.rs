@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use ginnel_daemon::environment::{Environment, shows_colours};
+use http::StatusCode;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::knowledge::Asked;
@@ -17,6 +18,7 @@ use super::printable;
 use crate::api::answer::BoxError;
 use crate::api::knowledge::view::AddRequest;
 use crate::knowledge::add::{Event, FileOutcome, Summary};
+use crate::local_client::ClientError;
 
 /// Longest text of the standard input, in bytes: as that of a file.
 const STDIN_MAX: u64 = 64 << 20;
@@ -86,34 +88,58 @@ async fn add_all(
     environment: Environment<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
-    let mut requests = Vec::new();
-    for path in &add.paths {
-        requests.push(match path.as_os_str() == "-" {
-            true => (Path::new("standard input"), request_of_stdin(add)?),
-            false => (path.as_path(), request(add, &std::path::absolute(path)?)?),
-        });
-    }
-    let (followed, others): (Vec<_>, Vec<_>) =
-        requests.into_iter().partition(|(_, request)| request.watch);
-    let mut failed = false;
-    for (path, request) in others {
-        let mut shown = Shown::new(add, environment, out);
-        let ended = asked.add(vec![request], |event| shown.event(event)).await;
-        failed |= shown.finish(path, ended)?;
-    }
-    if !followed.is_empty() {
-        let requests = followed.into_iter().map(|(_, request)| request).collect();
+    if add.watch {
+        let requests = add.paths.iter().map(|path| request_of(add, path));
+        let requests = requests.collect::<anyhow::Result<_>>()?;
         let shown = Shown {
             watch: true,
             ..Shown::new(add, environment, out)
         };
         return follow_all(requests, asked, shown).await;
     }
+    let mut failed = false;
+    for path in &add.paths {
+        let mut shown = Shown::new(add, environment, out);
+        failed |= match add_one(add, path, asked, &mut shown).await {
+            // One that is bad stops none of the others.
+            Err(error) if add.paths.len() > 1 && is_of_path(&error) => {
+                shown.refused(path, &error)?;
+                true
+            }
+            added => added?,
+        };
+    }
     Ok(if failed {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Whether something of it could not be added.
+async fn add_one(
+    add: &Add,
+    path: &Path,
+    asked: &Asked,
+    shown: &mut Shown<'_>,
+) -> anyhow::Result<bool> {
+    let request = request_of(add, path).map_err(|error| BadPath(error.to_string()))?;
+    let ended = asked.add(vec![request], |event| shown.event(event)).await;
+    shown.finish(path, ended)
+}
+
+/// Nothing of a path could be added, for this reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BadPath(String);
+
+/// Whether it is the path's fault, so that another may do.
+fn is_of_path(error: &anyhow::Error) -> bool {
+    let refused = match error.downcast_ref() {
+        Some(ClientError::Refused { status, .. }) => *status == StatusCode::BAD_REQUEST,
+        Some(_) | None => false,
+    };
+    refused || error.is::<BadPath>()
 }
 
 /// Follows all of them, until one of them fails.
@@ -135,6 +161,25 @@ async fn follow_all(
     let ended = asked.add(requests, |event| shown.event(event)).await;
     shown.end(ended)?;
     anyhow::bail!(STOPPED)
+}
+
+fn request_of(add: &Add, path: &Path) -> anyhow::Result<AddRequest> {
+    match is_stdin(path) {
+        true => request_of_stdin(add),
+        false => request(add, &std::path::absolute(path)?),
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// What people know it by.
+fn shown_name(path: &Path) -> String {
+    match is_stdin(path) {
+        true => "standard input".to_owned(),
+        false => printable::line(&path.to_string_lossy()),
+    }
 }
 
 fn request(add: &Add, path: &Path) -> anyhow::Result<AddRequest> {
@@ -188,6 +233,8 @@ struct Shown<'a> {
     bar: Option<ProgressBar>,
     done: Option<Summary>,
     failed: Option<String>,
+    /// Whether a failure was among the events.
+    is_told: bool,
 }
 
 impl<'a> Shown<'a> {
@@ -204,6 +251,7 @@ impl<'a> Shown<'a> {
             bar,
             done: None,
             failed: None,
+            is_told: false,
         }
     }
 
@@ -219,7 +267,10 @@ impl<'a> Shown<'a> {
                 }
                 self.done = Some(summary);
             }
-            Event::Failed { message } => self.failed = Some(message),
+            Event::Failed { message } => {
+                self.failed = Some(message);
+                self.is_told = true;
+            }
             Event::Counted { .. }
             | Event::File { .. }
             | Event::Embedded { .. }
@@ -229,14 +280,26 @@ impl<'a> Shown<'a> {
     }
 
     /// Whether something could not be added.
-    fn finish(mut self, path: &Path, ended: anyhow::Result<()>) -> anyhow::Result<bool> {
+    fn finish(&mut self, path: &Path, ended: anyhow::Result<()>) -> anyhow::Result<bool> {
         self.end(ended)?;
-        let summary = self.done.context(STOPPED)?;
+        let summary = self.done.take().context(STOPPED)?;
         if self.bar.is_some() {
-            let path = printable::line(&path.to_string_lossy());
-            writeln!(self.out, "{path}: {}", in_words(&summary))?;
+            writeln!(self.out, "{}: {}", shown_name(path), in_words(&summary))?;
         }
         Ok(summary.failed > 0)
+    }
+
+    /// Tells that nothing of a path could be added.
+    fn refused(&mut self, path: &Path, error: &anyhow::Error) -> anyhow::Result<()> {
+        let (name, reason) = (shown_name(path), error.to_string());
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+            bar.println(printable::line(&format!("cannot add {name}: {reason}")));
+        } else if !self.is_told {
+            let event = Event::failed(name, reason);
+            writeln!(self.out, "{}", serde_json::to_string(&event)?)?;
+        }
+        Ok(())
     }
 
     /// Takes the bar away, and fails if the addition did.
@@ -246,7 +309,7 @@ impl<'a> Shown<'a> {
         }
         ended?;
         match self.failed.take() {
-            Some(message) => anyhow::bail!(message),
+            Some(message) => Err(BadPath(message).into()),
             None => Ok(()),
         }
     }

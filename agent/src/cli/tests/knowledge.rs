@@ -53,6 +53,32 @@ async fn folders_of_one_name_are_not_followed_at_once() {
 }
 
 #[tokio::test]
+async fn a_bad_path_stops_none_of_the_others() {
+    let dir = tempfile::tempdir().expect("folder");
+    std::fs::create_dir_all(dir.path().join("other")).expect("made");
+    for name in ["a.txt", "other/a.txt", "b.txt"] {
+        std::fs::write(dir.path().join(name), name).expect("written");
+    }
+    // One is not there, one takes the name of another.
+    let line = "add --json DIR/a.txt DIR/gone.txt DIR/other/a.txt DIR/b.txt";
+    let (code, said) = run_in(&dir, line).await.expect("the others go on");
+    assert_eq!(code, ExitCode::FAILURE);
+    assert!(
+        said.contains(r#"gone.txt","outcome":"failed""#) && said.contains("no such file"),
+        "{said}"
+    );
+    assert!(said.contains("another folder of that name"), "{said}");
+    assert!(
+        said.contains(r#""source":"b.txt","outcome":"added""#),
+        "{said}"
+    );
+    assert_eq!(say(&dir, "documents show b.txt").await, "b.txt\n");
+    let error = run_in(&dir, "add --json DIR/gone.txt").await;
+    let error = error.expect_err("it is the only one").to_string();
+    assert!(error.contains("no such file"), "{error}");
+}
+
+#[tokio::test]
 async fn documents_are_found_by_source_among_many_that_begin_so() {
     let dir = tempfile::tempdir().expect("folder");
     let lines: String = (0..1100)
