@@ -18,7 +18,6 @@ pub const FILE_NAME_MAX: usize = 200;
 /// As text: `models/FILE`, `models/~/FILE` for a private one,
 /// `loras/ID`, `training/datasets/JOB`, `training/outputs/JOB`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
 pub enum Artifact {
     /// A model that all users see; who pushed the name first owns it.
     SharedModel(FileName),

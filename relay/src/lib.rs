@@ -8,6 +8,7 @@
 //!   connected; [`join`] enrols new ones.
 //! * [`upstream`] calls cloud APIs for devices; [`dial`] connects devices'
 //!   TCP services.
+//! * [`objects`] is the bucket where artifacts are kept.
 //! * [`relay`] is what they all share; [`registry`] is who may use it, kept in
 //!   [`state`]; [`metrics`] is what it counts, shown by [`admin`].
 //! * [`cli`] is the command line, [`config`] what it reads.
@@ -30,6 +31,7 @@ pub(crate) mod ledger;
 pub mod link;
 pub mod links;
 pub mod metrics;
+pub mod objects;
 pub mod registry;
 pub mod relay;
 pub(crate) mod room;

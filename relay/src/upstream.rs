@@ -2,7 +2,7 @@
 //!
 //! The device names an upstream, never a host, and never sees the credential.
 
-mod connect;
+pub(crate) mod connect;
 pub mod meter;
 pub mod tokens;
 

@@ -16,6 +16,7 @@ pub mod gguf;
 pub mod hash;
 pub mod index;
 pub mod pack;
+pub mod parts;
 pub mod plan;
 pub mod safetensors;
 pub mod tensor;

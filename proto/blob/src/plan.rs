@@ -213,32 +213,6 @@ pub fn chunk_at(index: &ChunkIndex, offset: u64) -> Option<usize> {
     (number < chunks.len()).then_some(number)
 }
 
-/// Parts of an upload to a bucket: all of one size but the last, as R2 asks
-/// for. <https://developers.cloudflare.com/r2/objects/multipart-objects/>
-pub mod parts {
-    /// The smallest part that buckets take, in bytes, unless it is the last.
-    /// Nothing larger is used where it suffices: what was not acknowledged
-    /// has to be sent again.
-    pub const PART_MIN: u64 = 5 << 20;
-
-    /// Most parts of an object.
-    pub const PARTS_MAX: u64 = 10_000;
-
-    /// The size of parts for a blob of `size` bytes.
-    #[must_use]
-    pub fn part_size(size: u64) -> u64 {
-        size.div_ceil(PARTS_MAX)
-            .next_multiple_of(1 << 20)
-            .max(PART_MIN)
-    }
-
-    /// How many parts a blob has.
-    #[must_use]
-    pub fn count(size: u64, part_size: u64) -> u64 {
-        size.div_ceil(part_size.max(1))
-    }
-}
-
 /// A chunk's place in bytes, for a slice of the blob. `None` where addresses
 /// are shorter than files.
 #[must_use]

@@ -23,11 +23,11 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Connects by TCP and TLS, or fails with [`io::ErrorKind::TimedOut`].
 #[derive(Debug, Clone)]
-pub(super) struct Connector(HttpsConnector<HttpConnector>);
+pub(crate) struct Connector(HttpsConnector<HttpConnector>);
 
 impl Connector {
     /// Trusts the certificates that `roots` vouch for.
-    pub(super) fn new(roots: RootCertStore) -> Self {
+    pub(crate) fn new(roots: RootCertStore) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

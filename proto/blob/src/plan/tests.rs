@@ -131,20 +131,6 @@ fn a_byte_lies_in_one_chunk() {
     assert_eq!(found, [Some(0), Some(0), Some(1), Some(1), None]);
 }
 
-#[test]
-fn parts_are_as_small_as_the_bucket_allows() {
-    use parts::{PART_MIN, PARTS_MAX, count, part_size};
-    assert_eq!(part_size(1), PART_MIN);
-    assert_eq!(part_size(PART_MIN * PARTS_MAX), PART_MIN);
-    let more = PART_MIN * PARTS_MAX + 1;
-    assert_eq!(part_size(more), 6 << 20);
-    for size in [0, 1, PART_MIN, more, 5 << 40] {
-        assert!(count(size, part_size(size)) <= PARTS_MAX);
-    }
-    assert_eq!(count(PART_MIN, PART_MIN), 1);
-    assert_eq!(count(PART_MIN + 1, PART_MIN), 2);
-}
-
 proptest! {
     /// Put together from stock and from what was lacking, a blob is itself.
     #[test]

@@ -1,0 +1,380 @@
+//! A bucket in a folder: what a relay has until it is given another.
+//!
+//! `LocalFileSystem` does most of it. What it lacks is made here: updates that
+//! hold only while the object is the one expected, and uploads in parts that
+//! outlive the process.
+//!
+//! ```text
+//! models/phi.gguf               an object, as a plain file
+//! .uploads/UPLOAD/NUMBER.TAG    a part of an upload
+//! .lock                         held while an object is replaced
+//! ```
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use futures_util::stream::{BoxStream, StreamExt as _};
+use ginnel_blob::hash::Hash;
+use object_store::local::LocalFileSystem;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
+};
+
+/// Where uploads are kept until they are complete.
+const UPLOADS: &str = ".uploads";
+
+/// Which file is locked while an object is replaced.
+const LOCK: &str = ".lock";
+
+/// How long an upload is kept that nobody goes on with, as R2 has it.
+const UPLOAD_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A bucket in a folder. Clones are the same one.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    root: Arc<FilePath>,
+    files: Arc<LocalFileSystem>,
+}
+
+impl Folder {
+    /// Opens the folder, makes it if it is missing, and takes away what
+    /// uploads left there long ago.
+    ///
+    /// # Errors
+    /// It cannot be made or read.
+    pub(super) fn open(root: &FilePath) -> io::Result<Self> {
+        fs::create_dir_all(root.join(UPLOADS))?;
+        let root = root.canonicalize()?;
+        remove_old_uploads(&root.join(UPLOADS))?;
+        let files = LocalFileSystem::new_with_prefix(&root)?.with_fsync(true);
+        Ok(Self {
+            root: root.into(),
+            files: Arc::new(files),
+        })
+    }
+
+    fn upload(&self, id: &str) -> Result<PathBuf> {
+        let is_ours = id.len() == 2 * ID_BYTES && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let folder = self.root.join(UPLOADS).join(id);
+        if !is_ours || !folder.is_dir() {
+            let source = "NoSuchUpload".into();
+            let path = id.to_owned();
+            return Err(Error::NotFound { path, source });
+        }
+        Ok(folder)
+    }
+
+    /// Replaces an object if its tag is the expected one. The only writer of
+    /// existing objects, and it holds the lock: nothing comes in between.
+    async fn update(&self, key: &Path, expected: &str, payload: PutPayload) -> Result<PutResult> {
+        let lock = self.lock().await?;
+        let old = self.files.head(key).await;
+        let old = match old {
+            Ok(meta) => meta,
+            Err(Error::NotFound { path, source }) => {
+                return Err(Error::Precondition { path, source });
+            }
+            Err(error) => return Err(error),
+        };
+        if old.e_tag.as_deref() != Some(expected) {
+            return Err(Error::Precondition {
+                path: key.to_string(),
+                source: "it was replaced".into(),
+            });
+        }
+        let target = self.files.path_to_filesystem(key)?;
+        blocking(key, move || {
+            let staged = stage(&target)?;
+            let written = write_newer(&staged, &target, payload);
+            let renamed = written.and_then(|()| rename(&staged, &target));
+            if renamed.is_err() {
+                let _ = fs::remove_file(&staged);
+            }
+            drop(lock);
+            renamed
+        })
+        .await?;
+        self.result_of(key).await
+    }
+
+    async fn lock(&self) -> Result<File> {
+        let path = self.root.join(LOCK);
+        blocking(&Path::from(LOCK), move || {
+            let mut options = OpenOptions::new();
+            let file = options.create(true).append(true).open(path)?;
+            file.lock()?;
+            Ok(file)
+        })
+        .await
+    }
+
+    async fn result_of(&self, key: &Path) -> Result<PutResult> {
+        let meta = self.files.head(key).await?;
+        Ok(PutResult {
+            e_tag: meta.e_tag,
+            version: None,
+            extensions: object_store::Extensions::default(),
+        })
+    }
+}
+
+/// Runs on a thread where waiting hurts nobody.
+async fn blocking<T, F>(key: &Path, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> io::Result<T> + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await?;
+    done.map_err(|error| {
+        let path = key.to_string();
+        let kind = error.kind();
+        let source = Box::new(error);
+        if kind == io::ErrorKind::NotFound {
+            Error::NotFound { path, source }
+        } else if kind == io::ErrorKind::PermissionDenied {
+            Error::PermissionDenied { path, source }
+        } else {
+            let store = "folder";
+            Error::Generic { store, source }
+        }
+    })
+}
+
+/// A file beside the one that it will become. `LocalFileSystem` never lists
+/// names that end in `#` and a number.
+fn stage(target: &FilePath) -> io::Result<PathBuf> {
+    let mut name = target.as_os_str().to_owned();
+    name.push(format!("#{}", number()?));
+    Ok(name.into())
+}
+
+/// Writes a file whose time is later than that of the one it replaces: the tag
+/// is made of it, and clocks of file systems have coarse ticks.
+fn write_newer(staged: &FilePath, old: &FilePath, payload: PutPayload) -> io::Result<()> {
+    let mut file = File::create_new(staged)?;
+    for slice in payload {
+        file.write_all(&slice)?;
+    }
+    let least = fs::metadata(old)?.modified()? + Duration::from_micros(1);
+    if file.metadata()?.modified()? < least {
+        file.set_modified(least)?;
+    }
+    file.sync_all()
+}
+
+/// Puts a file in its place, for good.
+fn rename(staged: &FilePath, target: &FilePath) -> io::Result<()> {
+    fs::rename(staged, target)?;
+    sync_folder_of(target)
+}
+
+fn sync_folder_of(file: &FilePath) -> io::Result<()> {
+    match file.parent() {
+        // Other systems cannot open folders, and need not.
+        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn remove_old_uploads(folder: &FilePath) -> io::Result<()> {
+    let now = SystemTime::now();
+    for upload in fs::read_dir(folder)? {
+        let upload = upload?;
+        let age = now.duration_since(upload.metadata()?.modified()?);
+        if age.is_ok_and(|age| age > UPLOAD_KEPT) {
+            fs::remove_dir_all(upload.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of an upload's name.
+const ID_BYTES: usize = 16;
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random bytes"))?;
+    Ok(bytes)
+}
+
+fn number() -> io::Result<u64> {
+    Ok(u64::from_le_bytes(random()?))
+}
+
+#[async_trait]
+impl MultipartStore for Folder {
+    async fn create_multipart(&self, key: &Path) -> Result<MultipartId> {
+        let uploads = self.root.join(UPLOADS);
+        blocking(key, move || {
+            let id = data_encoding::HEXLOWER.encode(&random::<ID_BYTES>()?);
+            let folder = uploads.join(&id);
+            fs::create_dir(&folder)?;
+            sync_folder_of(&folder)?;
+            Ok(id)
+        })
+        .await
+    }
+
+    async fn put_part(
+        &self,
+        key: &Path,
+        id: &MultipartId,
+        number: usize,
+        payload: PutPayload,
+    ) -> Result<PartId> {
+        let folder = self.upload(id)?;
+        blocking(key, move || {
+            let mut hasher = ginnel_blob::hash::Hasher::default();
+            for slice in &payload {
+                hasher.update(slice);
+            }
+            let tag = hasher.finish().to_string();
+            let target = part_file(&folder, number, &tag);
+            let staged = stage(&target)?;
+            let mut file = File::create_new(&staged)?;
+            for slice in payload {
+                file.write_all(&slice)?;
+            }
+            file.sync_all()?;
+            rename(&staged, &target)?;
+            Ok(PartId { content_id: tag })
+        })
+        .await
+    }
+
+    async fn complete_multipart(
+        &self,
+        key: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        let folder = self.upload(id)?;
+        let target = self.files.path_to_filesystem(key)?;
+        let lock = self.lock().await?;
+        blocking(key, move || {
+            if let Some(parent) = target.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            let staged = stage(&target)?;
+            let written = concatenate(&folder, &parts, &staged);
+            let renamed = written.and_then(|()| rename(&staged, &target));
+            if renamed.is_err() {
+                let _ = fs::remove_file(&staged);
+            }
+            renamed?;
+            drop(lock);
+            // The object is there: what is left of the upload only takes room.
+            let _ = fs::remove_dir_all(&folder);
+            Ok(())
+        })
+        .await?;
+        self.result_of(key).await
+    }
+
+    async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> Result<()> {
+        let folder = self.upload(id)?;
+        blocking(key, move || fs::remove_dir_all(folder)).await
+    }
+}
+
+fn part_file(folder: &FilePath, number: usize, tag: &str) -> PathBuf {
+    folder.join(format!("{number}.{tag}"))
+}
+
+fn concatenate(folder: &FilePath, parts: &[PartId], staged: &FilePath) -> io::Result<()> {
+    let mut file = File::create_new(staged)?;
+    for (number, PartId { content_id }) in parts.iter().enumerate() {
+        if content_id.parse::<Hash>().is_err() {
+            return Err(io::Error::other("InvalidPart: not a tag of this bucket"));
+        }
+        let part = File::open(part_file(folder, number, content_id));
+        let mut part = part.map_err(|error| {
+            io::Error::other(format!(
+                "InvalidPart: part is missing, number={number}: {error}"
+            ))
+        })?;
+        // The kernel copies, and shares the blocks where it can.
+        io::copy(&mut part, &mut file)?;
+    }
+    file.sync_all()
+}
+
+#[async_trait]
+impl ObjectStore for Folder {
+    async fn put_opts(
+        &self,
+        key: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        match &options.mode {
+            PutMode::Update(version) => {
+                let expected = version.e_tag.as_deref().unwrap_or_default();
+                self.update(key, expected, payload).await
+            }
+            // Whoever replaces must see it, and not half-way.
+            PutMode::Overwrite => {
+                let lock = self.lock().await?;
+                let put = self.files.put_opts(key, payload, options).await;
+                drop(lock);
+                put
+            }
+            PutMode::Create => self.files.put_opts(key, payload, options).await,
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        key: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.files.put_multipart_opts(key, options).await
+    }
+
+    async fn get_opts(&self, key: &Path, options: GetOptions) -> Result<GetResult> {
+        self.files.get_opts(key, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        keys: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.files.delete_stream(keys)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let is_object = |meta: &Result<ObjectMeta>| match meta {
+            Ok(meta) => {
+                !meta.location.as_ref().starts_with(UPLOADS) && meta.location.as_ref() != LOCK
+            }
+            Err(_) => true,
+        };
+        let objects = self.files.list(prefix);
+        objects
+            .filter(move |meta| std::future::ready(is_object(meta)))
+            .boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.root.display())
+    }
+}

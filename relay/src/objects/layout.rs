@@ -1,0 +1,245 @@
+//! Every key in the bucket.
+//!
+//! ```text
+//! models/FILE                          all users' shelf
+//! models/USER/FILE                     a user's own
+//! loras/ID/adapter.safetensors         and README.md, metadata.json
+//! training/datasets/JOB/dataset.jsonl
+//! training/outputs/JOB/adapter.safetensors
+//! …/.sync/NAME.json                    the artifact's entry in the catalog
+//! …/.sync/B3.index                     the chunk index of a blob
+//! ```
+//!
+//! Keys are made here and nowhere else, from names that are parsed and from
+//! the user in a device's certificate: nothing that a peer writes can leave
+//! its place.
+
+use ginnel_blob::hash::Hash;
+use ginnel_proto::artifact::Artifact;
+use ginnel_proto::id::{LoraId, UserName};
+use object_store::path::Path;
+
+/// The folder of what is kept about artifacts, beside them.
+const SYNC: &str = ".sync";
+
+/// Where an artifact and what is known of it lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    shelf: Shelf,
+    name: String,
+    object: Path,
+}
+
+/// A folder of artifacts with a catalog of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shelf {
+    /// `models`.
+    Models,
+    /// `models/USER`.
+    ModelsOf(UserName),
+    /// `loras`.
+    Loras,
+    /// `training/datasets`.
+    Datasets,
+    /// `training/outputs`.
+    Outputs,
+}
+
+impl Shelf {
+    /// The shelves on which a user may find something.
+    #[must_use]
+    pub fn of(user: &UserName) -> [Self; 5] {
+        [
+            Self::Models,
+            Self::ModelsOf(user.clone()),
+            Self::Loras,
+            Self::Datasets,
+            Self::Outputs,
+        ]
+    }
+
+    /// What all keys of its catalog begin with.
+    #[must_use]
+    pub fn catalog(&self) -> Path {
+        self.folder().join(SYNC)
+    }
+
+    /// The name of the artifact whose entry has this key; `None` if the key is
+    /// no entry's.
+    #[must_use]
+    pub fn artifact(&self, key: &Path) -> Option<Artifact> {
+        let name = key.filename()?.strip_suffix(".json")?;
+        let artifact = match self {
+            Self::Models => format!("models/{name}"),
+            Self::ModelsOf(_) => format!("models/~/{name}"),
+            Self::Loras => format!("loras/{name}"),
+            Self::Datasets => format!("training/datasets/{name}"),
+            Self::Outputs => format!("training/outputs/{name}"),
+        };
+        artifact.parse().ok()
+    }
+
+    fn folder(&self) -> Path {
+        match self {
+            Self::Models => path(["models"]),
+            Self::ModelsOf(user) => path(["models", user.as_str()]),
+            Self::Loras => path(["loras"]),
+            Self::Datasets => path(["training", "datasets"]),
+            Self::Outputs => path(["training", "outputs"]),
+        }
+    }
+}
+
+impl Place {
+    /// Where the artifact lies that a device of `user` means.
+    #[must_use]
+    pub fn of(artifact: &Artifact, user: &UserName) -> Self {
+        let (shelf, name, within) = match artifact {
+            Artifact::SharedModel(file) => (Shelf::Models, file.to_string(), None),
+            Artifact::PrivateModel(file) => (Shelf::ModelsOf(user.clone()), file.to_string(), None),
+            Artifact::Lora(id) => (Shelf::Loras, id.to_string(), Some(ADAPTER)),
+            Artifact::Dataset(job) => (Shelf::Datasets, job.to_string(), Some("dataset.jsonl")),
+            Artifact::Output(job) => (Shelf::Outputs, job.to_string(), Some(ADAPTER)),
+        };
+        let folder = shelf.folder().join(name.as_str());
+        let object = match within {
+            Some(file) => folder.join(file),
+            None => folder,
+        };
+        Self {
+            shelf,
+            name,
+            object,
+        }
+    }
+
+    /// The key of its bytes.
+    #[must_use]
+    pub fn object(&self) -> &Path {
+        &self.object
+    }
+
+    /// The key of its entry in the catalog.
+    #[must_use]
+    pub fn entry(&self) -> Path {
+        self.shelf.catalog().join(format!("{}.json", self.name))
+    }
+
+    /// The key of the chunk index of a blob that it has or had.
+    #[must_use]
+    pub fn index(&self, blob: &Hash) -> Path {
+        self.shelf.catalog().join(format!("{blob}.index"))
+    }
+
+    /// The shelf that it is on.
+    #[must_use]
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+}
+
+/// What lies beside an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// `README.md`.
+    Readme,
+    /// `metadata.json`, written last: what makes an adapter complete.
+    Metadata,
+}
+
+/// The key of what lies beside an adapter.
+#[must_use]
+pub fn beside(lora: &LoraId, what: Beside) -> Path {
+    let file = match what {
+        Beside::Readme => "README.md",
+        Beside::Metadata => "metadata.json",
+    };
+    path(["loras", lora.as_str(), file])
+}
+
+const ADAPTER: &str = "adapter.safetensors";
+
+fn path<const N: usize>(steps: [&str; N]) -> Path {
+    Path::from_iter(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(artifact: &str) -> Place {
+        let user: UserName = "ada".parse().expect("a name");
+        Place::of(&artifact.parse().expect("an artifact"), &user)
+    }
+
+    #[test]
+    fn keys_are_those_of_the_published_layout() {
+        for (artifact, object, entry) in [
+            (
+                "models/phi.gguf",
+                "models/phi.gguf",
+                "models/.sync/phi.gguf.json",
+            ),
+            (
+                "models/~/phi.gguf",
+                "models/ada/phi.gguf",
+                "models/ada/.sync/phi.gguf.json",
+            ),
+            (
+                "loras/sql",
+                "loras/sql/adapter.safetensors",
+                "loras/.sync/sql.json",
+            ),
+            (
+                "training/datasets/j1",
+                "training/datasets/j1/dataset.jsonl",
+                "training/datasets/.sync/j1.json",
+            ),
+            (
+                "training/outputs/j1",
+                "training/outputs/j1/adapter.safetensors",
+                "training/outputs/.sync/j1.json",
+            ),
+        ] {
+            let place = place(artifact);
+            assert_eq!(place.object().as_ref(), object);
+            assert_eq!(place.entry().as_ref(), entry);
+            let named = place.shelf().artifact(&place.entry());
+            assert_eq!(
+                named.map(|name| name.to_string()).as_deref(),
+                Some(artifact)
+            );
+        }
+        let index = place("models/phi.gguf").index(&Hash::of(b""));
+        let expected =
+            "models/.sync/af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262.index";
+        assert_eq!(index.as_ref(), expected);
+        let lora = "sql".parse().expect("an id");
+        assert_eq!(
+            beside(&lora, Beside::Readme).as_ref(),
+            "loras/sql/README.md"
+        );
+        let metadata = beside(&lora, Beside::Metadata);
+        assert_eq!(metadata.as_ref(), "loras/sql/metadata.json");
+    }
+
+    #[test]
+    fn what_is_no_entry_names_no_artifact() {
+        for key in [
+            "models/.sync/b3.index",
+            "models/.sync/.json",
+            "models/.sync/..json",
+            "models/.sync",
+        ] {
+            let key = Path::parse(key).expect("a key");
+            assert_eq!(Shelf::Models.artifact(&key), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn names_go_into_keys_unchanged() {
+        // What a bucket's client would have to escape is in no name.
+        let all = "models/aZ09._-+=@x";
+        assert_eq!(place(all).object().as_ref(), all);
+    }
+}

@@ -1,0 +1,257 @@
+//! One suite for every kind of bucket. The one that speaks S3 is held to it in
+//! `tests/`, against a real server.
+
+use futures_util::TryStreamExt as _;
+
+use super::*;
+
+fn key(text: &str) -> Path {
+    Path::parse(text).expect("a key")
+}
+
+/// Every kind that needs no server.
+fn buckets() -> Vec<(Bucket, Option<tempfile::TempDir>)> {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let opened = Bucket::folder(folder.path()).expect("opened");
+    vec![(Bucket::memory(), None), (opened, Some(folder))]
+}
+
+async fn bytes_of(
+    bucket: &Bucket,
+    key: &Path,
+    etag: &Etag,
+    place: std::ops::Range<u64>,
+) -> Vec<u8> {
+    let pieces = bucket.range(key, etag, place).await.expect("read");
+    let pieces: Vec<Bytes> = pieces.try_collect().await.expect("all of it");
+    pieces.concat()
+}
+
+#[tokio::test]
+async fn objects_are_written_read_and_deleted() {
+    for (bucket, _folder) in buckets() {
+        let key = key("models/.sync/a.json");
+        assert_eq!(bucket.read(&key, 10).await.expect("read"), None);
+        let etag = bucket.create(&key, "one".into()).await.expect("made");
+        let small = bucket.read(&key, 3).await.expect("read").expect("there");
+        assert_eq!((&*small.bytes, &small.etag), (&b"one"[..], &etag));
+        let error = bucket.read(&key, 2).await.expect_err("too long");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert_eq!(bytes_of(&bucket, &key, &etag, 1..3).await, b"ne");
+        let listed: Vec<_> = bucket
+            .list(&Path::from("models"))
+            .try_collect()
+            .await
+            .expect("listed");
+        let expected = Listed {
+            key: key.clone(),
+            etag: etag.clone(),
+            size: 3,
+        };
+        assert_eq!(listed, std::slice::from_ref(&expected));
+        assert_eq!(bucket.head(&key).await.expect("known"), Some(expected));
+        bucket.delete(&key).await.expect("deleted");
+        bucket.delete(&key).await.expect("deleted already");
+        assert_eq!(bucket.head(&key).await.expect("known"), None);
+    }
+}
+
+#[tokio::test]
+async fn conditions_hold() {
+    for (bucket, _folder) in buckets() {
+        let key = key("models/.sync/a.json");
+        let first = bucket.create(&key, "1".into()).await.expect("made");
+        let again = bucket.create(&key, "2".into()).await.expect_err("there");
+        assert_eq!(again.kind(), ErrorKind::Changed, "{again}");
+        let second = bucket
+            .replace(&key, &first, "2".into())
+            .await
+            .expect("replaced");
+        let stale = bucket
+            .replace(&key, &first, "3".into())
+            .await
+            .expect_err("stale");
+        assert_eq!(stale.kind(), ErrorKind::Changed, "{stale}");
+        let read = bucket.range(&key, &first, 0..1).await.err().expect("stale");
+        assert_eq!(read.kind(), ErrorKind::Changed, "{read}");
+        assert_eq!(bytes_of(&bucket, &key, &second, 0..1).await, b"2");
+        bucket.write(&key, "4".into()).await.expect("written");
+        let gone = self::key("models/none");
+        let error = bucket
+            .replace(&gone, &first, "5".into())
+            .await
+            .expect_err("gone");
+        assert_eq!(error.kind(), ErrorKind::Changed, "{error}");
+    }
+}
+
+/// Eight writers count together: no step is lost, none is done twice.
+#[tokio::test]
+async fn one_of_many_writers_wins_each_time() {
+    for (bucket, _folder) in buckets() {
+        let key = key("models/.sync/count.json");
+        bucket.create(&key, "0".into()).await.expect("made");
+        let writers = (0..8).map(|_| {
+            let (bucket, key) = (bucket.clone(), key.clone());
+            async move {
+                let mut done = 0;
+                while done < 12 {
+                    let small = bucket.read(&key, 10).await.expect("read").expect("there");
+                    let count = std::str::from_utf8(&small.bytes).expect("text");
+                    let count: u32 = count.parse().expect("a number");
+                    let next = (count + 1).to_string().into();
+                    match bucket.replace(&key, &small.etag, next).await {
+                        Ok(_) => done += 1,
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::Changed, "{error}"),
+                    }
+                }
+            }
+        });
+        futures_util::future::join_all(writers).await;
+        let small = bucket.read(&key, 10).await.expect("read").expect("there");
+        assert_eq!(&*small.bytes, b"96");
+    }
+}
+
+#[tokio::test]
+async fn uploads_are_seen_when_complete() {
+    for (bucket, _folder) in buckets() {
+        let key = key("models/phi.gguf");
+        let old = bucket.write(&key, "old".into()).await.expect("written");
+        let upload = bucket.begin_upload(&key).await.expect("begun");
+        let put = |number, part: Vec<Bytes>| bucket.put_part(&key, &upload, number, part);
+        let second = put(1, vec!["tail".into()]).await.expect("stored");
+        put(0, vec!["wrong".into()]).await.expect("stored");
+        let first = put(0, vec!["one ".into(), "two ".into()])
+            .await
+            .expect("again");
+        assert_eq!(bytes_of(&bucket, &key, &old, 0..3).await, b"old");
+        let etag = bucket
+            .complete(&key, &upload, vec![first, second])
+            .await
+            .expect("complete");
+        assert_eq!(bytes_of(&bucket, &key, &etag, 0..12).await, b"one two tail");
+        assert_ne!(etag, old);
+        let again = bucket
+            .complete(&key, &upload, vec![])
+            .await
+            .expect_err("gone");
+        assert_eq!(again.kind(), ErrorKind::Missing, "{again}");
+        bucket.abort(&key, &upload).await.expect("ended already");
+    }
+}
+
+#[tokio::test]
+async fn uploads_that_end_leave_nothing() {
+    for (bucket, folder) in buckets() {
+        let key = key("models/phi.gguf");
+        let upload = bucket.begin_upload(&key).await.expect("begun");
+        let part = vec!["x".into()];
+        bucket
+            .put_part(&key, &upload, 0, part.clone())
+            .await
+            .expect("stored");
+        bucket.abort(&key, &upload).await.expect("ended");
+        let error = bucket
+            .put_part(&key, &upload, 1, part)
+            .await
+            .expect_err("ended");
+        assert_eq!(error.kind(), ErrorKind::Missing, "{error}");
+        assert_eq!(bucket.head(&key).await.expect("known"), None);
+        if let Some(folder) = folder {
+            let mut left = std::fs::read_dir(folder.path().join(".uploads")).expect("read");
+            assert!(left.next().is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_keeps_uploads_over_a_restart_and_lists_only_objects() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let key = key("models/phi.gguf");
+    let bucket = Bucket::folder(folder.path()).expect("opened");
+    let upload = bucket.begin_upload(&key).await.expect("begun");
+    let tag = bucket
+        .put_part(&key, &upload, 0, vec!["all".into()])
+        .await
+        .expect("stored");
+    drop(bucket);
+    let bucket = Bucket::folder(folder.path()).expect("opened again");
+    let listed: Vec<_> = bucket
+        .list(&Path::default())
+        .try_collect()
+        .await
+        .expect("listed");
+    assert_eq!(listed, []);
+    let etag = bucket
+        .complete(&key, &upload, vec![tag])
+        .await
+        .expect("complete");
+    assert_eq!(bytes_of(&bucket, &key, &etag, 0..3).await, b"all");
+    let plain = std::fs::read(folder.path().join("models/phi.gguf")).expect("a plain file");
+    assert_eq!(plain, b"all");
+}
+
+#[tokio::test]
+async fn names_of_uploads_and_tags_cannot_leave_the_folder() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let bucket = Bucket::folder(folder.path()).expect("opened");
+    let key = key("models/phi.gguf");
+    std::fs::write(folder.path().join("secret"), "s").expect("written");
+    for upload in [
+        "",
+        ".",
+        "..",
+        "../.uploads",
+        "/",
+        "0123456789abcdef0123456789abcdeg",
+    ] {
+        let error = bucket
+            .put_part(&key, upload, 0, vec![])
+            .await
+            .expect_err(upload);
+        assert_eq!(error.kind(), ErrorKind::Missing, "{error}");
+    }
+    let upload = bucket.begin_upload(&key).await.expect("begun");
+    for tag in ["x/../../../secret", "", "/etc/passwd"] {
+        let error = bucket
+            .complete(&key, &upload, vec![tag.into()])
+            .await
+            .expect_err(tag);
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+}
+
+/// The tag is made of the inode, which is used again, of the time, which has
+/// coarse ticks, and of the size.
+#[tokio::test]
+async fn a_folder_gives_a_new_tag_to_each_version() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let bucket = Bucket::folder(folder.path()).expect("opened");
+    let key = key("models/.sync/a.json");
+    let mut etag = bucket.create(&key, "0".into()).await.expect("made");
+    let mut seen = std::collections::HashSet::from([etag.clone()]);
+    for count in 1..300 {
+        let digit = (count % 10).to_string().into();
+        etag = bucket.replace(&key, &etag, digit).await.expect("replaced");
+        assert!(seen.insert(etag.clone()), "count={count}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_cut_short_is_an_error() {
+    // A file that is shorter than it was when it was opened.
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let bucket = Bucket::folder(folder.path()).expect("opened");
+    let key = key("models/long");
+    let long = Bytes::from(vec![1; 600 << 10]);
+    let etag = bucket.write(&key, long).await.expect("written");
+    let mut pieces = bucket.range(&key, &etag, 0..600 << 10).await.expect("read");
+    assert!(pieces.try_next().await.expect("a piece").is_some());
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(folder.path().join("models/long"));
+    file.expect("opened").set_len(300 << 10).expect("cut");
+    let rest: Result<Vec<Bytes>> = pieces.try_collect().await;
+    assert_eq!(rest.expect_err("cut").kind(), ErrorKind::Unavailable);
+}
