@@ -14,6 +14,7 @@ mod agent_log;
 mod agent_renewal;
 mod answers;
 mod bodies;
+mod bucket;
 mod cloud_tunnel;
 mod expect;
 mod failures;
