@@ -285,6 +285,12 @@ impl<'a> Shown<'a> {
         let summary = self.done.take().context(STOPPED)?;
         if self.bar.is_some() {
             writeln!(self.out, "{}: {}", shown_name(path), in_words(&summary))?;
+            if let Some(problem) = &summary.problem {
+                printable::note(
+                    &format!("only words are found for now, {problem}"),
+                    self.out,
+                )?;
+            }
         }
         Ok(summary.failed > 0)
     }
@@ -381,6 +387,9 @@ fn in_words(summary: &Summary) -> String {
     if summary.without_vectors > 0 {
         // Several may have the same text.
         passages += &format!(", {} texts got no vector", summary.without_vectors);
+    }
+    if summary.problem.is_some() {
+        passages += ", vectors are missing";
     }
     format!("{} ({passages})", counts.join(", "))
 }

@@ -1,7 +1,10 @@
 //! Text that files and callers brought, made safe for a terminal. Every command
 //! prints such text through this; JSON is for programs and not touched.
 
+use std::io::{self, Write};
+
 use anyhow::anyhow;
+use ginnel_daemon::report;
 
 /// The text on one line.
 pub(super) fn line(text: &str) -> String {
@@ -16,6 +19,16 @@ pub(super) fn line(text: &str) -> String {
 pub(super) fn lines(text: &str) -> String {
     let is_kept = |c: &char| matches!(c, '\n' | '\t') || is_harmless(*c);
     text.chars().filter(is_kept).collect()
+}
+
+/// Writes what its reader should know, and then what to do about it.
+pub(super) fn note(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    let mut hints = Vec::new();
+    let text = report::take_hints(&line(text), &mut hints);
+    writeln!(out, "note: {text}")?;
+    hints
+        .iter()
+        .try_for_each(|hint| writeln!(out, "hint: {hint}"))
 }
 
 /// The error and its causes.

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use ginnel_daemon::environment::{Environment, shows_colours};
-use ginnel_daemon::report;
 use http::Method;
 
 use super::knowledge::Asked;
@@ -123,12 +122,7 @@ fn write_text(
         )?;
     }
     if let Some(note) = &answer.note {
-        let mut hints = Vec::new();
-        let note = report::take_hints(&printable::line(note), &mut hints);
-        writeln!(out, "note: {note}")?;
-        for hint in hints {
-            writeln!(out, "hint: {hint}")?;
-        }
+        printable::note(note, out)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Subcommand, ValueHint};
 use ginnel_daemon::environment::Environment;
 use ginnel_daemon::quantity::bytes;
+use ginnel_daemon::report;
 use http::Method;
 use serde_json::Value;
 
@@ -116,7 +117,9 @@ fn write_status(status: &KnowledgeStatus, json: bool, out: &mut dyn Write) -> an
         (None, Some(settings)) => format!("{}, {settings}", embedder.state),
         (None, None) => embedder.state.clone(),
     };
+    let mut hints = Vec::new();
     if let Some(problem) = &embedder.problem {
+        let problem = report::take_hints(&printable::line(problem), &mut hints);
         state.push_str(&format!(", {problem}"));
     }
     let mut rows = vec![
@@ -139,7 +142,11 @@ fn write_status(status: &KnowledgeStatus, json: bool, out: &mut dyn Write) -> an
         );
         rows.push([format!("model {}", model.name), text]);
     }
-    Ok(table::write(out, &rows)?)
+    table::write(out, &rows)?;
+    for hint in hints {
+        writeln!(out, "hint: {hint}")?;
+    }
+    Ok(())
 }
 
 fn write_findings(found: &CheckAnswer, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -25,6 +25,9 @@ use super::{EmbedError, Embedder, Purpose, Result, Vectors, with_causes};
 /// How long an answer may take: a model may have to be loaded first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long it may take to reach it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Texts of one request: what all such servers take.
 const TEXTS_MAX: usize = 64;
 
@@ -252,6 +255,7 @@ fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
     let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.set_nodelay(true);
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(ginnel_certs::web::client_config(roots))

@@ -11,6 +11,7 @@
 mod event;
 mod file;
 mod stdin;
+mod waiting;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use ginnel_store::model::Model;
 use tokio::sync::mpsc;
 
 use super::Knowledge;
-use super::embedding::{Progress, State};
+use super::embedding::State;
 use super::files::{self, Cutting, Read, Reading};
 
 pub use event::{Event, FileOutcome, Summary};
@@ -129,7 +130,7 @@ impl Knowledge {
     }
 
     /// As [`Knowledge::add`], and waits until the new passages have vectors, if
-    /// a model is set.
+    /// a model is set and gives some.
     ///
     /// # Errors
     /// As [`Knowledge::add`].
@@ -152,52 +153,6 @@ impl Knowledge {
     ) -> Result<Summary, AddError> {
         self.embedded(self.add_text_telling(text, events), events)
             .await
-    }
-
-    /// Waits until what is added has vectors.
-    async fn embedded(
-        &self,
-        adding: impl Future<Output = Result<Summary, AddError>>,
-        events: &mpsc::Sender<Event>,
-    ) -> Result<Summary, AddError> {
-        let before = self.embedding.progress().borrow().clone();
-        let mut summary = adding.await?;
-        if !matches!(self.embedding.state(), State::Off) {
-            let failed = self.wait_for_vectors(&summary, &before, events).await;
-            summary.without_vectors = failed;
-        }
-        Ok(summary)
-    }
-
-    /// Gives how many texts got none.
-    async fn wait_for_vectors(
-        &self,
-        summary: &Summary,
-        before: &Progress,
-        events: &mpsc::Sender<Event>,
-    ) -> u64 {
-        let mut progress = self.embedding.progress();
-        let mut told = None;
-        loop {
-            let now = progress.borrow_and_update().clone();
-            let passages = now.embedded - before.embedded;
-            let failed = now.failed - before.failed;
-            if now.reached >= summary.last_change {
-                return failed;
-            }
-            let left = summary.passages.saturating_sub(passages + failed);
-            let mut send = vec![Event::Embedded { passages, left }];
-            if now.problem != told {
-                told.clone_from(&now.problem);
-                send.extend(now.problem.map(|problem| Event::Waiting { problem }));
-            }
-            for event in send {
-                let _ = events.send(event).await;
-            }
-            if progress.changed().await.is_err() {
-                return failed;
-            }
-        }
     }
 
     /// The files of the folder as they were last time. Another folder of the

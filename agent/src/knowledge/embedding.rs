@@ -6,6 +6,7 @@
 //!                     (an older model serves until that is done)
 //! ```
 
+mod problem;
 mod serving;
 mod work;
 
@@ -14,10 +15,12 @@ use std::time::Duration;
 
 use ginnel_store::Store;
 use ginnel_store::id::ModelId;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::embed::{EmbedSettings, Embedder};
+
+pub use problem::Problem;
 
 /// How long to wait after the first failure, and at the most.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -30,6 +33,8 @@ pub struct Embedding {
     settings: Option<EmbedSettings>,
     state: watch::Sender<State>,
     progress: watch::Sender<Progress>,
+    /// Ends the wait after a failure.
+    try_again: Notify,
 }
 
 /// What questions are embedded with.
@@ -56,8 +61,10 @@ pub struct Progress {
     pub failed: u64,
     /// Every change up to this one is done.
     pub reached: i64,
+    /// How often it failed since the start.
+    pub failures: u64,
     /// Why it does not go on right now.
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
 }
 
 impl Embedding {
@@ -73,6 +80,7 @@ impl Embedding {
             settings,
             state: watch::Sender::new(state),
             progress: watch::Sender::default(),
+            try_again: Notify::new(),
         }
     }
 
@@ -110,40 +118,52 @@ impl Embedding {
         self.settings.as_ref().map(EmbedSettings::describe)
     }
 
+    /// Tries again now what failed last: somebody waits for it, who may have
+    /// put it right.
+    pub fn try_again(&self) {
+        if self.progress.borrow().problem.is_some() {
+            self.try_again.notify_one();
+        }
+    }
+
     /// Makes vectors for ever.
     pub async fn run(&self) {
         let Some(settings) = &self.settings else {
             if let Err(problem) = self.leave_changes_to(None).await {
-                tracing::warn!(problem, "changes are kept for a model that is set no more");
+                tracing::warn!(%problem, "changes are kept for a model that is set no more");
             }
             return std::future::pending().await;
         };
         let mut wait = TRY_AGAIN_AFTER;
         loop {
-            let begun = Instant::now();
+            let (begun, embedded) = (Instant::now(), self.progress.borrow().embedded);
             let Err(problem) = self.try_run(settings).await;
             tracing::warn!(
-                problem,
+                %problem,
                 embedder = settings.describe(),
                 "no vectors are made, will be tried again"
             );
             if !matches!(self.state(), State::Ready(_)) {
-                self.state.send_replace(State::Failed(problem.clone()));
+                self.state.send_replace(State::Failed(problem.to_string()));
             }
-            self.progress
-                .send_modify(|progress| progress.problem = Some(problem));
-            if begun.elapsed() > TRY_AGAIN_AFTER_MAX {
+            let worked = self.progress.borrow().embedded > embedded;
+            self.progress.send_modify(|progress| {
+                progress.failures += 1;
+                progress.problem = Some(problem);
+            });
+            if worked || begun.elapsed() > TRY_AGAIN_AFTER_MAX {
                 wait = TRY_AGAIN_AFTER;
             }
-            tokio::time::sleep(wait).await;
+            // Over or asked for, it tries again.
+            let _ = tokio::time::timeout(wait, self.try_again.notified()).await;
             wait = (wait * 2).min(TRY_AGAIN_AFTER_MAX);
         }
     }
 
-    async fn try_run(&self, settings: &EmbedSettings) -> Result<std::convert::Infallible, String> {
-        let embedder = settings.open().await.map_err(|error| error.to_string())?;
-        let put = self.store.put_model(embedder.model().clone()).await;
-        put.map_err(|error| error.to_string())?;
+    async fn try_run(&self, settings: &EmbedSettings) -> Result<std::convert::Infallible, Problem> {
+        let opened = settings.open().await;
+        let embedder = opened.map_err(|error| Problem::of_embedding(&error, settings))?;
+        self.store.put_model(embedder.model().clone()).await?;
         let model = Some(embedder.model().id);
         self.progress.send_modify(|progress| progress.model = model);
         self.leave_changes_to(model).await?;

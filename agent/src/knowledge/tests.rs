@@ -3,6 +3,7 @@
 mod adding;
 mod asking;
 mod embedding;
+mod waiting;
 mod watching;
 
 use std::path::Path;

@@ -57,6 +57,7 @@ impl Watched {
                 changed.ok()?;
                 let Progress { embedded, failed, problem, .. } =
                     self.progress.borrow_and_update().clone();
+                let problem = problem.map(|problem| problem.to_string());
                 let progress = json!({ "embedded": embedded, "failed": failed, "problem": problem });
                 Some(event("embedding", &progress))
             }

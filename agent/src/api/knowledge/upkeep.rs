@@ -44,7 +44,7 @@ pub(crate) async fn describe(knowledge: &Knowledge) -> Result<KnowledgeStatus, P
             state: state.to_owned(),
             settings: knowledge.embedding().describe(),
             model,
-            problem: failed.or(progress.problem),
+            problem: failed.or_else(|| progress.problem.map(|problem| problem.to_string())),
             embedded: progress.embedded,
         },
         models: stats.models.into_iter().map(ModelView::from).collect(),

@@ -79,6 +79,26 @@ async fn a_bad_path_stops_none_of_the_others() {
 }
 
 #[tokio::test]
+async fn a_model_that_is_not_there_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().expect("folder");
+    std::fs::write(dir.path().join("a.txt"), "apples").expect("written");
+    let gone = dir.path().join("gone");
+    let settings = format!("[embed]\nfolder = {gone:?}\n");
+    std::fs::write(dir.path().join("config.toml"), settings).expect("written");
+    let added = tokio::time::timeout(IN_TIME, say(&dir, "add DIR/a.txt")).await;
+    let said = added.expect("it ends");
+    let last = said.lines().last().expect("told");
+    let last: serde_json::Value = serde_json::from_str(last).expect("JSON");
+    let problem = last["problem"].as_str().expect("told");
+    assert!(problem.contains("gone/config.json"), "{problem}");
+    let said = say(&dir, "search apples").await;
+    assert!(said.contains("a.txt") && said.contains("note: "), "{said}");
+    assert!(said.contains("hint: put config.json, "), "{said}");
+    let said = say(&dir, "store stats").await;
+    assert!(said.contains("hint: put config.json, "), "{said}");
+}
+
+#[tokio::test]
 async fn documents_are_found_by_source_among_many_that_begin_so() {
     let dir = tempfile::tempdir().expect("folder");
     let lines: String = (0..1100)

@@ -87,6 +87,10 @@ pub struct Summary {
     /// Texts that the model gave no vector of; they are found by words.
     #[serde(default)]
     pub without_vectors: u64,
+    /// Why vectors are still missing, if so. They are made later; until then
+    /// words are found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Documents that went with their files.
     pub documents_removed: u64,
     /// The number of the last change.

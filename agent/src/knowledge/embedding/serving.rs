@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ginnel_store::id::ModelId;
 use serde::{Deserialize, Serialize};
 
-use super::{Embedding, State};
+use super::{Embedding, Problem, State};
 use crate::embed::{EmbedSettings, Embedder};
 
 /// The note of the store that says which model has seen every passage.
@@ -27,7 +27,7 @@ impl Embedding {
         &self,
         settings: &EmbedSettings,
         embedder: &Arc<dyn Embedder>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Problem> {
         let before = self.serving().await?;
         let before = before.filter(|before| before.model != embedder.model().id.to_string());
         let old = match before {
@@ -68,8 +68,7 @@ impl Embedding {
         &self,
         settings: &EmbedSettings,
         embedder: &Arc<dyn Embedder>,
-    ) -> Result<(), String> {
-        let text = |error: ginnel_store::error::Error| error.to_string();
+    ) -> Result<(), Problem> {
         let before = self.serving().await?;
         let id = embedder.model().id.to_string();
         if before.as_ref().is_some_and(|before| before.model == id) {
@@ -83,18 +82,13 @@ impl Embedding {
                 EmbedSettings::Endpoint(_) => None,
             },
         };
-        let note = serde_json::to_string(&serving).map_err(|error| error.to_string())?;
-        self.store
-            .set_note(NOTE.to_owned(), note)
-            .await
-            .map_err(text)?;
+        let note = serde_json::to_string(&serving);
+        let note = note.map_err(|error| Problem::passing(error.to_string()))?;
+        self.store.set_note(NOTE.to_owned(), note).await?;
         if let Some(old) = before.and_then(|before| before.model.parse::<ModelId>().ok()) {
             tracing::info!(new = embedder.model().name, "new model takes over");
-            self.store.delete_model(old).await.map_err(text)?;
-            self.store
-                .remove_cursor(super::work::cursor(old))
-                .await
-                .map_err(text)?;
+            self.store.delete_model(old).await?;
+            self.store.remove_cursor(super::work::cursor(old)).await?;
         }
         Ok(())
     }
@@ -114,12 +108,8 @@ impl Embedding {
         last.is_some_and(|last| last.model == model.to_string())
     }
 
-    async fn serving(&self) -> Result<Option<Serving>, String> {
-        let note = self
-            .store
-            .note(NOTE.to_owned())
-            .await
-            .map_err(|error| error.to_string())?;
+    async fn serving(&self) -> Result<Option<Serving>, Problem> {
+        let note = self.store.note(NOTE.to_owned()).await?;
         Ok(note.and_then(|note| serde_json::from_str(&note).ok()))
     }
 

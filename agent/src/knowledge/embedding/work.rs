@@ -8,7 +8,7 @@ use std::time::Duration;
 use ginnel_store::embedding::{NewEmbedding, Unembedded};
 use ginnel_store::id::{ModelId, TextHash};
 
-use super::Embedding;
+use super::{Embedding, Problem};
 use crate::embed::{EmbedError, EmbedSettings, Embedder, Purpose};
 
 /// Texts of a batch: some seconds of work, which a stop loses.
@@ -35,23 +35,20 @@ impl Embedding {
         &self,
         settings: &EmbedSettings,
         embedder: &Arc<dyn Embedder>,
-    ) -> Result<Infallible, String> {
+    ) -> Result<Infallible, Problem> {
         let cursor = cursor(embedder.model().id);
         let mut changes = self.store.changes();
-        let reached = self.store.cursor(cursor.clone()).await.map_err(text)?;
+        let reached = self.store.cursor(cursor.clone()).await?;
         let mut reached = match reached {
             Some(reached) if !self.is_some_refused().await? => reached,
             Some(_) | None => {
                 let before = *changes.borrow_and_update();
                 let failed = self.progress.borrow().failed;
-                self.sweep(embedder).await?;
+                self.sweep(settings, embedder).await?;
                 if self.progress.borrow().failed == failed {
                     self.note_refused(0).await?;
                 }
-                self.store
-                    .set_cursor(cursor.clone(), before)
-                    .await
-                    .map_err(text)?;
+                self.store.set_cursor(cursor.clone(), before).await?;
                 before
             }
         };
@@ -65,18 +62,15 @@ impl Embedding {
                     .store
                     .unembedded_of_changes(model, reached + 1, to)
                     .await;
-                self.embed(embedder, missing.map_err(text)?).await?;
-                self.store
-                    .set_cursor(cursor.clone(), to)
-                    .await
-                    .map_err(text)?;
+                self.embed(settings, embedder, missing?).await?;
+                self.store.set_cursor(cursor.clone(), to).await?;
                 reached = to;
                 self.progress.send_modify(|progress| progress.reached = to);
             }
             self.progress
                 .send_modify(|progress| progress.reached = reached);
             if changes.changed().await.is_err() {
-                return Err("the store was closed".to_owned());
+                return Err(Problem::passing("the store was closed".to_owned()));
             }
             tokio::time::sleep(GATHER).await;
         }
@@ -84,53 +78,54 @@ impl Embedding {
 
     /// Takes the cursors of all other models away: changes would be kept for
     /// them for ever. One that comes back looks at every passage again.
-    pub(super) async fn leave_changes_to(&self, own: Option<ModelId>) -> Result<(), String> {
-        let models = self.store.models().await.map_err(text)?;
+    pub(super) async fn leave_changes_to(&self, own: Option<ModelId>) -> Result<(), Problem> {
+        let models = self.store.models().await?;
         for model in models {
             let cursor = cursor(model.id);
-            let has_one = self.store.cursor(cursor.clone()).await.map_err(text)?;
+            let has_one = self.store.cursor(cursor.clone()).await?;
             if Some(model.id) != own && has_one.is_some() {
-                self.store.remove_cursor(cursor).await.map_err(text)?;
+                self.store.remove_cursor(cursor).await?;
             }
         }
         Ok(())
     }
 
     /// Looks at every passage once.
-    async fn sweep(&self, embedder: &Arc<dyn Embedder>) -> Result<(), String> {
+    async fn sweep(
+        &self,
+        settings: &EmbedSettings,
+        embedder: &Arc<dyn Embedder>,
+    ) -> Result<(), Problem> {
         let mut after = 0;
         loop {
             let model = embedder.model().id;
-            let missing = self
-                .store
-                .unembedded(model, after, BATCH)
-                .await
-                .map_err(text)?;
+            let missing = self.store.unembedded(model, after, BATCH).await?;
             let Some(last) = missing.last() else {
                 return Ok(());
             };
             after = last.passage;
-            self.embed(embedder, missing).await?;
+            self.embed(settings, embedder, missing).await?;
         }
     }
 
     /// Whether texts were left without a vector. The reason may be gone, so
     /// they are tried again at the next start.
-    async fn is_some_refused(&self) -> Result<bool, String> {
-        let note = self.store.note(REFUSED.to_owned()).await.map_err(text)?;
+    async fn is_some_refused(&self) -> Result<bool, Problem> {
+        let note = self.store.note(REFUSED.to_owned()).await?;
         Ok(note.is_some_and(|count| count != "0"))
     }
 
-    async fn note_refused(&self, texts: usize) -> Result<(), String> {
+    async fn note_refused(&self, texts: usize) -> Result<(), Problem> {
         let noted = self.store.set_note(REFUSED.to_owned(), texts.to_string());
-        noted.await.map_err(text)
+        Ok(noted.await?)
     }
 
     async fn embed(
         &self,
+        settings: &EmbedSettings,
         embedder: &Arc<dyn Embedder>,
         missing: Vec<Unembedded>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Problem> {
         let mut seen = HashSet::new();
         let mut texts: Vec<(TextHash, String)> = Vec::new();
         for missing in missing {
@@ -139,7 +134,8 @@ impl Embedding {
             }
         }
         for batch in texts.chunks(BATCH) {
-            let mut vectors = vectors_of(embedder, batch).await?;
+            let vectors = vectors_of(embedder, batch).await;
+            let mut vectors = vectors.map_err(|error| Problem::of_embedding(&error, settings))?;
             vectors.retain(|text, vector| is_fit(embedder, *text, vector));
             let failed = batch.len() - vectors.len();
             if failed > 0 {
@@ -151,7 +147,7 @@ impl Embedding {
             let put = self
                 .store
                 .put_embeddings(embedder.model().id, embeddings.collect());
-            put.await.map_err(text)?;
+            put.await?;
             self.progress.send_modify(|progress| {
                 progress.embedded += stored as u64;
                 progress.failed += failed as u64;
@@ -166,7 +162,7 @@ impl Embedding {
 async fn vectors_of(
     embedder: &Arc<dyn Embedder>,
     batch: &[(TextHash, String)],
-) -> Result<HashMap<TextHash, Vec<f32>>, String> {
+) -> Result<HashMap<TextHash, Vec<f32>>, EmbedError> {
     let texts = batch.iter().map(|(_, text)| text.clone()).collect();
     match embedder.embed(texts, Purpose::Passage).await {
         Ok(vectors) => {
@@ -176,7 +172,7 @@ async fn vectors_of(
         Err(EmbedError::Texts(problem)) => {
             tracing::debug!(problem, "batch cannot be embedded, trying one by one");
         }
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error),
     }
     let mut vectors = HashMap::new();
     for (hash, text) in batch {
@@ -185,7 +181,7 @@ async fn vectors_of(
             Err(EmbedError::Texts(problem)) => {
                 tracing::warn!(problem, text = %hash, "text cannot be embedded, it is found by words only");
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error),
         }
     }
     Ok(vectors)
@@ -198,8 +194,4 @@ fn is_fit(embedder: &Arc<dyn Embedder>, text: TextHash, vector: &[f32]) -> bool 
         tracing::warn!(%problem, %text, "vector is of no use, the text is found by words only");
     }
     fit.is_ok()
-}
-
-fn text(error: ginnel_store::error::Error) -> String {
-    error.to_string()
 }
