@@ -7,10 +7,15 @@
 //!        └─ read, search ──▶ readers, each on a snapshot; index/ first, then rows
 //! ```
 //!
+//! Beside documents it has the catalog of models, adapters and data sets, whose
+//! bytes are plain files.
+//!
 //! The rows are the truth. What was acknowledged is on disk and found by the
 //! next search. Indexes can be thrown away at any time. It embeds nothing:
 //! vectors come from the caller.
 
+pub mod artifact;
+pub mod blob;
 pub mod check;
 pub mod document;
 pub mod embedding;
@@ -23,6 +28,7 @@ pub mod model;
 pub mod options;
 pub mod search;
 pub mod stats;
+pub mod transfer;
 pub mod vector;
 
 mod backup;

@@ -70,3 +70,16 @@ pub const QUERY_MAX: usize = 64 << 10;
 
 /// Conditions of a filter.
 pub const CONDITIONS_MAX: usize = 64;
+
+/// Artifacts in the catalog: a thousand times what disks hold of models.
+pub const ARTIFACTS_MAX: usize = 10_000;
+
+/// Transfers that are remembered once they are done.
+pub const TRANSFERS_KEPT: usize = 100;
+
+/// Bytes of a transfer's error that are kept: enough for what happened and
+/// what to do.
+pub const ERROR_MAX: usize = 1024;
+
+/// Bytes of an etag; buckets have 34 to 70.
+pub const ETAG_MAX: usize = 256;

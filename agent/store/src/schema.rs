@@ -14,6 +14,7 @@ pub(crate) const APPLICATION_ID: i32 = 0x474e_4c53;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_store.sql"),
     include_str!("../migrations/0002_cut_for.sql"),
+    include_str!("../migrations/0003_artifact.sql"),
 ];
 
 /// The newest schema that this program knows.

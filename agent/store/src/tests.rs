@@ -1,10 +1,12 @@
 //! The store through its front door.
 
+mod artifacts;
 mod checking;
 mod damage;
 mod documents;
 mod durability;
 mod searching;
+mod transfers;
 
 use serde_json::{Map, Value};
 use tempfile::TempDir;
