@@ -9,6 +9,7 @@
 //! Credentials of upstreams never stand in the file: it names the variable or
 //! the file that holds each.
 
+pub mod bucket;
 pub mod parse;
 pub mod place;
 pub mod upstream;
@@ -28,6 +29,7 @@ use ginnel_daemon::mistakes::Mistakes;
 use ginnel_link::transport::Congestion;
 use ginnel_proto::id::{self, DeviceName, Domain, ServiceName, UpstreamName};
 
+use self::bucket::BucketConfig;
 use self::parse::{BaseUrl, HostPort};
 use self::places::Places;
 use self::upstream::UpstreamConfig;
@@ -72,6 +74,8 @@ pub struct Config {
     pub tcp: Vec<TcpPort>,
     /// The cloud APIs that devices may reach.
     pub upstreams: BTreeMap<UpstreamName, UpstreamConfig>,
+    /// Where artifacts are kept, and how much of them.
+    pub bucket: BucketConfig,
     /// How long requests may take to finish at a stop.
     pub grace: Duration,
     /// Which events are logged, in the form of
@@ -227,6 +231,7 @@ impl Config {
         };
         let config = Self {
             mode,
+            bucket: bucket::read(&mut places, &state, purpose),
             state,
             environment: environment.unwrap_or_else(|| valid(default)),
             link: read_link(mode, &mut places, flags),

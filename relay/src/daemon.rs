@@ -34,18 +34,22 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::admin::Admin;
+use crate::config::bucket::BucketPlace;
 use crate::config::upstream::UpstreamConfig;
 use crate::config::{Config, Mode, PublicConfig, reachable};
 use crate::drain::drain;
 use crate::edge::accept::Acceptor;
 use crate::edge::listen::Edge;
+use crate::objects::Bucket;
+use crate::objects::s3::S3;
 use crate::registry::devices::Refusal;
 use crate::registry::join_codes::Invitation;
 use crate::registry::serial::Serial;
-use crate::relay::{Parts, Relay, system_clock};
+use crate::relay::{Artifacts, Parts, Relay, system_clock};
 use crate::running::{self, RelayNote};
 use crate::state::State;
-use crate::upstream::{Upstream, Upstreams};
+use crate::sync::seal::SealKey;
+use crate::upstream::{Upstream, Upstreams, connect};
 use crate::{dial, link, room};
 
 /// How long the relay's own certificate for QUIC lives. It is made anew at
@@ -155,6 +159,7 @@ impl Daemon {
         let relay = Relay::new(Parts {
             public_url: config.public_url(public_address),
             upstreams: upstreams(&config)?,
+            artifacts: Some(artifacts(&config, state.seal_key.clone())?),
             domain: config.domain.clone(),
             environment: config.environment.clone(),
             authority: state.authority,
@@ -321,6 +326,32 @@ fn upstreams(config: &Config) -> anyhow::Result<Upstreams> {
         Ok((name.clone(), made))
     };
     config.upstreams.iter().map(one).collect()
+}
+
+/// Opens the bucket. Nothing is sent to it yet: a relay forwards requests also
+/// while its bucket is away.
+fn artifacts(config: &Config, seal_key: SealKey) -> anyhow::Result<Artifacts> {
+    let bucket = match &config.bucket.at {
+        BucketPlace::Folder(folder) => {
+            private_file::create_dir_private(folder)?;
+            Bucket::folder(folder)
+                .with_context(|| format!("cannot use the bucket, path={}", folder.display()))?
+        }
+        BucketPlace::S3(place) => Bucket::s3(S3 {
+            bucket: place.bucket.clone(),
+            endpoint: place.endpoint.clone(),
+            region: place.region.clone(),
+            access_key_id: place.access_key_id.clone(),
+            secret_access_key: place.secret_access_key.clone(),
+            roots: connect::roots(place.ca_file.as_deref())?,
+        })?,
+    };
+    info!(bucket = bucket.name(), "artifacts are kept");
+    Ok(Artifacts {
+        bucket,
+        seal_key,
+        quota: config.bucket.quota,
+    })
 }
 
 /// Notices what the command line changed, and writes down what was noted.

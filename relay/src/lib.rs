@@ -8,7 +8,7 @@
 //!   connected; [`join`] enrols new ones.
 //! * [`upstream`] calls cloud APIs for devices; [`dial`] connects devices'
 //!   TCP services.
-//! * [`objects`] is the bucket where artifacts are kept.
+//! * [`sync`] moves artifacts between devices and the bucket, [`objects`].
 //! * [`relay`] is what they all share; [`registry`] is who may use it, kept in
 //!   [`state`]; [`metrics`] is what it counts, shown by [`admin`].
 //! * [`cli`] is the command line, [`config`] what it reads.
@@ -38,4 +38,5 @@ pub(crate) mod room;
 pub(crate) mod running;
 pub mod shares;
 pub mod state;
+pub mod sync;
 pub mod upstream;

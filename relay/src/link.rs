@@ -11,7 +11,7 @@ use ginnel_link::error::LinkError;
 use ginnel_link::link::Link;
 use ginnel_link::stream::Stream;
 use ginnel_proto::code::Code;
-use ginnel_proto::control::{Address, Hello, Register, ServiceKind, Welcome};
+use ginnel_proto::control::{ARTIFACTS, Address, Hello, Register, ServiceKind, Welcome};
 use ginnel_proto::id::DeviceId;
 use ginnel_proto::limits::{HEAD_TIMEOUT, HEARTBEAT, HELLO_TIMEOUT};
 use ginnel_proto::link::session::RelayEvent;
@@ -26,7 +26,7 @@ use crate::links::Connected;
 use crate::registry::devices::Refusal;
 use crate::registry::serial::Serial;
 use crate::relay::Relay;
-use crate::{dial, join, upstream};
+use crate::{dial, join, sync, upstream};
 
 /// A handshake must be over by then, the first message included.
 const HANDSHAKE_TIMEOUT: Duration = HELLO_TIMEOUT;
@@ -241,7 +241,7 @@ fn welcome(
     let unix_ms = (relay.wall_clock)();
     driver.welcome(Welcome {
         relay: env!("CARGO_PKG_VERSION").to_owned(),
-        capabilities: Vec::new(),
+        capabilities: capabilities(relay),
         device: id.clone(),
         link: link_id,
         unix_ms,
@@ -256,6 +256,12 @@ fn welcome(
         serial,
         unix_ms,
     ))
+}
+
+/// What the relay does beyond what each does.
+fn capabilities(relay: &Relay) -> Vec<u32> {
+    let artifacts = relay.sync.is_some().then_some(ARTIFACTS);
+    artifacts.into_iter().collect()
 }
 
 /// Serves a welcome device until its link ends.
@@ -343,6 +349,8 @@ async fn serve_stream(relay: Arc<Relay>, device: Arc<Connected>, mut stream: Str
         Ok(Ok(Open::Tcp { service })) => {
             return dial::serve(&relay, &device, None, &service, stream).await;
         }
+        Ok(Ok(Open::Push)) => return sync::receive::serve(&relay, &device, stream).await,
+        Ok(Ok(Open::Catalog)) => return sync::deliver::serve(&relay, &device, stream).await,
         Ok(Ok(open)) => {
             debug!(?open, "a device may not open this");
             Code::Denied

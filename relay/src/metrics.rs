@@ -35,6 +35,8 @@ pub struct Metrics {
     pub handshakes_refused: Counter,
     /// Join requests refused.
     pub joins_refused: Counter,
+    /// Bytes of artifacts that the bucket has taken.
+    pub artifact_bytes_stored: Counter,
     upstream_requests: Family<UpstreamLabels, Counter>,
     upstream_bytes: Family<UpstreamDirectionLabels, Counter>,
     upstream_tokens: Family<UpstreamDirectionLabels, Counter>,
@@ -87,6 +89,7 @@ impl Default for Metrics {
             handshakes_failed: Counter::default(),
             handshakes_refused: Counter::default(),
             joins_refused: Counter::default(),
+            artifact_bytes_stored: Counter::default(),
             upstream_requests: Family::default(),
             upstream_bytes: Family::default(),
             upstream_tokens: Family::default(),
@@ -221,6 +224,11 @@ impl Metrics {
                 "ginnel_joins_refused",
                 "Join requests refused",
                 &self.joins_refused,
+            ),
+            (
+                "ginnel_artifact_bytes_stored",
+                "Bytes of artifacts that the bucket has taken",
+                &self.artifact_bytes_stored,
             ),
         ] {
             registry.register(name, help, counter.clone());

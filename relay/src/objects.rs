@@ -41,7 +41,12 @@ pub struct Bucket {
     uploads: Arc<dyn MultipartStore>,
     signer: Option<Arc<dyn Signer>>,
     name: Arc<str>,
+    spacing: Duration,
 }
+
+/// How far two writes of one object must be apart in R2: one a second is
+/// allowed, and clocks are not alike.
+const S3_SPACING: Duration = Duration::from_millis(1_050);
 
 /// What the bucket calls an object's bytes; other bytes have another tag.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -97,7 +102,10 @@ impl Bucket {
         let store =
             store.map_err(|error| Error::of(error, "cannot use bucket", &Path::default()))?;
         let (objects, signer) = (Arc::clone(&store), Arc::clone(&store));
-        Ok(Self::of(objects, store, Some(signer), &name))
+        Ok(Self {
+            spacing: S3_SPACING,
+            ..Self::of(objects, store, Some(signer), &name)
+        })
     }
 
     fn of(
@@ -111,7 +119,14 @@ impl Bucket {
             uploads,
             signer,
             name: name.into(),
+            spacing: Duration::ZERO,
         }
+    }
+
+    /// How far two writes of one object should be apart.
+    #[must_use]
+    pub fn spacing(&self) -> Duration {
+        self.spacing
     }
 
     /// Where it is, for people.
@@ -268,14 +283,12 @@ impl Bucket {
         let Some(signer) = &self.signer else {
             return Ok(None);
         };
-        let url = signer.signed_url(http_method_get(), key, expires_in).await;
+        let url = signer
+            .signed_url(::http::Method::GET, key, expires_in)
+            .await;
         let url = url.map_err(|error| Error::of(error, "cannot sign URL", key))?;
         Ok(Some(url.into()))
     }
-}
-
-fn http_method_get() -> ::http::Method {
-    ::http::Method::GET
 }
 
 impl Etag {

@@ -17,9 +17,12 @@ use tracing::{error, warn};
 use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::metrics::Metrics;
+use crate::objects::Bucket;
 use crate::registry::Registry;
 use crate::registry::key_ring::KeyRing;
 use crate::registry::usage::{Amount, UsageKey};
+use crate::sync::seal::SealKey;
+use crate::sync::{self, Sync};
 use crate::upstream::Upstreams;
 
 /// How long a device's certificate lives, until renewal is automatic.
@@ -44,6 +47,8 @@ pub struct Relay {
     pub links: Links,
     /// The cloud APIs that devices may reach.
     pub upstreams: Upstreams,
+    /// Artifacts, if it keeps them.
+    pub sync: Option<Sync>,
     /// What it counts.
     pub metrics: Arc<Metrics>,
     /// Joins refused since the log last told: any stranger can ask.
@@ -79,10 +84,23 @@ pub struct Parts {
     pub registry: Registry,
     /// See [`Relay::upstreams`].
     pub upstreams: Upstreams,
+    /// Where artifacts are kept, if they are.
+    pub artifacts: Option<Artifacts>,
     /// See [`Relay::public_url`].
     pub public_url: PublicUrl,
     /// See [`Relay::wall_clock`].
     pub wall_clock: WallClock,
+}
+
+/// Where artifacts are kept.
+#[derive(Debug)]
+pub struct Artifacts {
+    /// The bucket.
+    pub bucket: Bucket,
+    /// See [`crate::sync::seal`].
+    pub seal_key: SealKey,
+    /// Bytes that a user's artifacts may have together.
+    pub quota: u64,
 }
 
 impl Relay {
@@ -92,7 +110,18 @@ impl Relay {
     /// The registry cannot be read.
     pub async fn new(parts: Parts) -> Result<Self, crate::registry::error::Error> {
         let keys = parts.registry.key_ring().await?;
+        let metrics = Arc::new(Metrics::default());
+        let sync = parts.artifacts.map(|artifacts| {
+            Sync::new(sync::Parts {
+                bucket: artifacts.bucket,
+                seal_key: artifacts.seal_key,
+                quota: artifacts.quota,
+                wall_clock: Arc::clone(&parts.wall_clock),
+                bytes_stored: metrics.artifact_bytes_stored.clone(),
+            })
+        });
         Ok(Self {
+            sync,
             domain: parts.domain,
             environment: parts.environment,
             authority: parts.authority,
@@ -100,7 +129,7 @@ impl Relay {
             keys: ArcSwap::from_pointee(keys),
             links: Links::default(),
             upstreams: parts.upstreams,
-            metrics: Arc::new(Metrics::default()),
+            metrics,
             refused_joins: Tally::default(),
             refused_links: Tally::default(),
             public_url: parts.public_url,

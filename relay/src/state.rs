@@ -5,6 +5,8 @@
 //! relay.db         the registry
 //! pepper.key       under which the registry hashes secrets
 //! endpoint.key     from which the QUIC endpoint derives its keys
+//! seal.key         seals tags of uploaded parts
+//! bucket/          artifacts, unless they are kept elsewhere
 //! admin.token      for the admin listener's /v1
 //! dev.join         in development: a join code for agents of the same person
 //! relay.lock       held by the relay that runs
@@ -26,6 +28,7 @@ use crate::registry::connection::Location;
 use crate::registry::executor::Executor;
 use crate::registry::pepper::Pepper;
 use crate::registry::{OpenOptions, Registry};
+use crate::sync::seal::SealKey;
 
 /// A relay's state folder, opened.
 pub struct State {
@@ -34,6 +37,8 @@ pub struct State {
     pub authority: Authority,
     /// What the QUIC endpoint derives its keys from.
     pub endpoint_keys: EndpointKeys,
+    /// Seals tags of uploaded parts.
+    pub seal_key: SealKey,
     /// What the admin listener's `/v1` asks for.
     pub admin_token: String,
     pepper: Pepper,
@@ -51,6 +56,7 @@ impl State {
         Ok(Self {
             authority,
             endpoint_keys: EndpointKeys::derive(&secret(folder, "endpoint.key")?),
+            seal_key: SealKey::new(secret(folder, "seal.key")?),
             admin_token: token(folder, "admin.token")?,
             pepper: Pepper::new(secret(folder, "pepper.key")?),
             folder: folder.to_owned(),

@@ -60,11 +60,7 @@ impl Upstream {
         credential: Option<(HeaderName, HeaderValue)>,
         ca_file: Option<&Path>,
     ) -> Result<Self, ginnel_certs::error::Error> {
-        let mut roots = rustls::RootCertStore::empty();
-        match ca_file {
-            Some(file) => ginnel_certs::web::add_roots(&mut roots, file)?,
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        }
+        let roots = connect::roots(ca_file)?;
         let client = Client::builder(TokioExecutor::new());
         Ok(Self {
             base,

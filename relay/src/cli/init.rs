@@ -139,6 +139,19 @@ environment = "@ENVIRONMENT@"
 [admin]
 #listen = "127.0.0.1:7490"
 
+# Where models, LoRAs and data sets are kept: a folder, by default "bucket" in
+# the state folder, or R2 or anything else that speaks S3.
+[bucket]
+# Bytes that a user's artifacts may take together.
+#quota = "100 GiB"
+# Of S3. Its keys stand in the variables R2_ACCESS_KEY_ID and
+# R2_SECRET_ACCESS_KEY, or in those of AWS.
+# url = "s3://models"
+# Of R2, the endpoint follows from the variable R2_ACCOUNT_ID.
+# endpoint = "https://s3.example.com"
+# region = "auto"
+# ca_file = "/etc/ginnel/s3-ca.pem"
+
 # Examples
 
 # A cloud API that devices may reach. Its credential stays here: it stands in a

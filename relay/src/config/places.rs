@@ -287,7 +287,7 @@ fn is_known_table(table: &str) -> bool {
     match table.split_once('.') {
         Some(("upstream" | "tcp", part)) => !part.contains('.'),
         Some(_) => table == "public.tls",
-        None => matches!(table, "admin" | "link" | "public" | "upstream"),
+        None => matches!(table, "admin" | "bucket" | "link" | "public" | "upstream"),
     }
 }
 

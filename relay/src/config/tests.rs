@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::bucket::BucketPlace;
 use super::place::RelayPlace;
 use super::*;
 
@@ -90,17 +91,34 @@ fn flag_beats_environment_beats_file_beats_default() {
 
 #[test]
 fn every_key_can_be_set_in_the_file_and_the_environment() {
-    let in_file = Case::with(
+    let mut in_file = Case::with(
         "domain = 'relay.example'\nenvironment = 'staging'\ngrace = 7\nlog = 'debug'\n\
          log_format = 'json'\n\
          [link]\nlisten = '127.0.0.1:1'\nadvertise = 'edge.example:9'\ncongestion = 'bbr'\n\
          [public]\nlisten = '127.0.0.1:2'\nplain = true\nurl = 'https://relay.example'\n\
          connections_max = 8\n\
          [admin]\nlisten = '127.0.0.1:3'\n\
+         [bucket]\nurl = 's3://models'\nendpoint = 'https://s3.example'\nregion = 'eu'\n\
+         ca_file = '/ca.pem'\nquota = '5 GB'\n\
          [[tcp]]\nlisten = '127.0.0.1:4'\ndevice = 'laptop'\nservice = 'ssh'\n\
          [[tcp]]\nlisten = '127.0.0.1:5'\ndevice = 'laptop'\nservice = 'db'\n",
     );
+    in_file.set("R2_ACCESS_KEY_ID", "id");
+    in_file.set("R2_SECRET_ACCESS_KEY", "s3cret");
     let config = in_file.serve().expect("valid");
+    let BucketPlace::S3(place) = &config.bucket.at else {
+        panic!("it is S3: {config:?}");
+    };
+    assert_eq!(
+        (&*place.bucket, &*place.endpoint, &*place.region),
+        ("models", "https://s3.example", "eu")
+    );
+    assert_eq!(
+        (&*place.access_key_id, &*place.secret_access_key),
+        ("id", "s3cret")
+    );
+    assert_eq!(config.bucket.quota, 5_000_000_000);
+    assert!(!format!("{config:?}").contains("s3cret"));
     assert_eq!(config.advertise(config.link.listen), "edge.example:9");
     assert_eq!(config.public_url(config.public.listen).scheme, "https");
     assert_eq!(config.public_url(config.public.listen).port, None);
@@ -129,6 +147,13 @@ fn every_key_can_be_set_in_the_file_and_the_environment() {
         ("GINNEL_RELAY_PUBLIC_URL", "https://relay.example"),
         ("GINNEL_RELAY_PUBLIC_CONNECTIONS_MAX", "8"),
         ("GINNEL_RELAY_ADMIN_LISTEN", "127.0.0.1:3"),
+        ("GINNEL_RELAY_BUCKET_URL", "s3://models"),
+        ("GINNEL_RELAY_BUCKET_ENDPOINT", "https://s3.example"),
+        ("GINNEL_RELAY_BUCKET_REGION", "eu"),
+        ("GINNEL_RELAY_BUCKET_CA_FILE", "/ca.pem"),
+        ("GINNEL_RELAY_BUCKET_QUOTA", "5 GB"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "s3cret"),
     ] {
         in_environment.set(name, value);
     }
@@ -441,4 +466,29 @@ impl Case {
     fn look_up(&self, name: &str) -> Option<OsString> {
         self.environment.get(name).map(OsString::from)
     }
+}
+
+#[test]
+fn a_bucket_of_s3_says_what_it_lacks() {
+    let mut case = Case::with("[bucket]\nurl = 's3://models'\n");
+    let mistakes = case.dev().expect_err("no keys");
+    let expected = [
+        "bucket.endpoint: is missing",
+        "R2_ACCESS_KEY_ID: is missing",
+        "R2_SECRET_ACCESS_KEY: is missing",
+    ];
+    assert_lines(&mistakes, &expected);
+    case.set("R2_ACCOUNT_ID", "abc123");
+    case.set("R2_ACCESS_KEY_ID", "id");
+    case.set("R2_SECRET_ACCESS_KEY", "two words");
+    let mistakes = case.dev().expect_err("no key");
+    assert_lines(&mistakes, &["R2_SECRET_ACCESS_KEY: is no key"]);
+    assert!(!mistakes.to_string().contains("two words"));
+    case.set("R2_SECRET_ACCESS_KEY", "s3cret");
+    let config = case.dev().expect("valid");
+    let BucketPlace::S3(place) = &config.bucket.at else {
+        panic!("it is S3: {config:?}");
+    };
+    assert_eq!(place.endpoint, "https://abc123.r2.cloudflarestorage.com");
+    assert_eq!(place.region, "auto");
 }

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,6 +19,19 @@ use tower_service::Service;
 /// How long an upstream may take until requests can be sent to it: name, TCP
 /// and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who may vouch for a host: the web's authorities, or those in a file.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, ginnel_certs::error::Error> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        Some(file) => ginnel_certs::web::add_roots(&mut roots, file)?,
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    Ok(roots)
+}
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -105,6 +105,7 @@ impl RelayState {
             authority,
             registry: self.registry.clone(),
             upstreams: std::collections::BTreeMap::new(),
+            artifacts: None,
             public_url: PublicUrl {
                 scheme: "https",
                 domain: self.domain.clone(),

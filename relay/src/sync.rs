@@ -1,0 +1,192 @@
+//! Artifacts: models, adapters and data sets between devices and the bucket.
+//!
+//! * [`receive`] takes a push: [`claim`] holds the name, [`splice`] makes parts
+//!   of what the device sends and of what the bucket has.
+//! * [`deliver`] answers what devices ask of the catalog, and gives bytes.
+//! * [`catalog`] keeps an [`entry`] for each artifact, in the bucket.
+//!
+//! The bucket's entries are the truth; nothing that counts is kept here. Any
+//! number of relays may serve one bucket.
+
+pub mod catalog;
+mod claim;
+pub mod declined;
+pub mod deliver;
+mod ended;
+pub mod entry;
+mod quota;
+pub mod receive;
+pub mod seal;
+mod settle;
+mod silence;
+mod splice;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::TryStreamExt as _;
+use ginnel_blob::hash::{Hash, Hasher};
+use ginnel_blob::index::{ChunkIndex, ENCODED_MAX};
+use ginnel_link::driver::WallClock;
+use ginnel_proto::artifact::Artifact;
+use ginnel_proto::id::DeviceId;
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::Semaphore;
+
+use self::catalog::Catalog;
+use self::entry::Entry;
+use self::seal::SealKey;
+use crate::objects::error::{Error, ErrorKind, Result};
+use crate::objects::layout::Place;
+use crate::objects::{Bucket, Etag};
+
+/// Pushes at once. Each holds two parts, 16 MiB for files up to 80 GB.
+const PUSHES_MAX: usize = 4;
+
+/// Objects that are remembered as damaged. Beyond that the first is found out
+/// about again.
+const DISTRUSTED_MAX: usize = 1000;
+
+/// What the relay needs for artifacts.
+pub struct Sync {
+    /// Where they are.
+    pub bucket: Bucket,
+    /// What is known of them.
+    pub catalog: Catalog,
+    seal_key: SealKey,
+    /// Bytes that a user's artifacts may have together.
+    quota: u64,
+    /// How far two writes of one object must be apart.
+    spacing: Duration,
+    wall_clock: WallClock,
+    pushes: Semaphore,
+    /// Objects that are not what their index says.
+    distrusted: Mutex<HashSet<Etag>>,
+    /// Bytes of parts that the bucket has taken.
+    bytes_stored: Counter,
+}
+
+/// What a [`Sync`] is made of.
+pub struct Parts {
+    /// Where artifacts are kept.
+    pub bucket: Bucket,
+    /// See [`seal`].
+    pub seal_key: SealKey,
+    /// Bytes that a user's artifacts may have together.
+    pub quota: u64,
+    /// Milliseconds since 1970.
+    pub wall_clock: WallClock,
+    /// Counts bytes of parts that the bucket has taken.
+    pub bytes_stored: Counter,
+}
+
+impl Sync {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            catalog: Catalog::new(parts.bucket.clone()),
+            spacing: parts.bucket.spacing(),
+            bucket: parts.bucket,
+            seal_key: parts.seal_key,
+            quota: parts.quota,
+            wall_clock: parts.wall_clock,
+            pushes: Semaphore::new(PUSHES_MAX),
+            distrusted: Mutex::default(),
+            bytes_stored: parts.bytes_stored,
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        (self.wall_clock)()
+    }
+
+    /// Whether a device may pull an artifact and use its chunks.
+    fn may_read(&self, artifact: &Artifact, entry: &Entry, device: &DeviceId) -> bool {
+        match artifact {
+            Artifact::SharedModel(_) => true,
+            Artifact::PrivateModel(_)
+            | Artifact::Lora(_)
+            | Artifact::Dataset(_)
+            | Artifact::Output(_) => entry.owner == device.user,
+        }
+    }
+
+    /// The chunk index of a blob; `None` if there is none that can be read.
+    async fn index(&self, place: &Place, blob: &Hash) -> Result<Option<ChunkIndex>> {
+        let Some(small) = self.bucket.read(&place.index(blob), ENCODED_MAX).await? else {
+            return Ok(None);
+        };
+        let decoded = tokio::task::spawn_blocking(move || ChunkIndex::decode(&small.bytes)).await;
+        let index = decoded.ok().and_then(std::result::Result::ok);
+        Ok(index.filter(|index| index.blob() == *blob))
+    }
+
+    /// The object's tag if it is that blob, which is found out by reading all
+    /// of it: only where a relay or an answer was lost.
+    async fn holds(&self, place: &Place, blob: Hash, size: u64) -> Result<Option<Etag>> {
+        let key = place.object();
+        let Some(object) = self.bucket.head(key).await? else {
+            return Ok(None);
+        };
+        if object.size != size {
+            return Ok(None);
+        }
+        let mut pieces = self.bucket.range(key, &object.etag, 0..size).await?;
+        let mut hasher = Hasher::default();
+        while let Some(piece) = pieces.try_next().await? {
+            let update = move || {
+                hasher.update(&piece);
+                hasher
+            };
+            let updated = tokio::task::spawn_blocking(update).await;
+            hasher = updated.map_err(|error| Error::new(ErrorKind::Unavailable, error, key))?;
+        }
+        Ok((hasher.finish() == blob).then_some(object.etag))
+    }
+
+    /// A part of so many bytes is in the bucket.
+    fn stored(&self, bytes: u64) {
+        self.bytes_stored.inc_by(bytes);
+    }
+
+    /// From now on the object gives no chunks to others.
+    fn distrust(&self, etag: Etag) {
+        tracing::warn!(etag = etag.as_str(), "an object in the bucket is damaged");
+        let mut distrusted = self.distrusted();
+        if distrusted.len() >= DISTRUSTED_MAX {
+            distrusted.clear();
+        }
+        distrusted.insert(etag);
+    }
+
+    fn is_distrusted(&self, etag: &Etag) -> bool {
+        self.distrusted().contains(etag)
+    }
+
+    /// Nothing under this lock panics half-way.
+    fn distrusted(&self) -> std::sync::MutexGuard<'_, HashSet<Etag>> {
+        self.distrusted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Sync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sync")
+            .field("bucket", &self.bucket)
+            .field("quota", &self.quota)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("bucket", &self.bucket)
+            .field("quota", &self.quota)
+            .finish_non_exhaustive()
+    }
+}

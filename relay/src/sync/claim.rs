@@ -1,0 +1,201 @@
+//! A push's hold on an artifact's name, from its claim to its end.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use ginnel_blob::hash::Hash;
+use ginnel_proto::push::Upload;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, warn};
+
+use super::Sync;
+use super::catalog::{Versioned, Written};
+use super::declined::Declined;
+use super::entry::{CLAIM_FOR, Entry, Published, RENEW_EVERY, Wish};
+use crate::objects::Etag;
+use crate::objects::layout::Place;
+
+/// How often a write is tried against others who write the same entry.
+const TRIES: usize = 5;
+
+/// An object is only replaced while so much of the claim is left: no request
+/// to the bucket takes longer.
+const MARGIN: Duration = Duration::from_secs(45);
+
+/// The name is this push's, unless the claim has run out.
+#[derive(Debug)]
+pub(super) struct Claim<'a> {
+    sync: &'a Sync,
+    place: &'a Place,
+    fence: u64,
+    /// The entry as last written or read.
+    entry: Versioned,
+    written: Instant,
+    ends: Instant,
+}
+
+impl<'a> Claim<'a> {
+    /// Claims the name, and goes on with the device's upload if it is still
+    /// that of the entry; else begins one. What was uploaded there before is
+    /// deleted.
+    pub(super) async fn take(
+        sync: &'a Sync,
+        place: &'a Place,
+        wish: &Wish<'_>,
+        resume: Option<&Upload>,
+    ) -> Result<Self, Declined> {
+        for _ in 0..TRIES {
+            let now = sync.catalog.read(place).await?;
+            let entry = now.as_ref().map(|now| &*now.entry);
+            Entry::is_free(entry, wish.device, sync.now_ms()).map_err(Declined::conflict)?;
+            let left = entry.and_then(|entry| entry.publishing.as_ref());
+            let goes_on = left.filter(|left| {
+                let same = left.blob == wish.blob && left.size == wish.size;
+                same && resume.is_some_and(|resume| resume.id == left.upload)
+            });
+            let goes_on = goes_on.map(|left| left.upload.clone());
+            let upload = match &goes_on {
+                Some(upload) => upload.clone(),
+                None => sync.bucket.begin_upload(place.object()).await?,
+            };
+            let claimed = Entry::claim(entry, wish, &upload, sync.now_ms());
+            let claimed = claimed.map_err(Declined::conflict)?;
+            let fence = claimed.fence;
+            let begun = Instant::now();
+            match sync.catalog.write(place, now.as_ref(), claimed).await? {
+                Written::Yes(entry) => {
+                    if let (None, Some(left)) = (&goes_on, left) {
+                        sync.bucket.abort(place.object(), &left.upload).await?;
+                    }
+                    return Ok(Self {
+                        sync,
+                        place,
+                        fence,
+                        entry,
+                        written: Instant::now(),
+                        ends: begun + CLAIM_FOR,
+                    });
+                }
+                Written::Lost(_) if goes_on.is_none() => {
+                    sync.bucket.abort(place.object(), &upload).await?;
+                }
+                Written::Lost(_) => {}
+            }
+        }
+        Err(Declined::busy())
+    }
+
+    /// The claim's number.
+    pub(super) fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// The bucket's name for the upload.
+    pub(super) fn upload(&self) -> &str {
+        let held = self.entry.entry.held(self.fence);
+        held.map_or("", |publishing| &publishing.upload)
+    }
+
+    /// The version that is published meanwhile.
+    pub(super) fn published(&self) -> Option<&Published> {
+        self.entry.entry.published.as_ref()
+    }
+
+    /// Renews the claim for as long as it is polled; returns when it is lost.
+    /// What was being written when it is dropped is found out about later.
+    pub(super) async fn keep(&mut self) -> Declined {
+        loop {
+            sleep(RENEW_EVERY).await;
+            let now_ms = self.sync.now_ms();
+            let begun = Instant::now();
+            let fence = self.fence;
+            match self.write(|entry| entry.renewed(fence, now_ms)).await {
+                Ok(()) => self.ends = begun + CLAIM_FOR,
+                Err(error) if error.is_retryable() && Instant::now() + MARGIN < self.ends => {
+                    warn!(reason = %error, "cannot renew the claim on a name; trying again");
+                }
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Makes the object of its parts, and publishes it.
+    pub(super) async fn publish(
+        mut self,
+        wish: &Wish<'_>,
+        tags: Vec<String>,
+        index: Hash,
+    ) -> Result<Etag, Declined> {
+        if Instant::now() + MARGIN > self.ends {
+            let now_ms = self.sync.now_ms();
+            let begun = Instant::now();
+            let fence = self.fence;
+            self.write(|entry| entry.renewed(fence, now_ms)).await?;
+            self.ends = begun + CLAIM_FOR;
+        }
+        let upload = self.upload().to_owned();
+        let key = self.place.object();
+        let etag = match self.sync.bucket.complete(key, &upload, tags).await {
+            Ok(etag) => etag,
+            // The answer was lost, or another relay was as far: what counts is
+            // what is there.
+            Err(error) => match self.sync.holds(self.place, wish.blob, wish.size).await? {
+                Some(etag) => etag,
+                None => return Err(error.into()),
+            },
+        };
+        self.publish_as(etag, index).await
+    }
+
+    /// Publishes the object that is there already.
+    pub(super) async fn publish_as(mut self, etag: Etag, index: Hash) -> Result<Etag, Declined> {
+        sleep_until(self.written + self.sync.spacing).await;
+        let (fence, now_ms) = (self.fence, self.sync.now_ms());
+        self.write(|entry| entry.publish(fence, etag.as_str(), index, now_ms))
+            .await?;
+        Ok(etag)
+    }
+
+    /// Lets the name go and deletes what was uploaded: this push will not be
+    /// gone on with.
+    pub(super) async fn release(mut self) {
+        let fence = self.fence;
+        let upload = self.upload().to_owned();
+        sleep_until(self.written + self.sync.spacing).await;
+        if let Err(error) = self.write(|entry| entry.released(fence)).await {
+            debug!(reason = %error, "cannot let a name go; its claim will run out");
+        }
+        let key = self.place.object();
+        if let Err(error) = self.sync.bucket.abort(key, &upload).await {
+            debug!(%error, "cannot end an upload; the bucket will");
+        }
+    }
+
+    /// Writes the entry that `change` makes of the present one, which is
+    /// `None` where the name is lost.
+    async fn write(&mut self, change: impl Fn(&Entry) -> Option<Entry>) -> Result<(), Declined> {
+        for _ in 0..TRIES {
+            let Some(entry) = change(&self.entry.entry) else {
+                return Err(Declined::lost());
+            };
+            let written = self
+                .sync
+                .catalog
+                .write(self.place, Some(&self.entry), entry);
+            let step = match written.await? {
+                Written::Yes(entry) => ControlFlow::Break(entry),
+                Written::Lost(Some(entry)) => ControlFlow::Continue(entry),
+                Written::Lost(None) => return Err(Declined::lost()),
+            };
+            self.written = Instant::now();
+            match step {
+                ControlFlow::Break(entry) => {
+                    self.entry = entry;
+                    return Ok(());
+                }
+                ControlFlow::Continue(entry) => self.entry = entry,
+            }
+        }
+        Err(Declined::busy())
+    }
+}

@@ -1,0 +1,446 @@
+//! What devices ask of the catalog, over streams opened for it:
+//!
+//! ```text
+//! GET    /artifacts             all that the device may pull
+//! GET    /artifacts/NAME        one
+//! DELETE /artifacts/NAME        takes it away, if it is the user's
+//! GET    /index/NAME?blob=B3    the chunk index of that version
+//! GET    /blob/NAME             bytes of it: needs Range and If-Match
+//! POST   /url/NAME              a URL to read it without the relay: needs If-Match
+//! ```
+//!
+//! An answer that is no bytes is JSON; an error is `{"error", "reason"}` with
+//! the code's status.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use ginnel_blob::hash::Hash;
+use ginnel_link::body::send_body;
+use ginnel_link::error::StreamError;
+use ginnel_link::stream::{SendHalf, Stream};
+use ginnel_proto::artifact::Artifact;
+use ginnel_proto::code::{Code, REASON};
+use ginnel_proto::http::{RequestHead, ResponseHead};
+use ginnel_proto::id::DeviceId;
+use ginnel_proto::limits::HEAD_TIMEOUT;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, RANGE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::Sync;
+use super::catalog::{Versioned, Written};
+use super::declined::Declined;
+use super::entry::{Entry, Published};
+use crate::links::Connected;
+use crate::objects::Etag;
+use crate::objects::error::{self, ErrorKind};
+use crate::objects::layout::{Place, Shelf};
+use crate::relay::Relay;
+
+/// How long a URL is good for: a slow line gets a gigabyte in that time, and a
+/// device asks for another one where it is not enough.
+const URL_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// Serves a stream that a device opened to the catalog.
+pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
+    let Stream { mut send, mut recv } = stream;
+    let Some(sync) = &relay.sync else {
+        send.reset(Code::Denied);
+        recv.stop(Code::Denied);
+        return;
+    };
+    let head = match timeout(HEAD_TIMEOUT, recv.request()).await {
+        Ok(Ok(head)) => head,
+        Ok(Err(error)) => return send.reset(error.code()),
+        Err(_) => return send.reset(Code::HeadTimeout),
+    };
+    let desk = Desk {
+        sync,
+        device: &device.id,
+    };
+    let answer = desk.answer(&head).await.unwrap_or_else(Answer::declined);
+    if let Err(error) = answer.send(&mut send).await {
+        debug!(%error, device = %device.id, path = %head.path, "answer of the catalog broke off");
+        let is_ours = matches!(error, StreamError::Source(_));
+        send.reset(if is_ours {
+            Code::BucketUnavailable
+        } else {
+            error.code()
+        });
+    }
+}
+
+struct Desk<'a> {
+    sync: &'a Sync,
+    device: &'a DeviceId,
+}
+
+impl Desk<'_> {
+    async fn answer(&self, head: &RequestHead) -> Result<Answer, Declined> {
+        let path = head.path.path().trim_start_matches('/');
+        let (what, name) = path.split_once('/').unwrap_or((path, ""));
+        match (&head.method, what, name) {
+            (&Method::GET, "artifacts", "") => self.list().await,
+            (&Method::GET, "artifacts", name) => self.show(&named(name)?).await,
+            (&Method::DELETE, "artifacts", name) => self.remove(&named(name)?).await,
+            (&Method::GET, "index", name) => {
+                let query = head.path.query().unwrap_or_default();
+                self.index(&named(name)?, query).await
+            }
+            (&Method::GET, "blob", name) => self.blob(&named(name)?, &head.headers).await,
+            (&Method::POST, "url", name) => self.url(&named(name)?, &head.headers).await,
+            (method, ..) => {
+                let what = format_args!("the catalog has no such thing, asked={method} /{path}");
+                Err(Declined::new(Code::BadRequest, what))
+            }
+        }
+    }
+
+    async fn list(&self) -> Result<Answer, Declined> {
+        let mut artifacts = Vec::new();
+        for shelf in Shelf::of(&self.device.user) {
+            for (artifact, entry) in self.sync.catalog.list(&shelf).await? {
+                if self.sync.may_read(&artifact, &entry, self.device)
+                    && let Some(published) = &entry.published
+                {
+                    artifacts.push(self.described(&artifact, &entry, published));
+                }
+            }
+        }
+        let used = self.sync.used(&self.device.user).await?;
+        Ok(Answer::json(&json!({
+            "artifacts": artifacts,
+            "used": used,
+            "quota": self.sync.quota,
+        })))
+    }
+
+    async fn show(&self, artifact: &Artifact) -> Result<Answer, Declined> {
+        let found = self.published(artifact).await?;
+        Ok(Answer::json(&self.described(
+            artifact,
+            &found.now.entry,
+            &found.published,
+        )))
+    }
+
+    fn described(&self, artifact: &Artifact, entry: &Entry, published: &Published) -> Value {
+        json!({
+            "name": artifact.to_string(),
+            "owner": entry.owner.as_str(),
+            "mine": entry.owner == self.device.user,
+            "size": published.size,
+            "blob": published.blob.to_string(),
+            "etag": published.etag,
+            "index": published.index.to_string(),
+            "device": published.device.as_str(),
+            "published_unix_ms": published.unix_ms,
+            "direct": self.sync.bucket.signs(),
+        })
+    }
+
+    /// Takes the entry's version away first: who reads it afterwards finds
+    /// nothing, and who pushes meanwhile has lost.
+    async fn remove(&self, artifact: &Artifact) -> Result<Answer, Declined> {
+        let place = Place::of(artifact, &self.device.user);
+        let now = self.sync.catalog.read(&place).await?;
+        let Some(now) = now.filter(|now| self.sync.may_read(artifact, &now.entry, self.device))
+        else {
+            return Err(Declined::missing(artifact));
+        };
+        if now.entry.published.is_none() && now.entry.publishing.is_none() {
+            return Err(Declined::missing(artifact));
+        }
+        Entry::is_free(Some(&now.entry), self.device, self.sync.now_ms())
+            .map_err(Declined::conflict)?;
+        let removed = now.entry.removed();
+        let written = self.sync.catalog.write(&place, Some(&now), removed).await?;
+        let Written::Yes(_) = written else {
+            return Err(Declined::busy());
+        };
+        self.sync.clear(&place, &now).await?;
+        Ok(Answer::json(&json!({ "removed": artifact.to_string() })))
+    }
+
+    async fn index(&self, artifact: &Artifact, query: &str) -> Result<Answer, Declined> {
+        let blob = query.strip_prefix("blob=").and_then(|it| it.parse().ok());
+        let Some(blob): Option<Hash> = blob else {
+            return Err(Declined::new(
+                Code::BadRequest,
+                "the blob's hash is missing",
+            ));
+        };
+        let found = self.published(artifact).await?;
+        if found.published.blob != blob {
+            return Err(changed(artifact));
+        }
+        let key = found.place.index(&blob);
+        let limit = ginnel_blob::index::ENCODED_MAX;
+        let Some(small) = self.sync.bucket.read(&key, limit).await? else {
+            let what = format_args!(
+                "the chunk index is gone; hint: push the artifact again, name={artifact}"
+            );
+            return Err(Declined::new(Code::NoArtifact, what));
+        };
+        Ok(Answer::bytes(small.bytes))
+    }
+
+    async fn blob(&self, artifact: &Artifact, headers: &HeaderMap) -> Result<Answer, Declined> {
+        let found = self.published(artifact).await?;
+        let etag = asked_version(artifact, headers, &found.published)?;
+        let place = asked_place(headers, found.published.size)?;
+        let key = found.place.object();
+        let stream = match self.sync.bucket.range(key, &etag, place.clone()).await {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::Changed => {
+                self.sync.settle(artifact, &found).await?;
+                return Err(changed(artifact));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Answer::ranged(stream, place, found.published.size, &etag))
+    }
+
+    async fn url(&self, artifact: &Artifact, headers: &HeaderMap) -> Result<Answer, Declined> {
+        let found = self.published(artifact).await?;
+        asked_version(artifact, headers, &found.published)?;
+        let url = self.sync.bucket.presign(found.place.object(), URL_FOR);
+        let Some(url) = url.await? else {
+            let what = "the relay's bucket gives no URLs; hint: pull through the tunnel";
+            return Err(Declined::new(Code::BadRequest, what));
+        };
+        let lasts = u64::try_from(URL_FOR.as_millis()).unwrap_or(u64::MAX);
+        let expires = self.sync.now_ms().saturating_add(lasts);
+        Ok(Answer::json(
+            &json!({ "url": url, "expires_unix_ms": expires }),
+        ))
+    }
+
+    /// What the device may pull under that name. To others it does not exist.
+    async fn published(&self, artifact: &Artifact) -> Result<Found, Declined> {
+        let place = Place::of(artifact, &self.device.user);
+        let now = self.sync.catalog.read(&place).await?;
+        let now = now.filter(|now| self.sync.may_read(artifact, &now.entry, self.device));
+        let published = now.as_ref().and_then(|now| now.entry.published.clone());
+        match (now, published) {
+            (Some(now), Some(published)) => Ok(Found {
+                place,
+                now,
+                published,
+            }),
+            _ => Err(Declined::missing(artifact)),
+        }
+    }
+}
+
+/// An artifact that may be pulled.
+pub(super) struct Found {
+    pub(super) place: Place,
+    pub(super) now: Versioned,
+    pub(super) published: Published,
+}
+
+impl Sync {
+    /// Deletes what an entry spoke of that is no longer wanted. An index stays
+    /// that another artifact of the shelf needs.
+    async fn clear(&self, place: &Place, old: &Versioned) -> error::Result<()> {
+        if let Some(publishing) = &old.entry.publishing {
+            self.bucket
+                .abort(place.object(), &publishing.upload)
+                .await?;
+        }
+        self.bucket.delete(place.object()).await?;
+        if let Some(published) = &old.entry.published {
+            self.clear_index(place, published.blob).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the index of a blob that no entry of the shelf has any more.
+    pub(super) async fn clear_index(&self, place: &Place, blob: Hash) -> error::Result<()> {
+        let entries = self.catalog.list(place.shelf()).await?;
+        let is_used = entries.iter().any(|(_, entry)| {
+            let published = entry.published.as_ref().map(|it| it.blob);
+            let publishing = entry.publishing.as_ref().map(|it| it.blob);
+            published == Some(blob) || publishing == Some(blob)
+        });
+        if is_used {
+            return Ok(());
+        }
+        self.bucket.delete(&place.index(&blob)).await
+    }
+}
+
+fn named(name: &str) -> Result<Artifact, Declined> {
+    let parsed = name.parse();
+    parsed.map_err(|error| Declined::new(Code::BadRequest, error))
+}
+
+fn changed(artifact: &Artifact) -> Declined {
+    let what = format_args!("another version is published by now; name={artifact}");
+    Declined::new(Code::Conflict, what)
+}
+
+fn asked_version(
+    artifact: &Artifact,
+    headers: &HeaderMap,
+    published: &Published,
+) -> Result<Etag, Declined> {
+    let asked = headers.get(IF_MATCH).and_then(|it| it.to_str().ok());
+    match asked {
+        Some(etag) if etag == published.etag => Ok(Etag::new(etag)),
+        Some(_) => Err(changed(artifact)),
+        None => Err(Declined::new(Code::BadRequest, "If-Match is missing")),
+    }
+}
+
+/// One range with both ends (RFC 9110 §14.1.2): devices know what they want.
+fn asked_place(headers: &HeaderMap, size: u64) -> Result<Range<u64>, Declined> {
+    let wrong = || {
+        let what = "Range must be bytes=FIRST-LAST within the blob";
+        Declined::new(Code::BadRequest, what)
+    };
+    let text = headers.get(RANGE).and_then(|it| it.to_str().ok());
+    let text = text.and_then(|text| text.strip_prefix("bytes="));
+    let (first, last) = text
+        .and_then(|text| text.split_once('-'))
+        .ok_or_else(wrong)?;
+    let (first, last): (u64, u64) = match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) => (first, last),
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => return Err(wrong()),
+    };
+    if first > last || last >= size {
+        return Err(wrong());
+    }
+    Ok(first..last + 1)
+}
+
+/// What the device gets back.
+struct Answer {
+    head: ResponseHead,
+    body: AnswerBody,
+}
+
+enum AnswerBody {
+    Whole(Option<Bytes>),
+    Ranged {
+        stream: BoxStream<'static, error::Result<Bytes>>,
+        left: u64,
+    },
+}
+
+impl Answer {
+    fn whole(status: StatusCode, kind: &'static str, bytes: Bytes) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        Self {
+            head: ResponseHead {
+                status,
+                headers,
+                upgrade: None,
+                end: bytes.is_empty(),
+            },
+            body: AnswerBody::Whole(Some(bytes)),
+        }
+    }
+
+    fn json(value: &Value) -> Self {
+        let bytes = value.to_string().into();
+        Self::whole(StatusCode::OK, "application/json", bytes)
+    }
+
+    fn bytes(bytes: Bytes) -> Self {
+        Self::whole(StatusCode::OK, "application/octet-stream", bytes)
+    }
+
+    fn declined(declined: Declined) -> Self {
+        let Declined { code, reason } = declined;
+        let body = json!({ "error": reason, "reason": code.name() });
+        let bytes = body.to_string().into();
+        let mut answer = Self::whole(code.status(), "application/json", bytes);
+        let name = HeaderValue::from_static(code.name());
+        answer.head.headers.insert(REASON, name);
+        answer
+    }
+
+    fn ranged(
+        stream: BoxStream<'static, error::Result<Bytes>>,
+        place: Range<u64>,
+        size: u64,
+        etag: &Etag,
+    ) -> Self {
+        let left = place.end - place.start;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(left));
+        let range = format!("bytes {}-{}/{size}", place.start, place.end - 1);
+        for (name, text) in [(CONTENT_RANGE, &*range), (ETAG, etag.as_str())] {
+            if let Ok(value) = HeaderValue::from_str(text) {
+                headers.insert(name, value);
+            }
+        }
+        Self {
+            head: ResponseHead {
+                status: StatusCode::PARTIAL_CONTENT,
+                headers,
+                upgrade: None,
+                end: false,
+            },
+            body: AnswerBody::Ranged { stream, left },
+        }
+    }
+
+    async fn send(self, send: &mut SendHalf) -> Result<(), StreamError> {
+        send.send_response(&self.head).await?;
+        send_body(send, self.body).await?;
+        Ok(())
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = error::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, error::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Ranged { stream, left } => {
+                let polled = stream.poll_next_unpin(context);
+                if let Poll::Ready(Some(Ok(piece))) = &polled {
+                    *left = left.saturating_sub(piece.len() as u64);
+                }
+                polled.map(|piece| piece.map(|piece| piece.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Ranged { left, .. } => *left == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Ranged { left, .. } => SizeHint::with_exact(*left),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! How much room a user's artifacts may take.
+
+use ginnel_proto::code::Code;
+use ginnel_proto::id::UserName;
+
+use super::Sync;
+use super::declined::Declined;
+use crate::objects::error::Result;
+use crate::objects::layout::Shelf;
+
+impl Sync {
+    /// Bytes that a user's artifacts have, and those that are being pushed
+    /// will have.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn used(&self, user: &UserName) -> Result<u64> {
+        let now_ms = self.now_ms();
+        let mut used = 0_u64;
+        for shelf in Shelf::of(user) {
+            let listed = self.catalog.list(&shelf).await?;
+            let own = listed.iter().filter(|(_, entry)| entry.owner == *user);
+            let taken: u64 = own.map(|(_, entry)| entry.takes(now_ms)).sum();
+            used = used.saturating_add(taken);
+        }
+        Ok(used)
+    }
+
+    /// Asked after the claim, which counts already: of two pushes that fit
+    /// only alone, none gets through unseen.
+    pub(super) async fn check_quota(&self, user: &UserName) -> std::result::Result<(), Declined> {
+        let used = self.used(user).await?;
+        if used <= self.quota {
+            return Ok(());
+        }
+        let (quota, over) = (self.quota, used - self.quota);
+        let what = format_args!(
+            "your artifacts would take more room than the relay allows, quota={quota} over={over}; \
+             hint: remove some with: ginnel models rm --remote NAME"
+        );
+        Err(Declined::new(Code::QuotaExceeded, what))
+    }
+}
