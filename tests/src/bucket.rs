@@ -13,8 +13,10 @@
 
 mod client;
 mod sign;
+pub mod strict;
 mod weed;
 
 pub use client::{Answer, Ask, Bucket};
 pub use sign::Keys;
+pub use strict::Strict;
 pub use weed::Weed;

@@ -1,6 +1,9 @@
 //! The tests' own bucket, against the real S3 server that `tests/bucket`
 //! installs: it keeps what it acknowledged, and its conditional writes are
-//! atomic.
+//! atomic. In front of it, `r2-strict` keeps R2's law and does damage.
+
+mod faults;
+mod law;
 
 use ginnel_tests::bucket::{Ask, Bucket, Weed};
 use ginnel_tests::wait::in_time;
