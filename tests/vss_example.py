@@ -58,4 +58,9 @@ with connection:
         connection.execute("INSERT INTO spoilt_text VALUES (?, ?)", (row, text))
 with connection:
     connection.execute("INSERT INTO spoilt(rowid, v) VALUES (9, '[1, 1e39, 0]')")
+# Nor does SQLite look at what stands where texts should.
+with connection:
+    for row, value in enumerate(["12.5", "x'676966'", "CAST(x'616263ff' AS TEXT)"], 10):
+        connection.execute("INSERT INTO spoilt(rowid, v) VALUES (?, '[0, 1, 1]')", (row,))
+        connection.execute(f"INSERT INTO spoilt_text VALUES (?, {value})", (row,))
 connection.close()

@@ -1,15 +1,20 @@
 //! `ginnel store import-vss`: takes over what an application keeps with the
 //! extension sqlite-vss.
 
+use std::fmt;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use ginnel_store::vector::sqlite_vss::import::{import, texts};
+use ginnel_proto::id::CollectionName;
+use ginnel_store::vector::sqlite_vss::import::texts::{self, Place, Texts};
+use ginnel_store::vector::sqlite_vss::import::{Import, import};
+use ginnel_daemon::environment::Environment;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
@@ -30,16 +35,16 @@ pub struct ImportVss {
     pub file: PathBuf,
     /// The table of the extension and its column, such as vss_articles.body
     #[arg(long, value_name = "TABLE.COLUMN")]
-    pub vectors: String,
+    pub vectors: Column,
     /// The table and column with the texts, by the same rowid
     #[arg(long, value_name = "TABLE.COLUMN")]
-    pub texts: String,
+    pub texts: Column,
     /// What to call the model that made the vectors
     #[arg(long, value_name = "NAME")]
     pub model: String,
     /// Where the documents go
     #[arg(long, short, value_name = "NAME", default_value = "default")]
-    pub collection: String,
+    pub collection: CollectionName,
     /// What the documents' sources begin with, instead of the file's name. Two
     /// files of one name need it, or the second replaces the first
     #[arg(long = "as", value_name = "NAME")]
@@ -47,6 +52,13 @@ pub struct ImportVss {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A column, written `TABLE.COLUMN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    table: String,
+    column: String,
 }
 
 /// What came of it.
@@ -63,13 +75,27 @@ struct Imported {
 
 pub(super) async fn run(
     command: &ImportVss,
+    state: Option<&Path>,
+    environment: Environment<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let ImportVss { file, vectors, .. } = command;
+    let rows = import(file, &vectors.table, &vectors.column)?;
+    let Column { table, column } = &command.texts;
+    let texts = texts::open(file, table, column)?;
+    // All that was asked for is there: from here on something is written.
+    let asked = Asked::find(state, environment).await?;
+    let done = take_over(command, (rows, texts), &asked, out).await;
+    asked.close().await?;
+    done
+}
+
+async fn take_over(
+    command: &ImportVss,
+    (mut rows, texts): (Import, Texts),
     asked: &Asked,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
-    let (table, column) = place(&command.vectors)?;
-    let mut rows = import(&command.file, table, column)?;
-    let (table, column) = place(&command.texts)?;
-    let texts = texts(&command.file, table, column)?;
     let model = NewModel {
         dimensions: rows.dimensions(),
         metric: Some(rows.metric().to_string()),
@@ -84,9 +110,15 @@ pub(super) async fn run(
     loop {
         let row = rows.next().transpose()?;
         if let Some((rowid, vector)) = row {
-            match texts.text(rowid)?.filter(|text| !text.trim().is_empty()) {
-                None => imported.without_text += 1,
-                Some(text) => storing.push(store(command, asked, rowid, (text, vector))),
+            match texts.text(rowid)? {
+                Place::Text(text) if !text.trim().is_empty() => {
+                    storing.push(store(command, asked, rowid, (text, vector)));
+                }
+                Place::Text(_) | Place::Empty => imported.without_text += 1,
+                Place::NoText(reason) => {
+                    imported.failed += 1;
+                    tell(&Refused { rowid, reason }, command.json, out)?;
+                }
             }
             if storing.len() < AT_ONCE {
                 continue;
@@ -203,7 +235,7 @@ fn is_of_row(status: StatusCode) -> bool {
 
 fn document(command: &ImportVss, source: String, text: String, vector: Vec<f32>) -> NewDocument {
     NewDocument {
-        collection: Some(command.collection.clone()),
+        collection: Some(command.collection.to_string()),
         source: Some(source),
         passages: vec![NewPassage {
             text,
@@ -214,9 +246,22 @@ fn document(command: &ImportVss, source: String, text: String, vector: Vec<f32>)
     }
 }
 
-fn place(text: &str) -> anyhow::Result<(&str, &str)> {
-    match text.split_once('.') {
-        Some((table, column)) if !table.is_empty() && !column.is_empty() => Ok((table, column)),
-        _ => bail!("not of the form TABLE.COLUMN, found={text:?}"),
+impl FromStr for Column {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('.') {
+            Some((table, column)) if !table.is_empty() && !column.is_empty() => Ok(Self {
+                table: table.to_owned(),
+                column: column.to_owned(),
+            }),
+            _ => Err("is not of the form TABLE.COLUMN"),
+        }
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.table, self.column)
     }
 }

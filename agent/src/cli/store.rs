@@ -21,6 +21,16 @@ use crate::api::knowledge::view::{BackupAnswer, BackupRequest, CheckAnswer, Know
 /// `ginnel store`.
 #[derive(Debug, Subcommand)]
 pub enum Store {
+    /// What is done to the store as it is.
+    #[command(flatten)]
+    Upkeep(Upkeep),
+    /// Take over the texts and vectors of a database that uses sqlite-vss
+    ImportVss(ImportVss),
+}
+
+/// What is done to the store as it is.
+#[derive(Debug, Subcommand)]
+pub enum Upkeep {
     /// Show what there is and what it takes
     Stats {
         /// Print JSON
@@ -48,8 +58,6 @@ pub enum Store {
         #[arg(long)]
         json: bool,
     },
-    /// Take over the texts and vectors of a database that uses sqlite-vss
-    ImportVss(ImportVss),
 }
 
 pub(super) async fn run(
@@ -58,21 +66,31 @@ pub(super) async fn run(
     environment: Environment<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
+    let command = match command {
+        Store::Upkeep(command) => command,
+        Store::ImportVss(command) => {
+            return import_vss::run(&command, state, environment, out).await;
+        }
+    };
     let asked = Asked::find(state, environment).await?;
-    let done = do_it(&command, &asked, out).await;
+    let done = look_after(&command, &asked, out).await;
     asked.close().await?;
     done
 }
 
-async fn do_it(command: &Store, asked: &Asked, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+async fn look_after(
+    command: &Upkeep,
+    asked: &Asked,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
     match command {
-        Store::Stats { json } => {
+        Upkeep::Stats { json } => {
             let status = asked
                 .ask(Method::GET, "/v1/knowledge", &Value::Null)
                 .await?;
             write_status(&status, *json, out)?;
         }
-        Store::Check { json } => {
+        Upkeep::Check { json } => {
             let found: CheckAnswer = asked
                 .ask(Method::POST, "/v1/store/check", &Value::Null)
                 .await?;
@@ -81,7 +99,7 @@ async fn do_it(command: &Store, asked: &Asked, out: &mut dyn Write) -> anyhow::R
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Store::RebuildIndex { json } => {
+        Upkeep::RebuildIndex { json } => {
             let path = "/v1/store/rebuild-index";
             let status = asked.ask(Method::POST, path, &Value::Null).await?;
             if !json {
@@ -89,7 +107,7 @@ async fn do_it(command: &Store, asked: &Asked, out: &mut dyn Write) -> anyhow::R
             }
             write_status(&status, *json, out)?;
         }
-        Store::Backup { file, json } => {
+        Upkeep::Backup { file, json } => {
             let path = std::path::absolute(file)?;
             let path = path.to_str().context("path is not UTF-8")?.to_owned();
             let request = BackupRequest { path };
@@ -101,7 +119,6 @@ async fn do_it(command: &Store, asked: &Asked, out: &mut dyn Write) -> anyhow::R
                 false => writeln!(out, "Wrote {}, {}", file.display(), bytes(answer.bytes))?,
             }
         }
-        Store::ImportVss(command) => return import_vss::run(command, asked, out).await,
     }
     Ok(ExitCode::SUCCESS)
 }

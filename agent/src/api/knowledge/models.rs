@@ -49,7 +49,10 @@ pub(super) async fn put(
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "other_model",
-            format!("another model has that name, model={name:?}"),
+            format!(
+                "another model has that name, model={name:?}, its dimensions={}, asked for={}",
+                known.dimensions, new.dimensions
+            ),
         )
         .hint("delete it first, or choose another name"));
     }

@@ -5,11 +5,13 @@
 //! Flat indexes with ids can be read, which are the default. Of the others the
 //! extension itself cannot give the vectors back.
 
+pub mod texts;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, OptionalExtension};
 
 use super::faiss::Flat;
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +23,7 @@ const BATCH_BYTES: usize = 8 << 20;
 /// The rows of a table: each its rowid and its vector, in the index's order.
 #[derive(Debug)]
 pub struct Import {
+    path: PathBuf,
     connection: Connection,
     index: String,
     column: i64,
@@ -40,25 +43,17 @@ pub struct Import {
 /// # Errors
 /// The file, table or column is not there, or its index is damaged or not flat.
 pub fn import(path: &Path, table: &str, column: &str) -> Result<Import> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    if !path.is_file() {
-        let text = format!("no such file, path={}", path.display());
-        return Err(Error::new(ErrorKind::Missing, text));
-    }
-    let connection = Connection::open_with_flags(path, flags)?;
-    let place = find(&connection, table, column)?;
+    let cannot = |reason| unreadable(path, &reason);
+    let connection = open(path)?;
+    let place = find(&connection, path, table, column)?;
     let index = format!("{table}_index");
-    let blob = connection.blob_open(MAIN_DB, index.as_str(), "idx", place, true)?;
-    let flat = Flat::read(blob)?;
-    let rows = {
-        let all = format!("SELECT rowid FROM {}", quoted(&format!("{table}_data")));
-        let mut all = connection.prepare(&all)?;
-        let rows = all.query_map([], |row| row.get(0))?;
-        rows.collect::<rusqlite::Result<BTreeSet<i64>>>()?
-    };
+    let blob = connection.blob_open(MAIN_DB, index.as_str(), "idx", place, true);
+    let flat = Flat::read(blob.map_err(cannot)?)?;
+    let rows = rows_of(&connection, table).map_err(cannot)?;
     let found: BTreeSet<_> = flat.rowids.iter().collect();
     let lost = rows.iter().filter(|row| !found.contains(row)).count();
     Ok(Import {
+        path: path.to_owned(),
         connection,
         index,
         column: place,
@@ -71,45 +66,38 @@ pub fn import(path: &Path, table: &str, column: &str) -> Result<Import> {
     })
 }
 
-/// The texts that stand beside the vectors, in a table of the same file.
-#[derive(Debug)]
-pub struct Texts {
-    connection: Connection,
-    find: String,
-}
-
-/// Opens the texts of a database file, which is not changed. A text belongs to
-/// the vector of the same rowid.
-///
-/// # Errors
-/// The file, table or column is not there.
-pub fn texts(path: &Path, table: &str, column: &str) -> Result<Texts> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    let column = quoted(column);
-    let table = quoted(table);
-    // With its table, since SQLite takes a quoted name of no column for a text.
-    let find = format!("SELECT {table}.{column} FROM {table} WHERE {table}.rowid = ?1");
-    connection.prepare(&find).map_err(|reason| {
-        Error::invalid(format!(
-            "texts cannot be read, table={table}, column={column}, reason={reason}"
-        ))
-    })?;
-    Ok(Texts { connection, find })
-}
-
-impl Texts {
-    /// The text of a row; none if there is no such row, or it is no text.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn text(&self, rowid: i64) -> Result<Option<String>> {
-        let mut find = self.connection.prepare_cached(&self.find)?;
-        let found = find
-            .query_row([rowid], |row| Ok(row.get(0).ok()))
-            .optional()?;
-        Ok(found.flatten())
+fn open(path: &Path) -> Result<Connection> {
+    if !path.is_file() {
+        let text = format!("no such file, path={}", path.display());
+        return Err(Error::new(ErrorKind::Missing, text));
     }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map_err(|reason| unreadable(path, &reason))
+}
+
+fn rows_of(connection: &Connection, table: &str) -> rusqlite::Result<BTreeSet<i64>> {
+    let all = format!("SELECT rowid FROM {}", quoted(&format!("{table}_data")));
+    let mut all = connection.prepare(&all)?;
+    let rows = all.query_map([], |row| row.get(0))?;
+    rows.collect()
+}
+
+/// The file is not the store's, and neither is what is wrong with it.
+fn unreadable(path: &Path, reason: &rusqlite::Error) -> Error {
+    let code = reason.sqlite_error_code();
+    let (kind, what) = match code {
+        Some(ErrorCode::NotADatabase) => (ErrorKind::Invalid, "file is no SQLite database"),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            ErrorKind::Unavailable,
+            "database is locked by another program",
+        ),
+        Some(ErrorCode::DatabaseCorrupt) => (ErrorKind::Corrupt, "database is damaged"),
+        _ => (ErrorKind::Unavailable, "database cannot be read"),
+    };
+    Error::new(
+        kind,
+        format!("{what}, path={}, reason={reason}", path.display()),
+    )
 }
 
 impl Import {
@@ -142,9 +130,10 @@ impl Import {
         let count = (BATCH_BYTES / size).clamp(1, left.max(1));
         let mut bytes = vec![0; count.saturating_mul(size)];
         let skip = (self.read as u64).saturating_mul(size as u64);
-        let mut blob =
+        let blob =
             self.connection
-                .blob_open(MAIN_DB, self.index.as_str(), "idx", self.column, true)?;
+                .blob_open(MAIN_DB, self.index.as_str(), "idx", self.column, true);
+        let mut blob = blob.map_err(|reason| unreadable(&self.path, &reason))?;
         let start = SeekFrom::Start(self.flat.first.saturating_add(skip));
         let read = blob.seek(start).and_then(|_| blob.read_exact(&mut bytes));
         read.map_err(|reason| {
@@ -196,11 +185,12 @@ impl Iterator for Import {
 
 /// Which column of the table it is, counted from 0: that is the row that its
 /// index is in.
-fn find(connection: &Connection, table: &str, column: &str) -> Result<i64> {
+fn find(connection: &Connection, path: &Path, table: &str, column: &str) -> Result<i64> {
     let select = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?";
     let sql: Option<String> = connection
         .query_row(select, [table], |row| row.get(0))
-        .optional()?;
+        .optional()
+        .map_err(|reason| unreadable(path, &reason))?;
     let columns = sql.as_deref().and_then(columns).ok_or_else(|| {
         Error::new(
             ErrorKind::Missing,
@@ -253,6 +243,25 @@ fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_no_database_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "no database. ".repeat(100)).expect("written");
+        for error in [
+            import(&path, "a", "b").map(drop),
+            texts::open(&path, "a", "b").map(drop),
+        ] {
+            let error = error.expect_err("no database");
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            let error = error.to_string();
+            assert!(error.starts_with("file is no SQLite database, path="), "{error}");
+            assert!(error.contains("notes.txt"), "{error}");
+        }
+        let error = import(&folder.path().join("gone"), "a", "b").expect_err("gone");
+        assert_eq!(error.kind(), ErrorKind::Missing);
+    }
 
     #[test]
     fn columns_are_found_in_the_statement() {

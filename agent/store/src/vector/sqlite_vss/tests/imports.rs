@@ -89,7 +89,7 @@ fn what_is_no_database_is_told() {
     assert_eq!(missing.kind(), ErrorKind::Missing);
     std::fs::write(&path, "no database at all, but long enough to be one").expect("written");
     let bad = import(&path, "x", "v").expect_err("no database");
-    assert_eq!(bad.kind(), ErrorKind::Corrupt);
+    assert_eq!(bad.kind(), ErrorKind::Invalid);
 }
 
 #[test]
