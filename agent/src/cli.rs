@@ -11,6 +11,7 @@ pub mod add;
 pub mod documents;
 mod down;
 pub mod import_vss;
+mod json;
 mod knowledge;
 mod printable;
 pub mod search;
@@ -29,6 +30,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use ginnel_daemon::environment::Environment;
 use ginnel_daemon::log::{self, LogFormat};
+use ginnel_daemon::output::Output;
 use ginnel_daemon::report::{self, Style};
 use ginnel_daemon::shell;
 use ginnel_ingest::pdf;
@@ -205,10 +207,12 @@ pub struct Tcp {
 /// Does what the command line says and tells how it went.
 pub async fn run(cli: Cli) -> ExitCode {
     let environment = |name: &str| std::env::var_os(name);
-    let done = execute(cli, &environment, &mut io::stdout()).await;
+    let mut out = Output::new(io::stdout());
+    let done = execute(cli, &environment, &mut out).await;
     match done {
         Ok(code) => code,
-        Err(error) if report::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough, as `head` does.
+        Err(error) if out.explains(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let error = printable::error(&error);
             let text = report::render(&error, Style::of_stderr(&environment));

@@ -32,6 +32,7 @@ use serde::Serialize;
 
 use ginnel_daemon::environment::Environment;
 use ginnel_daemon::log;
+use ginnel_daemon::output::Output;
 use ginnel_daemon::report::{self, Style};
 use ginnel_daemon::shell;
 
@@ -117,7 +118,7 @@ pub struct Terminal<'a> {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // Not locked: the relay's log goes there too, from other threads.
-    let (mut out, mut notes) = (io::stdout(), io::stderr());
+    let (mut out, mut notes) = (Output::new(io::stdout()), Output::new(io::stderr()));
     let mut terminal = Terminal {
         out: &mut out,
         notes: &mut notes,
@@ -126,11 +127,11 @@ pub fn main() -> ExitCode {
     match run(cli, &environment, &mut terminal) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough, as `head` does.
-        Err(error) if report::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if out.explains(&error) || notes.explains(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // There is nowhere left to say that this failed.
             let text = report::render(&error, Style::of_stderr(&environment));
-            let _ = terminal.notes.write_all(text.as_bytes());
+            let _ = notes.write_all(text.as_bytes());
             ExitCode::FAILURE
         }
     }

@@ -11,8 +11,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::knowledge::Asked;
-use super::printable;
-use super::table;
+use super::{json, printable, table};
 use crate::api::knowledge::view::{Collections, DocumentView, Documents as Page};
 use crate::api::percent;
 
@@ -84,7 +83,7 @@ async fn list(
         let page = page(asked, collection, source, after).await?;
         if json {
             for document in &page.documents {
-                writeln!(out, "{}", serde_json::to_string(document)?)?;
+                json::line(document, out)?;
             }
         } else {
             let rows: Vec<_> = page.documents.iter().map(row).collect();
@@ -131,9 +130,7 @@ async fn show(
     let path = format!("/v1/documents/{id}");
     let found: DocumentView = asked.ask(Method::GET, &path, &Value::Null).await?;
     if json {
-        serde_json::to_writer_pretty(&mut *out, &found)?;
-        writeln!(out)?;
-        return Ok(());
+        return json::pretty(&found, out);
     }
     let text = found.text.unwrap_or_default();
     writeln!(out, "{}", printable::lines(&text))?;
@@ -150,10 +147,9 @@ async fn remove(
     let path = format!("/v1/documents/{id}");
     let _: Value = asked.ask(Method::DELETE, &path, &Value::Null).await?;
     match json {
-        true => writeln!(out, "{}", json!({ "deleted": id }))?,
-        false => writeln!(out, "Deleted {}", printable::line(document))?,
+        true => json::line(&json!({ "deleted": id }), out),
+        false => Ok(writeln!(out, "Deleted {}", printable::line(document))?),
     }
-    Ok(())
 }
 
 /// The id of a document that was named by its id or source.
@@ -194,8 +190,7 @@ pub(super) async fn collections(
     asked.close().await?;
     let found: Collections = found?;
     if json {
-        serde_json::to_writer_pretty(&mut *out, &found)?;
-        return Ok(writeln!(out)?);
+        return json::pretty(&found, out);
     }
     if found.collections.is_empty() {
         writeln!(out, "There is nothing yet")?;

@@ -19,7 +19,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use super::knowledge::Asked;
-use super::printable;
+use super::{json, printable};
 use crate::api::knowledge::view::{NewDocument, NewModel, NewPassage, StoredView};
 use crate::api::percent;
 use crate::local_client::ClientError;
@@ -145,7 +145,7 @@ async fn take_over(
 impl Imported {
     fn write(&self, command: &ImportVss, out: &mut dyn Write) -> anyhow::Result<()> {
         if command.json {
-            return Ok(writeln!(out, "{}", serde_json::to_string(self)?)?);
+            return json::line(self, out);
         }
         let (documents, model) = (self.documents, printable::line(&command.model));
         writeln!(
@@ -176,13 +176,12 @@ struct Refused {
 
 fn tell(refused: &Refused, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     match json {
-        true => writeln!(out, "{}", serde_json::to_string(refused)?)?,
+        true => json::line(refused, out),
         false => {
             let reason = printable::line(&refused.reason);
-            writeln!(out, "cannot import row {}: {reason}", refused.rowid)?;
+            Ok(writeln!(out, "cannot import row {}: {reason}", refused.rowid)?)
         }
     }
-    Ok(())
 }
 
 /// Stores one row. The inner error is about this row only, and the others go

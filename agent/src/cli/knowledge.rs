@@ -2,6 +2,7 @@
 //! or, where none runs, by opening the store themselves.
 
 use std::cell::RefCell;
+use std::io;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -99,7 +100,11 @@ impl Asked {
                 let adding = adding.collect::<Result<Vec<_>, _>>().map_err(told)?;
                 let adding = first(adding.into_iter().map(|adding| adding.run(each)));
                 let added = with_vectors(knowledge, adding).await.unwrap_or(Ok(()));
-                added.map_err(|error| anyhow!(error))
+                // In a box nobody would see what kind it is.
+                added.map_err(|error| match error.downcast::<io::Error>() {
+                    Ok(error) => anyhow!(*error),
+                    Err(error) => anyhow!(error),
+                })
             }
         }
     }

@@ -10,7 +10,7 @@ use ginnel_daemon::environment::{Environment, shows_colours};
 use http::Method;
 
 use super::knowledge::Asked;
-use super::printable;
+use super::{json, printable};
 use crate::api::knowledge::view::{HitView, SearchAnswer, SearchRequest};
 
 /// Characters of a hit that are shown, unless all are asked for.
@@ -77,8 +77,7 @@ pub(super) async fn search(
     asked.close().await?;
     let answer: SearchAnswer = answer?;
     if search.json {
-        serde_json::to_writer_pretty(&mut *out, &answer)?;
-        writeln!(out)?;
+        json::pretty(&answer, out)?;
     } else {
         let colours = io::stdout().is_terminal() && shows_colours(environment);
         write_text(&answer, &search, colours, out)?;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::table;
+use super::{json, table};
 use crate::api::{ServiceView, ServicesView};
 use crate::local_client::{ClientError, LocalClient};
 use crate::services::Services;
@@ -18,8 +18,7 @@ pub(super) async fn list(state: &Path) -> anyhow::Result<Vec<ServiceView>> {
 }
 
 pub(super) fn write_json(services: Vec<ServiceView>, out: &mut dyn Write) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &ServicesView { services })?;
-    Ok(writeln!(out)?)
+    json::pretty(&ServicesView { services }, out)
 }
 
 pub(super) fn write_text(services: &[ServiceView], out: &mut dyn Write) -> anyhow::Result<()> {

@@ -8,9 +8,8 @@ use std::time::Duration;
 use ginnel_daemon::quantity::bytes;
 use ginnel_daemon::report;
 
-use super::printable;
 use super::services::access;
-use super::table;
+use super::{json, printable, table};
 use crate::clock;
 use crate::local_client::{ClientError, LocalClient};
 use crate::renewal;
@@ -65,12 +64,10 @@ fn exit_code(state: LinkState) -> ExitCode {
 fn write(status: &Status, flags: super::Status, out: &mut dyn Write) -> anyhow::Result<()> {
     if flags.json {
         // One line for each when watching, so that programs can read along.
-        match flags.watch {
-            true => serde_json::to_writer(&mut *out, status)?,
-            false => serde_json::to_writer_pretty(&mut *out, status)?,
-        }
-        writeln!(out)?;
-        return Ok(());
+        return match flags.watch {
+            true => json::line(status, out),
+            false => json::pretty(status, out),
+        };
     }
     Ok(write_screen(status, clock::unix_ms(), out)?)
 }

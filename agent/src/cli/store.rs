@@ -14,8 +14,7 @@ use serde_json::Value;
 
 use super::import_vss::{self, ImportVss};
 use super::knowledge::Asked;
-use super::printable;
-use super::table;
+use super::{json, printable, table};
 use crate::api::knowledge::view::{BackupAnswer, BackupRequest, CheckAnswer, KnowledgeStatus};
 
 /// `ginnel store`.
@@ -115,7 +114,7 @@ async fn look_after(
                 .ask(Method::POST, "/v1/store/backup", &request)
                 .await?;
             match json {
-                true => writeln!(out, "{}", serde_json::to_string(&answer)?)?,
+                true => json::line(&answer, out)?,
                 false => writeln!(out, "Wrote {}, {}", file.display(), bytes(answer.bytes))?,
             }
         }
@@ -125,8 +124,7 @@ async fn look_after(
 
 fn write_status(status: &KnowledgeStatus, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     if json {
-        serde_json::to_writer_pretty(&mut *out, status)?;
-        return Ok(writeln!(out)?);
+        return json::pretty(status, out);
     }
     let embedder = &status.embedder;
     let mut state = match (&embedder.model, &embedder.settings) {
@@ -168,8 +166,7 @@ fn write_status(status: &KnowledgeStatus, json: bool, out: &mut dyn Write) -> an
 
 fn write_findings(found: &CheckAnswer, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     if json {
-        serde_json::to_writer_pretty(&mut *out, found)?;
-        return Ok(writeln!(out)?);
+        return json::pretty(found, out);
     }
     for finding in &found.findings {
         let what = printable::line(&finding.what);

@@ -1,3 +1,5 @@
+#[path = "tests/gone.rs"]
+mod gone;
 #[path = "tests/import_vss.rs"]
 mod import_vss;
 #[path = "tests/knowledge.rs"]
@@ -15,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::api::{self, ApiContext};
 use crate::knowledge::opening::Opening;
+use crate::local_client::ClientError;
 use crate::local_token::LocalToken;
 use crate::running::{self, DaemonNote};
 use crate::services::Services;

@@ -7,6 +7,7 @@ pub mod environment;
 pub mod log;
 pub mod mistakes;
 pub mod open_files;
+pub mod output;
 pub mod quantity;
 pub mod report;
 pub mod running;

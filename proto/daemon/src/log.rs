@@ -48,6 +48,9 @@ pub fn start(filter: &str, format: LogFormat, environment: Environment<'_>) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // Where nobody reads the log any more, the daemon goes on; to say so
+        // there would end the thread.
+        .log_internal_errors(false)
         .with_ansi(shows_colours(environment));
     let _ = match format {
         LogFormat::Text => log.try_init(),
