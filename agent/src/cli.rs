@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use ginnel_daemon::environment::Environment;
@@ -204,9 +205,36 @@ pub struct Tcp {
     pub listen: SocketAddr,
 }
 
+impl Cli {
+    /// Whether the flags of the command fit together.
+    ///
+    /// # Errors
+    /// They do not, for this reason.
+    pub fn check(&self) -> Result<(), clap::Error> {
+        let Command::Add(add) = &self.command else {
+            return Ok(());
+        };
+        add.check().map_err(|reason| {
+            let mut all = Self::command();
+            // So that it knows its own usage.
+            all.build();
+            let kind = ErrorKind::ArgumentConflict;
+            match all.find_subcommand_mut("add") {
+                Some(command) => command.error(kind, reason),
+                None => all.error(kind, reason),
+            }
+        })
+    }
+}
+
 /// Does what the command line says and tells how it went.
 pub async fn run(cli: Cli) -> ExitCode {
     let environment = |name: &str| std::env::var_os(name);
+    if let Err(mistake) = cli.check() {
+        // Nobody is left to tell if this fails.
+        let _ = mistake.print();
+        return ExitCode::from(2);
+    }
     let mut out = Output::new(io::stdout());
     let done = execute(cli, &environment, &mut out).await;
     match done {

@@ -1,6 +1,8 @@
 //! `ginnel add`: reads folders, files or the standard input, and shows how it
 //! goes.
 
+mod fit;
+
 use std::collections::HashSet;
 use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use ginnel_daemon::environment::{Environment, shows_colours};
+use ginnel_proto::id::CollectionName;
 use http::StatusCode;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -37,7 +40,7 @@ pub struct Add {
     pub paths: Vec<PathBuf>,
     /// Where the documents go
     #[arg(long, short, value_name = "NAME", default_value = "default")]
-    pub collection: String,
+    pub collection: CollectionName,
     /// What their sources begin with, in place of the folder's name
     #[arg(long = "as", value_name = "NAME")]
     pub name: Option<String>,
@@ -63,7 +66,7 @@ pub struct Add {
     #[arg(long, value_name = "TEXT")]
     pub title: Option<String>,
     /// The kind of a text from the standard input: text, markdown, html or code
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = ["text", "markdown", "html", "code"], hide_possible_values = true)]
     pub format: Option<String>,
     /// Print a line of JSON for each event, as is done where there is no terminal
     #[arg(long)]
@@ -187,7 +190,7 @@ fn request(add: &Add, path: &Path) -> anyhow::Result<AddRequest> {
     let text = text.with_context(|| format!("path is not UTF-8, path={}", path.display()))?;
     Ok(AddRequest {
         path: text.to_owned(),
-        collection: Some(add.collection.clone()),
+        collection: Some(add.collection.to_string()),
         name: add.name.clone(),
         hidden: add.hidden,
         ignored: add.ignored,
@@ -204,7 +207,7 @@ fn request_of_stdin(add: &Add) -> anyhow::Result<AddRequest> {
         text: Some(read_text(io::stdin().lock())?),
         title: add.title.clone(),
         format: add.format.clone(),
-        collection: Some(add.collection.clone()),
+        collection: Some(add.collection.to_string()),
         name: add.name.clone(),
         no_wait: add.no_wait,
         ..AddRequest::default()

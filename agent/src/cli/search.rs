@@ -29,7 +29,7 @@ pub struct Search {
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub offset: usize,
     /// Look by hybrid, vector or text; by default hybrid if there is a model
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", value_parser = ["auto", "hybrid", "vector", "text"], hide_possible_values = true)]
     pub mode: Option<String>,
     /// Only in this collection; may be given several times
     #[arg(long, short, value_name = "NAME")]
@@ -41,7 +41,7 @@ pub struct Search {
     #[arg(long, value_name = "PREFIX")]
     pub source: Option<String>,
     /// Leave out hits with a lower score
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", value_parser = score, allow_negative_numbers = true)]
     pub minimum_score: Option<f32>,
     /// Show so many passages before and after each hit
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
@@ -126,6 +126,15 @@ fn write_text(
     Ok(())
 }
 
+/// JSON has no other numbers: the condition would go unheard.
+fn score(text: &str) -> Result<f32, String> {
+    let score: f32 = text.parse().map_err(|_| "is no number".to_owned())?;
+    match score.is_finite() {
+        true => Ok(score),
+        false => Err("is not finite".to_owned()),
+    }
+}
+
 /// What a person knows the document by.
 fn name(hit: &HitView) -> String {
     let source = hit.source.as_ref().unwrap_or(&hit.document);
@@ -156,6 +165,14 @@ fn write_indented(text: &str, full: bool, out: &mut dyn Write) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scores_are_numbers() {
+        assert_eq!(score("-0.5"), Ok(-0.5));
+        for text in ["", "x", "nan", "inf", "-inf", "1e99"] {
+            assert!(score(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn escapes_do_not_reach_the_terminal() {

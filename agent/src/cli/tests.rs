@@ -8,7 +8,6 @@ mod knowledge;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use clap::error::ErrorKind;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -48,6 +47,12 @@ fn the_commands_make_sense() {
         ("tcp box/db --listen 127.0.0.1:5432", true),
         ("tcp db --listen 5432", false),
         ("tcp db", false),
+        ("add - --format pdf", false),
+        ("add a -c No/Name", false),
+        ("search a --mode fuzzy", false),
+        ("search a --mode auto", true),
+        ("search a --minimum-score nan", false),
+        ("search a --minimum-score -1.5", true),
         ("completions zsh", true),
         ("", false),
     ] {
