@@ -2,35 +2,25 @@
 //! goes.
 
 mod fit;
+mod shown;
+mod stdin;
 
 use std::collections::HashSet;
-use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
-use ginnel_daemon::environment::{Environment, shows_colours};
+use ginnel_daemon::environment::Environment;
 use ginnel_proto::id::CollectionName;
 use http::StatusCode;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::shown::{BadPath, STOPPED, Shown};
+use self::stdin::is_stdin;
 use super::knowledge::Asked;
-use super::printable;
-use crate::api::answer::BoxError;
 use crate::api::knowledge::view::AddRequest;
-use crate::knowledge::add::{Event, FileOutcome, Summary};
 use crate::local_client::ClientError;
-
-/// Longest text of the standard input, in bytes: as that of a file.
-const STDIN_MAX: u64 = 64 << 20;
-
-/// What ends an addition that says nothing more.
-const STOPPED: &str = "ginnel stopped on the way; hint: try again";
-
-/// How often the bar is drawn while nothing happens.
-const TICK: Duration = Duration::from_millis(200);
 
 /// `ginnel add`.
 #[derive(Debug, Args)]
@@ -94,10 +84,8 @@ async fn add_all(
     if add.watch {
         let requests = add.paths.iter().map(|path| request_of(add, path));
         let requests = requests.collect::<anyhow::Result<_>>()?;
-        let shown = Shown {
-            watch: true,
-            ..Shown::new(add, environment, out)
-        };
+        let mut shown = Shown::new(add, environment, out);
+        shown.watch = true;
         return follow_all(requests, asked, shown).await;
     }
     let mut failed = false;
@@ -131,11 +119,6 @@ async fn add_one(
     shown.finish(path, ended)
 }
 
-/// Nothing of a path could be added, for this reason.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct BadPath(String);
-
 /// Whether it is the path's fault, so that another may do.
 fn is_of_path(error: &anyhow::Error) -> bool {
     let refused = match error.downcast_ref() {
@@ -168,20 +151,8 @@ async fn follow_all(
 
 fn request_of(add: &Add, path: &Path) -> anyhow::Result<AddRequest> {
     match is_stdin(path) {
-        true => request_of_stdin(add),
+        true => stdin::request(add),
         false => request(add, &std::path::absolute(path)?),
-    }
-}
-
-fn is_stdin(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
-/// What people know it by.
-fn shown_name(path: &Path) -> String {
-    match is_stdin(path) {
-        true => "standard input".to_owned(),
-        false => printable::line(&path.to_string_lossy()),
     }
 }
 
@@ -200,219 +171,4 @@ fn request(add: &Add, path: &Path) -> anyhow::Result<AddRequest> {
         vectors: add.vectors.clone(),
         ..AddRequest::default()
     })
-}
-
-fn request_of_stdin(add: &Add) -> anyhow::Result<AddRequest> {
-    Ok(AddRequest {
-        text: Some(read_text(io::stdin().lock())?),
-        title: add.title.clone(),
-        format: add.format.clone(),
-        collection: Some(add.collection.to_string()),
-        name: add.name.clone(),
-        no_wait: add.no_wait,
-        ..AddRequest::default()
-    })
-}
-
-fn read_text(from: impl io::Read) -> anyhow::Result<String> {
-    let mut text = Vec::new();
-    from.take(STDIN_MAX + 1).read_to_end(&mut text)?;
-    let bytes = text.len();
-    anyhow::ensure!(
-        bytes as u64 <= STDIN_MAX,
-        "text is longer than {STDIN_MAX} bytes; hint: add it as a file of JSON lines"
-    );
-    String::from_utf8(text).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        anyhow::anyhow!("standard input is not UTF-8, byte={at}")
-    })
-}
-
-/// Shows what happens: a bar on a terminal, else lines of JSON.
-struct Shown<'a> {
-    out: &'a mut dyn Write,
-    /// Whether it goes on when all is done.
-    watch: bool,
-    bar: Option<ProgressBar>,
-    done: Option<Summary>,
-    failed: Option<String>,
-    /// Whether a failure was among the events.
-    is_told: bool,
-}
-
-impl<'a> Shown<'a> {
-    fn new(add: &Add, environment: Environment<'_>, out: &'a mut dyn Write) -> Self {
-        let bar = (!add.json && io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            bar.enable_steady_tick(TICK);
-            bar.set_style(style("files", environment));
-            bar
-        });
-        Self {
-            out,
-            watch: false,
-            bar,
-            done: None,
-            failed: None,
-            is_told: false,
-        }
-    }
-
-    fn event(&mut self, event: Event) -> Result<(), BoxError> {
-        match &self.bar {
-            None => writeln!(self.out, "{}", serde_json::to_string(&event)?)?,
-            Some(bar) => show(bar, &event),
-        }
-        match event {
-            Event::Done(summary) => {
-                if let Some(bar) = self.bar.as_ref().filter(|_| self.watch) {
-                    bar.println(in_words(&summary));
-                }
-                self.done = Some(summary);
-            }
-            Event::Failed { message } => {
-                self.failed = Some(message);
-                self.is_told = true;
-            }
-            Event::Counted { .. }
-            | Event::File { .. }
-            | Event::Embedded { .. }
-            | Event::Waiting { .. } => {}
-        }
-        Ok(())
-    }
-
-    /// Whether something could not be added.
-    fn finish(&mut self, path: &Path, ended: anyhow::Result<()>) -> anyhow::Result<bool> {
-        self.end(ended)?;
-        let summary = self.done.take().context(STOPPED)?;
-        if self.bar.is_some() {
-            writeln!(self.out, "{}: {}", shown_name(path), in_words(&summary))?;
-            if let Some(problem) = &summary.problem {
-                printable::note(
-                    &format!("only words are found for now, {problem}"),
-                    self.out,
-                )?;
-            }
-        }
-        Ok(summary.failed > 0)
-    }
-
-    /// Tells that nothing of a path could be added.
-    fn refused(&mut self, path: &Path, error: &anyhow::Error) -> anyhow::Result<()> {
-        let (name, reason) = (shown_name(path), error.to_string());
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-            bar.println(printable::line(&format!("cannot add {name}: {reason}")));
-        } else if !self.is_told {
-            let event = Event::failed(name, reason);
-            writeln!(self.out, "{}", serde_json::to_string(&event)?)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the bar away, and fails if the addition did.
-    fn end(&mut self, ended: anyhow::Result<()>) -> anyhow::Result<()> {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        ended?;
-        match self.failed.take() {
-            Some(message) => Err(BadPath(message).into()),
-            None => Ok(()),
-        }
-    }
-}
-
-fn show(bar: &ProgressBar, event: &Event) {
-    match event {
-        // Several folders may be followed, each of them again and again.
-        Event::Counted { files, .. } => bar.set_length(bar.length().unwrap_or_default() + files),
-        Event::File {
-            source,
-            outcome,
-            reason,
-            ..
-        } => {
-            bar.inc(1);
-            if let (FileOutcome::Failed, Some(reason)) = (outcome, reason) {
-                bar.println(printable::line(&format!("cannot add {source}: {reason}")));
-            }
-        }
-        Event::Embedded { passages, left } => {
-            if bar.length() != Some(passages + left) || bar.position() > *passages {
-                bar.set_length(passages + left);
-                bar.reset_eta();
-            }
-            bar.set_message("vectors");
-            bar.set_position(*passages);
-        }
-        Event::Waiting { problem } => {
-            bar.println(printable::line(&format!("waiting: {problem}")));
-        }
-        Event::Done(_) | Event::Failed { .. } => {}
-    }
-}
-
-fn style(what: &'static str, environment: Environment<'_>) -> ProgressStyle {
-    let template = match shows_colours(environment) {
-        true => "{bar:24.cyan} {pos}/{len} {msg} {per_sec} ETA {eta}",
-        false => "{bar:24} {pos}/{len} {msg} {per_sec} ETA {eta}",
-    };
-    let style = ProgressStyle::with_template(template);
-    // The template is ours; a default bar is better than none.
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.with_key(
-        "what",
-        move |_: &indicatif::ProgressState, to: &mut dyn std::fmt::Write| {
-            let _ = to.write_str(what);
-        },
-    )
-}
-
-fn in_words(summary: &Summary) -> String {
-    let counts = [
-        (summary.added, "added"),
-        (summary.changed, "changed"),
-        (summary.removed, "removed"),
-        (summary.unchanged, "unchanged"),
-        (summary.skipped, "skipped, not text"),
-        (summary.failed, "failed"),
-    ];
-    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-    let counts: Vec<String> = counts
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    if counts.is_empty() {
-        return "nothing to add".to_owned();
-    }
-    let mut passages = format!("{} new passages", summary.passages);
-    if summary.without_vectors > 0 {
-        // Several may have the same text.
-        passages += &format!(", {} texts got no vector", summary.without_vectors);
-    }
-    if summary.problem.is_some() {
-        passages += ", vectors are missing";
-    }
-    format!("{} ({passages})", counts.join(", "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_read_up_to_the_limit() {
-        let read = read_text(io::repeat(b'a').take(STDIN_MAX)).expect("not too long");
-        assert_eq!(read.len() as u64, STDIN_MAX);
-        let error = read_text(io::repeat(b'a'))
-            .expect_err("endless")
-            .to_string();
-        assert!(
-            error.starts_with("text is longer than 67108864 bytes"),
-            "{error}"
-        );
-        let error = read_text(&b"ab\xffc"[..]).expect_err("no text").to_string();
-        assert_eq!(error, "standard input is not UTF-8, byte=2");
-    }
 }

@@ -11,10 +11,10 @@ use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use ginnel_daemon::environment::Environment;
 use ginnel_proto::id::CollectionName;
 use ginnel_store::vector::sqlite_vss::import::texts::{self, Place, Texts};
 use ginnel_store::vector::sqlite_vss::import::{Import, import};
-use ginnel_daemon::environment::Environment;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
@@ -179,7 +179,11 @@ fn tell(refused: &Refused, json: bool, out: &mut dyn Write) -> anyhow::Result<()
         true => json::line(refused, out),
         false => {
             let reason = printable::line(&refused.reason);
-            Ok(writeln!(out, "cannot import row {}: {reason}", refused.rowid)?)
+            Ok(writeln!(
+                out,
+                "cannot import row {}: {reason}",
+                refused.rowid
+            )?)
         }
     }
 }

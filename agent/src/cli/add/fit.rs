@@ -1,7 +1,8 @@
 //! Which flags and paths of `ginnel add` do not fit together: none of them is
 //! passed over in silence.
 
-use super::{Add, is_stdin};
+use super::Add;
+use super::stdin::is_stdin;
 
 impl Add {
     /// Whether all that was asked for can be done together.
@@ -47,7 +48,9 @@ impl Add {
             ("--follow-links", self.follow_links),
         ] {
             if is_given && only_stdin {
-                return Err(format!("{flag} is for folders, not for the standard input (-)"));
+                return Err(format!(
+                    "{flag} is for folders, not for the standard input (-)"
+                ));
             }
         }
         Ok(())
@@ -73,7 +76,10 @@ mod tests {
     fn what_does_not_fit_together_is_refused_with_a_reason() {
         for (line, says) in [
             ("- -", "is read once"),
-            ("a --title T", "--title is for a text from the standard input"),
+            (
+                "a --title T",
+                "--title is for a text from the standard input",
+            ),
             ("a b --format html", "--format is for a text"),
             ("- --watch", "--watch does not go with"),
             ("a - --watch", "--watch does not go with"),

@@ -256,7 +256,10 @@ mod tests {
             let error = error.expect_err("no database");
             assert_eq!(error.kind(), ErrorKind::Invalid);
             let error = error.to_string();
-            assert!(error.starts_with("file is no SQLite database, path="), "{error}");
+            assert!(
+                error.starts_with("file is no SQLite database, path="),
+                "{error}"
+            );
             assert!(error.contains("notes.txt"), "{error}");
         }
         let error = import(&folder.path().join("gone"), "a", "b").expect_err("gone");

@@ -127,8 +127,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("old.db");
         let connection = Connection::open(&path).expect("made");
-        let made = connection
-            .execute_batch("CREATE TABLE t (id TEXT PRIMARY KEY, body) WITHOUT ROWID; CREATE TABLE u (a)");
+        let made = connection.execute_batch(
+            "CREATE TABLE t (id TEXT PRIMARY KEY, body) WITHOUT ROWID; CREATE TABLE u (a)",
+        );
         made.expect("written");
         for (table, column) in [("t", "body"), ("u", "body"), ("v", "body")] {
             let error = open(&path, table, column).expect_err("not there");
