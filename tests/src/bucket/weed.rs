@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use http::{Method, StatusCode};
+use http::Method;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -45,6 +45,7 @@ pub struct Weed {
     folder: TempDir,
     first_port: u16,
     running: Option<Child>,
+    has_run: bool,
 }
 
 impl Weed {
@@ -69,6 +70,7 @@ impl Weed {
                 folder: tempfile::tempdir().expect("temporary folder"),
                 first_port,
                 running: None,
+                has_run: false,
             };
             if weed.run(&program).await {
                 return Some(weed);
@@ -126,14 +128,8 @@ impl Weed {
     /// is taken.
     async fn run(&mut self, program: &Path) -> bool {
         self.running = Some(self.command(program).spawn().expect("it starts"));
-        let bucket = Bucket::new(self.address, "any", self.keys.clone());
         let deadline = Instant::now() + PATIENCE;
-        loop {
-            // Only one that has read its keys refuses so.
-            let asked = bucket.try_ask(Ask::new(Method::HEAD, "")).await;
-            if asked.is_ok_and(|answer| answer.status == StatusCode::NOT_FOUND) {
-                return true;
-            }
+        while !self.is_ready().await {
             let child = self.running.as_mut().expect("started");
             if child.try_wait().expect("its own child").is_some() {
                 self.running = None;
@@ -143,6 +139,23 @@ impl Weed {
             assert!(!late, "SeaweedFS does not answer: {}", self.log());
             sleep(LOOK_AGAIN).await;
         }
+        self.has_run = true;
+        true
+    }
+
+    /// Whether objects can be written and read. S3 is spoken before the
+    /// servers behind it have found each other, and after a pause, what was
+    /// written before it is found later than what is new.
+    async fn is_ready(&self) -> bool {
+        let bucket = Bucket::new(self.address, "ready", self.keys.clone());
+        let is = async |ask: Ask, expected: &[u16]| {
+            let asked = bucket.try_ask(ask).await;
+            asked.is_ok_and(|answer| expected.contains(&answer.status.as_u16()))
+        };
+        is(Ask::new(Method::PUT, ""), &[200, 409]).await
+            && (!self.has_run || is(Ask::get("ready"), &[200]).await)
+            && is(Ask::put("ready", "ready"), &[200]).await
+            && is(Ask::get("ready"), &[200]).await
     }
 
     fn command(&self, program: &Path) -> Command {
