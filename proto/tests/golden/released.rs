@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use ginnel_proto::code::Code;
 use ginnel_proto::control::{
     Access, Address, Control, Drain, Goodbye, Hello, Register, Registered, Service, ServiceKind,
     Welcome,
@@ -13,6 +14,7 @@ use ginnel_proto::http::{RequestHead, ResponseHead, decode_trailers, encode_trai
 use ginnel_proto::id::{DeviceName, Domain, ServiceName, UpstreamName};
 use ginnel_proto::join::{JoinAnswer, JoinRequest};
 use ginnel_proto::open::Open;
+use ginnel_proto::push::{Offer, Parts, PushAnswer, PushRequest, Upload, Want};
 use http::header::{HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, StatusCode};
@@ -27,6 +29,8 @@ pub(crate) enum Value {
     Trailers(HeaderMap),
     JoinRequest(JoinRequest),
     JoinAnswer(JoinAnswer),
+    PushRequest(PushRequest),
+    PushAnswer(PushAnswer),
     Datagram(Datagram),
     /// A whole frame with a short payload.
     Frame(FrameType, Bytes),
@@ -45,6 +49,8 @@ impl Value {
             Self::Trailers(trailers) => encode_trailers(trailers).expect("small"),
             Self::JoinRequest(request) => request.encode(),
             Self::JoinAnswer(answer) => answer.encode(),
+            Self::PushRequest(request) => request.encode(),
+            Self::PushAnswer(answer) => answer.encode(),
             Self::Datagram(datagram) => datagram.encode(),
             Self::Frame(kind, payload) => frame::whole(*kind, payload),
             Self::Data(length) => frame::data_header(*length),
@@ -65,6 +71,8 @@ impl Value {
             Self::Trailers(_) => Self::Trailers(decode_trailers(payload).expect("valid")),
             Self::JoinRequest(_) => Self::JoinRequest(JoinRequest::decode(payload).expect("valid")),
             Self::JoinAnswer(_) => Self::JoinAnswer(JoinAnswer::decode(payload).expect("valid")),
+            Self::PushRequest(_) => Self::PushRequest(PushRequest::decode(payload).expect("valid")),
+            Self::PushAnswer(_) => Self::PushAnswer(PushAnswer::decode(payload).expect("valid")),
             Self::Datagram(_) => Self::Datagram(Datagram::decode(&payload).expect("known")),
             Self::Frame(..) | Self::Data(_) | Self::Rest => panic!("not a payload"),
         }
@@ -79,14 +87,30 @@ impl Value {
             | Self::Response(_)
             | Self::Trailers(_)
             | Self::JoinRequest(_)
-            | Self::JoinAnswer(_) => true,
+            | Self::JoinAnswer(_)
+            | Self::PushRequest(_)
+            | Self::PushAnswer(_) => true,
             Self::Datagram(_) | Self::Frame(..) | Self::Data(_) | Self::Rest => false,
         }
     }
 
     /// Whether the one field is a choice between messages, which may grow too.
     pub(crate) fn is_choice(&self) -> bool {
-        matches!(self, Self::Control(_) | Self::Open(_) | Self::JoinAnswer(_))
+        match self {
+            Self::Control(_)
+            | Self::Open(_)
+            | Self::JoinAnswer(_)
+            | Self::PushRequest(_)
+            | Self::PushAnswer(_) => true,
+            Self::Request(_)
+            | Self::Response(_)
+            | Self::Trailers(_)
+            | Self::JoinRequest(_)
+            | Self::Datagram(_)
+            | Self::Frame(..)
+            | Self::Data(_)
+            | Self::Rest => false,
+        }
     }
 
     /// Whether the bytes are a frame and not a payload.
@@ -115,6 +139,8 @@ impl PartialEq for Value {
             (Self::Trailers(a), Self::Trailers(b)) => a == b,
             (Self::JoinRequest(a), Self::JoinRequest(b)) => a == b,
             (Self::JoinAnswer(a), Self::JoinAnswer(b)) => a == b,
+            (Self::PushRequest(a), Self::PushRequest(b)) => a == b,
+            (Self::PushAnswer(a), Self::PushAnswer(b)) => a == b,
             (Self::Datagram(a), Self::Datagram(b)) => a == b,
             (Self::Frame(a, one), Self::Frame(b, other)) => (a, one) == (b, other),
             (Self::Data(a), Self::Data(b)) => a == b,
@@ -134,6 +160,8 @@ pub(crate) fn released() -> Vec<(&'static str, Value)> {
     all.extend(open());
     all.extend(heads());
     all.extend(join());
+    all.extend(push_requests());
+    all.extend(push_answers());
     all.extend(datagrams());
     all.extend(frames());
     all
@@ -326,6 +354,78 @@ fn join() -> Vec<(&'static str, Value)> {
         ("join-joined", Value::JoinAnswer(joined)),
         ("join-refused", Value::JoinAnswer(refused)),
     ]
+}
+
+fn push_requests() -> Vec<(&'static str, Value)> {
+    let fresh = Offer {
+        artifact: "models/phi.gguf".parse().expect("valid"),
+        blob: std::array::from_fn(|index| 0xa0 + u8::try_from(index).expect("below 32")),
+        size: 1 << 33,
+        index_length: 300_000,
+        bases: Vec::new(),
+        resume: None,
+    };
+    let resumed = Offer {
+        bases: vec![
+            "models/~/old.gguf".parse().expect("valid"),
+            "loras/sql-8".parse().expect("valid"),
+        ],
+        resume: Some(upload()),
+        ..fresh.clone()
+    };
+    let parts = Parts {
+        tags: vec!["\"a1\"".into(), "\"b2\"".into()],
+        end: false,
+    };
+    let last = Parts {
+        tags: Vec::new(),
+        end: true,
+    };
+    let all = [
+        ("push-offer", PushRequest::Offer(fresh)),
+        ("push-offer-resume", PushRequest::Offer(resumed)),
+        ("push-parts", PushRequest::Parts(parts)),
+        ("push-parts-end", PushRequest::Parts(last)),
+    ];
+    all.map(|(name, request)| (name, Value::PushRequest(request)))
+        .into()
+}
+
+fn push_answers() -> Vec<(&'static str, Value)> {
+    let want = Want {
+        upload: upload(),
+        parts: 3,
+        chunks: Bytes::from_static(&[5, 1]),
+    };
+    let stored = PushAnswer::Stored {
+        number: 300,
+        tag: "\"c3\"".into(),
+    };
+    let published = |unchanged| PushAnswer::Published {
+        etag: "\"d4-2\"".into(),
+        unchanged,
+    };
+    let declined = PushAnswer::Declined {
+        code: Code::QuotaExceeded,
+        reason: "no room, left=5".into(),
+    };
+    let all = [
+        ("push-want", PushAnswer::Want(want)),
+        ("push-stored", stored),
+        ("push-published", published(false)),
+        ("push-published-unchanged", published(true)),
+        ("push-declined", declined),
+    ];
+    all.map(|(name, answer)| (name, Value::PushAnswer(answer)))
+        .into()
+}
+
+fn upload() -> Upload {
+    Upload {
+        id: "2~abc/d".into(),
+        fence: 7,
+        part_size: 16 << 20,
+    }
 }
 
 fn datagrams() -> Vec<(&'static str, Value)> {

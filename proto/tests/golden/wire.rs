@@ -73,6 +73,8 @@ fn released_frames_decode_to_their_payloads() {
             | Value::Trailers(_)
             | Value::JoinRequest(_)
             | Value::JoinAnswer(_)
+            | Value::PushRequest(_)
+            | Value::PushAnswer(_)
             | Value::Datagram(_) => {}
         }
     }
