@@ -79,6 +79,20 @@ def make_gguf(tensors, to, template, quantize):
     writer.close()
 
 
+def make_types(to):
+    """Two rows of one block of each type that the package knows, but for one:
+    Q8_1 is only computed with, never stored, and ggml has shortened it since."""
+    writer = gguf.GGUFWriter(str(to), "none")
+    for kind, (_, size) in gguf.GGML_QUANT_SIZES.items():
+        if kind == gguf.GGMLQuantizationType.Q8_1:
+            continue
+        writer.add_tensor(kind.name, numpy.full((2, size), kind, numpy.uint8), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def read_safetensors(path):
     """The package does not tell places, so what it reads there is summed up."""
     with safetensors.safe_open(path, "numpy") as file:
@@ -126,6 +140,7 @@ def main():
     make_gguf(tensors, to / "f16.gguf", TEMPLATE, quantize=False)
     make_gguf(tensors, to / "template.gguf", TEMPLATE + "{# edited #}" * 9, quantize=False)
     make_gguf(tensors, to / "q8_0.gguf", TEMPLATE, quantize=True)
+    make_types(to / "types.gguf")
     files = [model, *sorted(to.glob("*.safetensors")), *sorted(to.glob("*.gguf"))]
     with open(to / "python.new", "w") as list:
         for path in files:

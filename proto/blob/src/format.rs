@@ -259,6 +259,11 @@ mod tests {
         let table = [&0x0280_u64.to_le_bytes()[..], b"{"].concat();
         let found = Format::detect("a.safetensors", &table).ok();
         assert_eq!(found, Some(Format::Safetensors));
+        // No table is that long, or shorter than two braces.
+        for length in [1_u64, 100_000_001] {
+            let text = [&length.to_le_bytes()[..], b"{"].concat();
+            assert_eq!(Format::detect("a", &text).ok(), Some(Format::Other));
+        }
     }
 
     #[test]

@@ -237,6 +237,7 @@ fn kind(number: u32) -> (String, Option<(u64, u64)>) {
         35 => ("TQ2_0", 256, 66),
         39 => ("MXFP4", 32, 17),
         40 => ("NVFP4", 64, 36),
+        41 => ("Q1_0", 128, 18),
         other => return (format!("type {other}"), None),
     };
     (name.into(), Some((numbers, bytes)))

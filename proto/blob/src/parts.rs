@@ -234,7 +234,8 @@ mod tests {
             let last = parting.place(parting.count() - 1);
             assert_eq!(last.end, size);
             assert!(size == 0 || !last.is_empty());
-            assert!(parting.place(parting.count()).is_empty());
+            assert_eq!(parting.place(parting.count()), size..size);
+            assert_eq!(parting.place(u32::MAX), size..size);
         }
         let two = Parting::of(PART_MIN + 1);
         assert_eq!(two.place(0), 0..PART_MIN);

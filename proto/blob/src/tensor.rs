@@ -54,3 +54,41 @@ pub(crate) fn count(shape: &[u64]) -> Option<u64> {
         .iter()
         .try_fold(1_u64, |count, &size| count.checked_mul(size))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_packed_by_their_width() {
+        let grain = |kind: &str| {
+            let tensor = Tensor {
+                name: "t".into(),
+                kind: kind.into(),
+                shape: vec![2, 3],
+                place: 0..12,
+            };
+            assert_eq!(tensor.parameters(), Some(6));
+            tensor.grain()
+        };
+        for kind in ["F32", "I32", "U32"] {
+            assert_eq!(grain(kind), Grain::Four, "{kind}");
+        }
+        for kind in ["F16", "BF16", "I16", "U16"] {
+            assert_eq!(grain(kind), Grain::Two, "{kind}");
+        }
+        for kind in ["F64", "I64", "U64", "BOOL", "U8", "I8"] {
+            assert_eq!(grain(kind), Grain::Plain, "{kind}");
+        }
+        for kind in ["Q4_K", "Q8_0", "IQ4_XS", "MXFP4", "F8_E4M3", "type 77"] {
+            assert_eq!(grain(kind), Grain::Dense, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_not() {
+        assert_eq!(count(&[]), Some(1));
+        assert_eq!(count(&[u64::MAX, 2]), None);
+        assert_eq!(count(&[u64::MAX, 0]), Some(0));
+    }
+}

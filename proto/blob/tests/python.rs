@@ -59,7 +59,7 @@ fn headers_say_what_the_python_packages_read() {
     let lines = lines.map(|line| serde_json::from_str(line).expect("a line"));
     let lines: Vec<Line> = lines.collect();
     let files: BTreeSet<&str> = lines.iter().map(Line::file).collect();
-    assert_eq!(files.len(), 6, "{files:?}");
+    assert_eq!(files.len(), 7, "{files:?}");
     for file in files {
         let of_file = lines.iter().filter(|line| line.file() == file);
         compare(&folder, file, &of_file.collect::<Vec<_>>());
@@ -110,7 +110,7 @@ fn compare(folder: &Path, name: &str, lines: &[&Line]) {
     }
     assert_eq!(metadata.len(), texts, "{name}");
     assert!(tensors.is_empty(), "{name}: {tensors:?}");
-    assert!(lines.len() > 100, "{name}: too few to be the model");
+    assert!(lines.len() > 30, "{name}: too few to be a model");
 }
 
 /// Whether our text is the package's value, where numbers of 32 bits are

@@ -134,6 +134,11 @@ fn small_tensors_go_together() {
 fn bytes_all_alike_are_cut_at_the_limit() {
     let zeros = vec![0; (9 << 20) + 5];
     assert_eq!(lengths(None, &zeros), [CHUNK_MAX, CHUNK_MAX, (1 << 20) + 5]);
+    // A border far behind does not lift it.
+    let far = header(4096, &[9 << 20]);
+    let last = (1 << 20) + 5 - 4096;
+    let found = lengths(Some(&far), &zeros);
+    assert_eq!(found, [4096, CHUNK_MAX, CHUNK_MAX, last]);
     assert!(lengths(None, &[]).is_empty());
     assert_eq!(lengths(None, &[1]), [1]);
 }

@@ -195,7 +195,7 @@ fn what_lies_is_refused() {
     refused(one(small().pair("x", 99, &[])), "type of a value");
     refused(
         one(small().pair("general.alignment", 4, &3_u32.to_le_bytes())),
-        "alignment",
+        "alignment, value=3",
     );
     refused(
         one(small().pair(&"k".repeat(70_000), 7, &[1])),
@@ -210,6 +210,17 @@ fn what_lies_is_refused() {
     let mut endless = 8_u32.to_le_bytes().to_vec();
     endless.extend(u64::MAX.to_le_bytes());
     refused(one(small().pair("x", 9, &endless)), "cut short");
+}
+
+/// A header of a gigabyte is not read, however long the file is.
+#[test]
+fn a_header_has_a_limit() {
+    let mut bytes = 0_u32.to_le_bytes().to_vec();
+    bytes.extend((300_u64 << 20).to_le_bytes());
+    let file = File::default().pair("x", 9, &bytes).build();
+    let mut endless = file.as_slice().chain(io::repeat(0));
+    let error = read(&mut endless, 1 << 30).expect_err("too long");
+    assert!(error.to_string().contains("header is too long"), "{error}");
 }
 
 proptest! {

@@ -53,6 +53,11 @@ fn a_blob_of_another_length_than_told_has_changed() {
         let built = ChunkIndex::build(&mut &*bytes, size, None, |_| ControlFlow::Continue(()));
         assert!(matches!(built, Err(BuildError::Changed)), "size={size}");
     }
+    // A file that grows without an end is not read to it.
+    let mut endless = io::repeat(7).take(64 << 20);
+    let built = ChunkIndex::build(&mut endless, 600_000, None, |_| ControlFlow::Continue(()));
+    assert!(matches!(built, Err(BuildError::Changed)));
+    assert!(endless.limit() >= 48 << 20, "left={}", endless.limit());
     let stopped = ChunkIndex::build(&mut &*bytes, 600_000, None, |_| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(BuildError::Stopped)));
 }
@@ -98,6 +103,7 @@ fn what_lies_is_refused() {
     refused(&right[..right.len() - 1], "length is not that");
     refused(&changed(0, b"GNLX"), "magic");
     refused(&changed(4, &[2]), "version=2");
+    refused(&changed(5, &[1]), "version");
     refused(&changed(8, &[1, 2, 3]), "do not add up");
     refused(&changed(16, &[255, 255, 255, 255]), "too many chunks");
     refused(&changed(16, &[1]), "length is not that");

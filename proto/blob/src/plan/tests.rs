@@ -83,6 +83,19 @@ fn what_is_somewhere_is_not_lacking() {
 }
 
 #[test]
+fn what_goes_on_in_another_blob_is_another_run() {
+    let (_, first) = blob(&[(b'a', K)]);
+    let (_, second) = blob(&[(b'd', K), (b'b', K)]);
+    let (_, wanted) = blob(&[(b'a', K), (b'b', K)]);
+    let mut stock = Stock::default();
+    stock.add(0, &first);
+    stock.add(1, &second);
+    let found = runs(&wanted, &stock.sources(&wanted), 0, u64::MAX);
+    let chunks: Vec<_> = found.into_iter().map(|run| run.chunks).collect();
+    assert_eq!(chunks, [0..1, 1..2]);
+}
+
+#[test]
 fn small_gaps_are_fetched_with_what_surrounds_them() {
     let letters: Vec<_> = (0..10).map(|letter| (letter, K)).collect();
     let (_, wanted) = blob(&letters);
