@@ -9,6 +9,7 @@
 //!   tells the owner which service fails.
 //! * [`api`] is what local programs ask, guarded by [`local_token`];
 //!   [`gateway`] is their way out.
+//! * [`sync`] moves artifacts between this device and the relay.
 //! * [`join`] gives the device its identity; `renewal` says when it ends.
 //! * [`cli`] is the command line; [`local_client`] is how it asks the daemon
 //!   that [`running`] finds; [`tcp`] is one of its commands.
@@ -41,4 +42,5 @@ pub mod running;
 pub mod serve;
 pub mod services;
 pub mod status;
+pub mod sync;
 pub mod tcp;

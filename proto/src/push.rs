@@ -23,7 +23,6 @@ use crate::wire;
 
 /// Device to relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PushRequest {
     /// The first message.
     Offer(Offer),
@@ -70,7 +69,6 @@ pub struct Parts {
 
 /// Relay to device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PushAnswer {
     /// What the relay lacks.
     Want(Want),

@@ -15,6 +15,7 @@
 //! [`BlobFolder::apart`] block.
 
 pub mod adopt;
+pub mod arrive;
 pub mod find;
 pub mod path;
 pub mod place;

@@ -1,0 +1,280 @@
+//! Artifacts between this device and the relay.
+//!
+//! ```text
+//! asked for ─▶ transfer (a row of the store) ─▶ worker ─▶ push or pull ─▶ done
+//!                                                 ▲                │
+//!                                                 └── waits, again ┘
+//! ```
+//!
+//! * [`push`] and [`pull`] are the two ways; [`catalog`] asks the relay.
+//! * [`worker`] takes transfers in their order, and again those that broke off.
+//! * [`pace`] is the one budget for all of them.
+//!
+//! What a transfer goes on with is in the store: the relay keeps nothing.
+
+mod bases;
+pub mod catalog;
+pub mod failure;
+pub mod fetch;
+mod flow;
+pub mod pace;
+mod pull;
+mod push;
+mod records;
+mod reuse;
+pub mod worker;
+
+use std::sync::Arc;
+
+use ginnel_link::link::Link;
+use ginnel_proto::artifact::Artifact;
+use ginnel_store::Store;
+use ginnel_store::artifact::LocalFile;
+use ginnel_store::blob::BlobFolder;
+use ginnel_store::blob::path::BlobPath;
+use ginnel_store::transfer::{Direction, NewTransfer, State, Step, Transfer, TransferId};
+use tokio::sync::{Notify, watch};
+
+use self::catalog::{Catalog, Listing};
+use self::failure::Failure;
+use self::fetch::{Way, Web};
+use self::pace::Pace;
+
+/// What a person sets about transfers.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The most that travels, both ways together, in bytes a second.
+    pub bandwidth: Option<u64>,
+    /// Which way pulls take.
+    pub way: Way,
+}
+
+/// Moves artifacts. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone)]
+pub struct Sync {
+    store: Store,
+    folder: BlobFolder,
+    link: watch::Receiver<Option<Link>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pace: Pace,
+    web: Web,
+    way: Way,
+    /// Something is to be looked at: a new transfer, or one that changed.
+    changed: Notify,
+}
+
+impl Sync {
+    /// Moves artifacts between a folder and whatever link is live.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        folder: BlobFolder,
+        link: watch::Receiver<Option<Link>>,
+        settings: &Settings,
+    ) -> Self {
+        let shared = Shared {
+            pace: Pace::new(settings.bandwidth),
+            web: Web::new(),
+            way: settings.way,
+            changed: Notify::new(),
+        };
+        Self {
+            store,
+            folder,
+            link,
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Queues a push: reads the file, unless it was read and is the same.
+    ///
+    /// # Errors
+    /// There is no such file, or it is none that may be pushed.
+    pub async fn push(&self, artifact: Artifact) -> Result<Transfer, Failure> {
+        let index = self.read(&artifact).await?;
+        let new = NewTransfer {
+            direction: Direction::Push,
+            artifact,
+            blob: index.blob(),
+            size: index.size(),
+            index: Some(index),
+        };
+        self.begin(new).await
+    }
+
+    /// Queues a pull of what is published now.
+    ///
+    /// # Errors
+    /// There is no link, the relay has no such artifact, or the file here has
+    /// changes that were never pushed.
+    pub async fn pull(&self, artifact: Artifact, over: Changes) -> Result<Transfer, Failure> {
+        let catalog = self.catalog()?;
+        let version = catalog.version(&artifact).await?;
+        let entry = self.store.artifact(artifact.clone()).await?;
+        let known = entry.as_ref().and_then(|entry| entry.file.as_ref());
+        let pushed = entry.as_ref().and_then(|entry| entry.remote.as_ref());
+        let is_changed = known.is_some_and(|file| {
+            file.blob.is_none_or(|blob| {
+                blob != version.remote.blob && Some(blob) != pushed.map(|it| it.blob)
+            })
+        });
+        if is_changed && over == Changes::Keep {
+            return Err(Failure::give(format_args!(
+                "the file here has changes that were never pushed; hint: push it, or let the \
+                 published version replace it with --force, name={artifact}"
+            )));
+        }
+        let remote = version.remote.clone();
+        self.store
+            .keep_artifact_remote(artifact.clone(), remote, None)
+            .await?;
+        let new = NewTransfer {
+            direction: Direction::Pull,
+            artifact,
+            blob: version.remote.blob,
+            size: version.remote.size,
+            index: None,
+        };
+        self.begin(new).await
+    }
+
+    /// What the relay has for this device.
+    ///
+    /// # Errors
+    /// There is no link, or the relay's.
+    pub async fn list(&self) -> Result<Listing, Failure> {
+        self.catalog()?.list().await
+    }
+
+    /// Takes an artifact away from the relay; the file here stays.
+    ///
+    /// # Errors
+    /// There is no link, or the relay's.
+    pub async fn remove_remote(&self, artifact: Artifact) -> Result<(), Failure> {
+        self.catalog()?.remove(&artifact).await?;
+        Ok(self.store.drop_artifact_remote(artifact).await?)
+    }
+
+    /// All transfers, the newest last.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn transfers(&self) -> Result<Vec<Transfer>, Failure> {
+        Ok(self.store.transfers().await?)
+    }
+
+    /// One transfer.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn transfer(&self, id: TransferId) -> Result<Option<Transfer>, Failure> {
+        Ok(self.store.transfer(id).await?)
+    }
+
+    /// Stops a transfer until it is let go on.
+    ///
+    /// # Errors
+    /// There is none, or it is done.
+    pub async fn pause(&self, id: TransferId) -> Result<Transfer, Failure> {
+        self.step(id, Step::Pause).await
+    }
+
+    /// Lets a transfer go on that was stopped, or failed.
+    ///
+    /// # Errors
+    /// There is none, or it is done.
+    pub async fn resume(&self, id: TransferId) -> Result<Transfer, Failure> {
+        self.step(id, Step::Queue(None)).await
+    }
+
+    /// Forgets a transfer, and what it had.
+    ///
+    /// # Errors
+    /// There is none, or the store's.
+    pub async fn cancel(&self, id: TransferId) -> Result<(), Failure> {
+        let Some(transfer) = self.store.transfer(id).await? else {
+            return Err(Failure::give(format_args!(
+                "no such transfer, transfer={id}"
+            )));
+        };
+        self.store.forget_transfer(id).await?;
+        self.shared.changed.notify_waiters();
+        if transfer.direction == Direction::Pull && transfer.state != State::Done {
+            let (path, blob) = (transfer.path, transfer.blob);
+            let discard = move |folder: &BlobFolder, _: &_| folder.discard_unfinished(&path, blob);
+            self.folder.apart(discard).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets the most that travels in bytes a second, until the next start.
+    pub fn set_bandwidth(&self, limit: Option<u64>) {
+        self.shared.pace.set_limit(limit);
+    }
+
+    /// Waits until something may have become of a transfer.
+    pub async fn changed(&self) {
+        self.shared.changed.notified().await;
+    }
+
+    async fn step(&self, id: TransferId, step: Step) -> Result<Transfer, Failure> {
+        let transfer = self.store.step_transfer(id, step).await?;
+        self.shared.changed.notify_waiters();
+        Ok(transfer)
+    }
+
+    async fn begin(&self, new: NewTransfer) -> Result<Transfer, Failure> {
+        let transfer = self.store.begin_transfer(new).await?;
+        self.shared.changed.notify_waiters();
+        Ok(transfer)
+    }
+
+    fn catalog(&self) -> Result<Catalog, Failure> {
+        let link = self.link.borrow().clone();
+        let link = link.ok_or_else(|| {
+            Failure::retry("there is no link to the relay; hint: ginnel status says why")
+        })?;
+        Ok(Catalog::new(link))
+    }
+
+    /// The chunk index of an artifact's file, which is read if it has to be.
+    async fn read(&self, artifact: &Artifact) -> Result<ginnel_blob::index::ChunkIndex, Failure> {
+        let path = BlobPath::of(artifact)?;
+        let entry = self.store.artifact(artifact.clone()).await?;
+        if let Some(file) = entry.and_then(|entry| entry.file)
+            && let Some(blob) = file.blob
+            && self.folder.stamp(&path)? == Some(file.stamp)
+            && let Some(index) = self.store.chunk_index(blob).await?
+        {
+            return Ok(index);
+        }
+        let read = self
+            .folder
+            .apart(move |folder, stop| folder.index(&path, stop, |_| {}));
+        let read = read.await?;
+        let file = LocalFile::read(
+            read.inspected.stamp,
+            read.inspected.format,
+            read.index.blob(),
+        );
+        let index = read.index;
+        self.store
+            .keep_artifact_file(artifact.clone(), file, Some(index.clone()))
+            .await?;
+        Ok(index)
+    }
+}
+
+/// What becomes of changes that were never pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changes {
+    /// They are kept: nothing replaces them.
+    Keep,
+    /// The published version replaces them.
+    Replace,
+}

@@ -1,0 +1,282 @@
+//! An artifact from the relay: chunk index → chunks that are here already →
+//! ranges for the rest, each chunk held to its hash → the file in its place.
+//! The function to read is [`Pull::run`].
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use ginnel_blob::hash::Hash;
+use ginnel_blob::index::{Chunk, ChunkIndex};
+use ginnel_blob::plan::{Chosen, ranges};
+use ginnel_store::Store;
+use ginnel_store::artifact::Remote;
+use ginnel_store::blob::BlobFolder;
+use ginnel_store::blob::arrive::Arrived;
+use ginnel_store::blob::place::Unfinished;
+use ginnel_store::transfer::Transfer;
+use tokio::sync::Mutex;
+use tracing::{debug, info};
+
+use super::catalog::{Catalog, Version};
+use super::failure::{Failure, Then};
+use super::fetch::Source;
+use super::reuse;
+
+/// Chunks between two that are lacking are fetched with them if they are no
+/// longer than this, in bytes: a request costs as much.
+const GAP_MAX: u64 = 256 << 10;
+
+/// The longest range, in bytes: as much is lost when a connection breaks.
+const RANGE_MAX: u64 = 8 << 20;
+
+/// Ranges at once.
+const RANGES: usize = 4;
+
+/// How much may be written before it is synced and noted, in bytes. With the
+/// ranges under way, that is what a break costs.
+const NOTE_EVERY: u64 = 24 << 20;
+
+/// How often a chunk that is wrong is fetched again.
+const TRIES: usize = 3;
+
+/// One pull of one transfer.
+pub(super) struct Pull<'a> {
+    pub(super) store: &'a Store,
+    pub(super) folder: &'a BlobFolder,
+    pub(super) catalog: Catalog,
+    pub(super) source: Source<'a>,
+    pub(super) version: &'a Version,
+    pub(super) transfer: &'a Transfer,
+}
+
+/// What has arrived.
+struct Written {
+    chunks: Chosen,
+    /// Bytes that travelled, and are not noted.
+    travelled: u64,
+    /// Bytes that were written, and are not noted.
+    unnoted: u64,
+}
+
+impl Pull<'_> {
+    /// Pulls, and notes what becomes of it.
+    pub(super) async fn run(&self) -> Result<(), Failure> {
+        let index = Arc::new(self.index().await?);
+        let unfinished = Arc::new(self.unfinished().await?);
+        let count = index.chunks().len();
+        let (id, etag) = (self.transfer.id, &self.version.remote.etag);
+        let mut chunks = self.store.transfer_chunks(id, etag.clone(), count).await?;
+        reuse::fill(self.store, self.folder, &index, &unfinished, &mut chunks).await?;
+        self.note(&unfinished, chunks.clone(), 0).await?;
+        let have = chunks.length(&index);
+        let lacking = index.size() - have;
+        let reused = have.saturating_sub(self.transfer.progress.sent);
+        self.store.plan_transfer(id, lacking, reused).await?;
+
+        let arrived = Mutex::new(Written {
+            chunks,
+            travelled: 0,
+            unnoted: 0,
+        });
+        self.fetch(&index, &unfinished, &arrived).await?;
+        let Written {
+            chunks, travelled, ..
+        } = arrived.into_inner();
+        self.note(&unfinished, chunks, travelled).await?;
+        self.place(unfinished).await
+    }
+
+    /// The version's chunk index, kept for the next attempt.
+    async fn index(&self) -> Result<ChunkIndex, Failure> {
+        let known = self.store.chunk_index(self.version.remote.blob).await?;
+        if let Some(known) = known.filter(|known| known.root() == self.version.index) {
+            return Ok(known);
+        }
+        let artifact = &self.transfer.artifact;
+        let index = self.catalog.index(artifact, self.version).await?;
+        let remote = self.version.remote.clone();
+        self.store
+            .keep_artifact_remote(artifact.clone(), remote, Some(index.clone()))
+            .await?;
+        Ok(index)
+    }
+
+    async fn unfinished(&self) -> Result<Unfinished, Failure> {
+        let Remote { blob, size, .. } = self.version.remote;
+        let path = self.transfer.path.clone();
+        let made = self
+            .folder
+            .apart(move |folder, _| folder.unfinished(&path, blob, size));
+        Ok(made.await?)
+    }
+
+    /// Fetches all that is lacking.
+    async fn fetch(
+        &self,
+        index: &Arc<ChunkIndex>,
+        unfinished: &Arc<Unfinished>,
+        arrived: &Mutex<Written>,
+    ) -> Result<(), Failure> {
+        let here = arrived.lock().await.chunks.clone();
+        let wanted = ranges(index, |number| !here.has(number), GAP_MAX, RANGE_MAX);
+        let fetched = futures_util::stream::iter(wanted)
+            .map(|range| self.fetch_range(index, unfinished, arrived, range))
+            .buffer_unordered(RANGES);
+        fetched.try_collect().await
+    }
+
+    /// Fetches chunks that lie side by side, and those that are wrong again.
+    async fn fetch_range(
+        &self,
+        index: &Arc<ChunkIndex>,
+        unfinished: &Arc<Unfinished>,
+        arrived: &Mutex<Written>,
+        range: Range<usize>,
+    ) -> Result<(), Failure> {
+        let Some(chunks) = index.chunks().get(range.clone()) else {
+            return Ok(());
+        };
+        let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else {
+            return Ok(());
+        };
+        let mut coming = self.source.begin(&(first.offset..last.end())).await?;
+        let mut ahead = BytesMut::new();
+        for (number, chunk) in range.zip(chunks) {
+            let length = usize::try_from(chunk.length).unwrap_or(usize::MAX);
+            while ahead.len() < length {
+                match coming.next(self.source.pace).await? {
+                    Some(piece) => ahead.extend_from_slice(&piece),
+                    None => return Err(Failure::retry("the answer was cut short")),
+                }
+            }
+            let bytes = ahead.split_to(length).freeze();
+            let bytes = match verified(bytes, *chunk).await? {
+                Some(bytes) => bytes,
+                None => self.fetch_again(number, *chunk).await?,
+            };
+            self.write(index, unfinished, arrived, (number, *chunk), bytes)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// One chunk alone, through the tunnel: whatever was between changed it.
+    async fn fetch_again(&self, number: usize, chunk: Chunk) -> Result<Bytes, Failure> {
+        let length = usize::try_from(chunk.length).unwrap_or(usize::MAX);
+        for attempt in 1..=TRIES {
+            info!(
+                number,
+                attempt, "a chunk arrived damaged, and is fetched again"
+            );
+            let mut coming = self.source.through_tunnel(&chunk.place()).await?;
+            let mut bytes = BytesMut::with_capacity(length);
+            while let Some(piece) = coming.next(self.source.pace).await? {
+                bytes.extend_from_slice(&piece);
+            }
+            if let Some(bytes) = verified(bytes.freeze(), chunk).await? {
+                return Ok(bytes);
+            }
+        }
+        let name = &self.transfer.artifact;
+        Err(Failure::give(format_args!(
+            "the bucket has other bytes than were pushed, and the file here stays as it is; \
+             hint: push the artifact again, name={name} chunk={number} offset={}",
+            chunk.offset
+        )))
+    }
+
+    /// Writes a chunk, and notes what was written every now and then.
+    async fn write(
+        &self,
+        index: &ChunkIndex,
+        unfinished: &Arc<Unfinished>,
+        arrived: &Mutex<Written>,
+        (number, chunk): (usize, Chunk),
+        bytes: Bytes,
+    ) -> Result<(), Failure> {
+        let file = Arc::clone(unfinished);
+        blocking(move || file.write_at(chunk.offset, &bytes)).await??;
+        let mut arrived = arrived.lock().await;
+        let length = u64::from(chunk.length);
+        // What lay in a gap was here already.
+        if !arrived.chunks.has(number) {
+            arrived.chunks.add(number);
+            arrived.travelled += length;
+        }
+        arrived.unnoted += length;
+        debug_assert!(number < index.chunks().len());
+        if arrived.unnoted >= NOTE_EVERY {
+            let travelled = std::mem::take(&mut arrived.travelled);
+            arrived.unnoted = 0;
+            let chunks = arrived.chunks.clone();
+            self.note(unfinished, chunks, travelled).await?;
+        }
+        Ok(())
+    }
+
+    /// Syncs what was written, then notes it: in this order.
+    async fn note(
+        &self,
+        unfinished: &Arc<Unfinished>,
+        chunks: Chosen,
+        travelled: u64,
+    ) -> Result<(), Failure> {
+        let file = Arc::clone(unfinished);
+        blocking(move || file.sync()).await??;
+        let etag = self.version.remote.etag.clone();
+        self.store
+            .keep_chunks(self.transfer.id, etag, chunks, travelled)
+            .await?;
+        Ok(())
+    }
+
+    /// Holds the whole file to its hash, and puts it in its place.
+    async fn place(&self, unfinished: Arc<Unfinished>) -> Result<(), Failure> {
+        let Remote { blob, size, .. } = self.version.remote;
+        let path = self.transfer.path.clone();
+        let placed = self.folder.apart(move |folder, stop| {
+            // All that wrote to it have ended.
+            let Some(unfinished) = Arc::into_inner(unfinished) else {
+                return Ok(None);
+            };
+            match unfinished.arrive(&path, blob, size, stop)? {
+                Arrived::Placed(file) => Ok(Some(file)),
+                Arrived::Another(_) => {
+                    folder.discard_unfinished(&path, blob)?;
+                    Ok(None)
+                }
+            }
+        });
+        let Some(file) = placed.await? else {
+            let name = &self.transfer.artifact;
+            return Err(Failure {
+                then: Then::Give,
+                reason: format!(
+                    "the chunk index does not belong to the blob, and the file here stays as it \
+                     is; hint: push the artifact again, name={name}"
+                ),
+            });
+        };
+        let remote = self.version.remote.clone();
+        let done = self
+            .store
+            .finish_pull(self.transfer.id, file, remote)
+            .await?;
+        debug!(artifact = %done.artifact, "pulled");
+        Ok(())
+    }
+}
+
+/// The chunk if it has its hash.
+async fn verified(bytes: Bytes, chunk: Chunk) -> Result<Option<Bytes>, Failure> {
+    blocking(move || (Hash::of(&bytes) == chunk.hash).then_some(bytes)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(Failure::retry)
+}

@@ -1,0 +1,253 @@
+//! Works on transfers: in their order, a few at once, and again those that
+//! broke off.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ginnel_link::link::Link;
+use ginnel_store::transfer::{Direction, State, Step, Transfer, TransferId};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Sync;
+use super::catalog::Catalog;
+use super::failure::{Failure, Then};
+use super::fetch::Source;
+use super::pull::Pull;
+use super::push::Push;
+
+/// Transfers at once: one fills the link, the other what it leaves.
+const AT_ONCE: usize = 2;
+
+/// How long a transfer waits after it broke off: at first, and at most. It
+/// doubles.
+const WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How often the path's round trip is looked at while something travels.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often a transfer begins anew before it is given up.
+const ANEW_MAX: u32 = 3;
+
+impl Sync {
+    /// Works on transfers until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        if let Err(error) = self.store.requeue_transfers().await {
+            warn!(%error, "cannot look for transfers that broke off");
+        }
+        let mut worker = Worker {
+            sync: self.clone(),
+            running: JoinSet::new(),
+            stops: HashMap::new(),
+            waits: HashMap::new(),
+        };
+        stop.run_until_cancelled(worker.run()).await;
+        worker.running.shutdown().await;
+    }
+}
+
+struct Worker {
+    sync: Sync,
+    running: JoinSet<(TransferId, Result<(), Failure>)>,
+    /// How to stop those that run.
+    stops: HashMap<TransferId, CancellationToken>,
+    /// Those that broke off.
+    waits: HashMap<TransferId, Wait>,
+}
+
+/// What is known of a transfer that broke off. Forgotten with the process:
+/// after a start all are tried at once.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    until: Instant,
+    next: Duration,
+    anew: u32,
+}
+
+impl Worker {
+    async fn run(&mut self) {
+        let mut link = self.sync.link.clone();
+        let shared = Arc::clone(&self.sync.shared);
+        loop {
+            let mut changed = std::pin::pin!(shared.changed.notified());
+            // From here on nothing is missed.
+            changed.as_mut().enable();
+            let next = match self.sync.transfers().await {
+                Ok(transfers) => self.start(&transfers),
+                Err(failure) => {
+                    warn!(%failure, "transfers cannot be read");
+                    Some(Instant::now() + WAIT_MAX)
+                }
+            };
+            tokio::select! {
+                Some(ended) = self.running.join_next() => match ended {
+                    Ok((id, result)) => self.end(id, result).await,
+                    // It panicked, or was stopped: it is queued again.
+                    Err(error) => warn!(%error, "a transfer ended without a word"),
+                },
+                () = changed => {}
+                Ok(()) = link.changed() => {
+                    link.borrow_and_update();
+                    self.waits.clear();
+                }
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            }
+        }
+    }
+
+    /// Stops those that should not run, and starts those that may. Returns when
+    /// the next one may that waits.
+    fn start(&mut self, transfers: &[Transfer]) -> Option<Instant> {
+        for (id, stop) in &self.stops {
+            let wanted = transfers
+                .iter()
+                .any(|it| it.id == *id && matches!(it.state, State::Running | State::Queued));
+            if !wanted {
+                stop.cancel();
+            }
+        }
+        let link = self.sync.link.borrow().clone()?;
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        for transfer in transfers {
+            if transfer.state != State::Queued || self.stops.contains_key(&transfer.id) {
+                continue;
+            }
+            let until = self.waits.get(&transfer.id).map_or(now, |wait| wait.until);
+            if until > now {
+                next = Some(next.map_or(until, |next| next.min(until)));
+                continue;
+            }
+            if self.stops.len() >= AT_ONCE {
+                break;
+            }
+            let stop = CancellationToken::new();
+            self.stops.insert(transfer.id, stop.clone());
+            let (sync, link, transfer) = (self.sync.clone(), link.clone(), transfer.clone());
+            self.running.spawn(Box::pin(async move {
+                let id = transfer.id;
+                let worked = stop.run_until_cancelled(sync.work(link, transfer)).await;
+                (id, worked.unwrap_or(Ok(())))
+            }));
+        }
+        next
+    }
+
+    /// Notes how a transfer ended.
+    async fn end(&mut self, id: TransferId, result: Result<(), Failure>) {
+        self.stops.remove(&id);
+        let Err(failure) = result else {
+            self.waits.remove(&id);
+            self.sync.shared.changed.notify_waiters();
+            return;
+        };
+        let known = self.waits.get(&id).copied();
+        let mut wait = known.unwrap_or_else(|| Wait {
+            until: Instant::now(),
+            next: WAIT,
+            anew: 0,
+        });
+        wait.until = Instant::now() + wait.next;
+        wait.next = (wait.next * 2).min(WAIT_MAX);
+        if failure.then == Then::Anew {
+            wait.anew += 1;
+        }
+        let gives_up = failure.then == Then::Give || wait.anew > ANEW_MAX;
+        let step = if gives_up {
+            warn!(transfer = %id, %failure, "a transfer failed");
+            self.waits.remove(&id);
+            Step::Fail(failure.reason)
+        } else {
+            info!(transfer = %id, %failure, "a transfer broke off, and goes on later");
+            self.waits.insert(id, wait);
+            Step::Queue(Some(failure.reason))
+        };
+        // One that was paused or forgotten meanwhile stays so.
+        let still_running = matches!(
+            self.sync.store.transfer(id).await,
+            Ok(Some(transfer)) if transfer.state == State::Running
+        );
+        if still_running && let Err(error) = self.sync.store.step_transfer(id, step).await {
+            warn!(%error, transfer = %id, "cannot note how a transfer ended");
+        }
+        self.sync.shared.changed.notify_waiters();
+    }
+}
+
+impl Sync {
+    /// Works on one transfer until it is done, or breaks off.
+    async fn work(&self, link: Link, transfer: Transfer) -> Result<(), Failure> {
+        let transfer = self.store.step_transfer(transfer.id, Step::Start).await?;
+        self.shared.changed.notify_waiters();
+        let moved = async {
+            match transfer.direction {
+                Direction::Push => self.push_now(&link, transfer).await,
+                Direction::Pull => self.pull_now(&link, &transfer).await,
+            }
+        };
+        tokio::select! {
+            moved = moved => moved,
+            never = self.watch(&link) => match never {},
+        }
+    }
+
+    /// Looks at the round trip for as long as it is polled.
+    async fn watch(&self, link: &Link) -> std::convert::Infallible {
+        loop {
+            sleep(LOOK_EVERY).await;
+            self.shared.pace.look(link.stats().rtt);
+        }
+    }
+
+    async fn push_now(&self, link: &Link, transfer: Transfer) -> Result<(), Failure> {
+        let id = transfer.id;
+        let push = Push {
+            store: &self.store,
+            folder: &self.folder,
+            link,
+            pace: &self.shared.pace,
+            transfer,
+        };
+        match push.run().await {
+            Ok(remote) => {
+                let done = self.store.finish_push(id, remote).await?;
+                info!(artifact = %done.artifact, sent = done.progress.sent, "pushed");
+                Ok(())
+            }
+            Err(failure) => {
+                if failure.then == Then::Anew {
+                    self.store.forget_upload(id).await?;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn pull_now(&self, link: &Link, transfer: &Transfer) -> Result<(), Failure> {
+        let catalog = Catalog::new(link.clone());
+        let version = catalog.version(&transfer.artifact).await?;
+        if version.remote.blob != transfer.blob {
+            return Err(Failure::give(format_args!(
+                "another version was published meanwhile; hint: pull it, name={}",
+                transfer.artifact
+            )));
+        }
+        let shared = &self.shared;
+        let what = (&transfer.artifact, &*version.remote.etag);
+        let pull = Pull {
+            store: &self.store,
+            folder: &self.folder,
+            source: Source::new(link, &shared.web, &shared.pace, what, shared.way),
+            catalog,
+            version: &version,
+            transfer,
+        };
+        pull.run().await?;
+        info!(artifact = %transfer.artifact, "pulled");
+        Ok(())
+    }
+}
