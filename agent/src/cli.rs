@@ -13,6 +13,7 @@ mod down;
 pub mod import_vss;
 mod json;
 mod knowledge;
+pub mod models;
 mod printable;
 pub mod search;
 mod services;
@@ -104,6 +105,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keep models, adapters and data sets
+    #[command(subcommand)]
+    Models(models::Models),
     /// Look after what this device knows
     #[command(subcommand)]
     Store(store::Store),
@@ -327,6 +331,10 @@ async fn execute(
         Command::Collections { json } => {
             let state = cli.state.as_deref();
             Box::pin(documents::collections(json, state, environment, out)).await?;
+        }
+        Command::Models(command) => {
+            let state = cli.state.as_deref();
+            return Box::pin(models::run(command, state, environment, out)).await;
         }
         Command::Store(command) => {
             let state = cli.state.as_deref();

@@ -20,12 +20,19 @@
 //! endpoint = "http://127.0.0.1:11434/v1"
 //! model = "nomic-embed-text"
 //! api_key_file = "/run/secrets/embeddings"
+//!
+//! [models]
+//! folder = "/home/jane/models"    # the folder models of the state folder
+//! budget = "200 GB"               # as much as there is
 //! ```
 //!
 //! Without `embed`, a model in the folder `embedder` of the state folder is
 //! used, if there is one.
 
 mod embed;
+mod models;
+
+pub(crate) use models::bytes;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,6 +51,7 @@ use toml::de::DeValue;
 
 use crate::embed::EmbedSettings;
 use crate::knowledge::settings::{KnowledgeSettings, STORE_FOLDER};
+use crate::models::settings::{MODELS_FOLDER, ModelsSettings};
 
 /// The settings' file in the state folder.
 pub const FILE_NAME: &str = "config.toml";
@@ -73,6 +81,10 @@ pub struct Config {
     pub vss_dir: Option<PathBuf>,
     /// Where vectors come from.
     pub embed: Option<EmbedSettings>,
+    /// Where models are.
+    pub models_folder: PathBuf,
+    /// Bytes that models may take.
+    pub models_budget: Option<u64>,
 }
 
 /// Settings as a person gave them on the command line.
@@ -96,8 +108,11 @@ impl Config {
     /// A state folder with every setting at its default.
     #[must_use]
     pub fn new(state: impl Into<PathBuf>) -> Self {
+        let state = state.into();
         Self {
-            state: state.into(),
+            models_folder: state.join(MODELS_FOLDER),
+            models_budget: None,
+            state,
             local: LOCAL,
             log: "info".to_owned(),
             log_format: LogFormat::default(),
@@ -118,6 +133,20 @@ impl Config {
             vss_dir: self.vss_dir.clone(),
             origin: origin.to_owned(),
             embed: self.embed.clone(),
+            models: self.models(),
+        }
+    }
+
+    /// How this device keeps models.
+    #[must_use]
+    pub fn models(&self) -> ModelsSettings {
+        ModelsSettings {
+            folder: self.models_folder.clone(),
+            budget: self.models_budget,
+            embedder: match &self.embed {
+                Some(EmbedSettings::Folder(folder)) => Some(folder.clone()),
+                Some(EmbedSettings::Endpoint(_)) | None => None,
+            },
         }
     }
 
@@ -156,6 +185,10 @@ impl Config {
                 .unwrap_or_default(),
             vss_dir: places.find("store.vss_dir", &None, path),
             embed: embed::load(&mut places, &default.state),
+            models_folder: places
+                .find("models.folder", &None, path)
+                .unwrap_or(default.models_folder),
+            models_budget: places.find("models.budget", &None, bytes),
             state: default.state,
         };
         places.finish().or(config)

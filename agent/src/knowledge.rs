@@ -28,6 +28,7 @@ use ginnel_store::Store;
 use ginnel_store::options::Options;
 use tokio_util::sync::CancellationToken;
 
+use crate::models::Models;
 use embedding::Embedding;
 use settings::KnowledgeSettings;
 
@@ -35,6 +36,7 @@ use settings::KnowledgeSettings;
 #[derive(Debug, Clone)]
 pub struct Knowledge {
     store: Store,
+    models: Models,
     embedding: Arc<Embedding>,
 }
 
@@ -58,8 +60,10 @@ impl Knowledge {
         options.origin.clone_from(&settings.origin);
         let store = Store::open(options).context("the store cannot be opened")?;
         let embedding = Embedding::new(store.clone(), settings.embed.clone());
+        let models = Models::new(store.clone(), settings.models.clone());
         Ok(Self {
             store,
+            models,
             embedding: Arc::new(embedding),
         })
     }
@@ -68,6 +72,12 @@ impl Knowledge {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The models, whose catalog is in the same store.
+    #[must_use]
+    pub fn models(&self) -> &Models {
+        &self.models
     }
 
     /// What makes vectors, and how far it is.

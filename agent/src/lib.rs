@@ -9,7 +9,9 @@
 //!   tells the owner which service fails.
 //! * [`api`] is what local programs ask, guarded by [`local_token`];
 //!   [`gateway`] is their way out.
-//! * [`sync`] moves artifacts between this device and the relay.
+//! * [`knowledge`] is what this device knows, and [`models`] what it keeps of
+//!   models; both are in one store. [`sync`] moves artifacts between this
+//!   device and the relay.
 //! * [`join`] gives the device its identity; `renewal` says when it ends.
 //! * [`cli`] is the command line; [`local_client`] is how it asks the daemon
 //!   that [`running`] finds; [`tcp`] is one of its commands.
@@ -36,6 +38,7 @@ pub mod link_report;
 pub mod local;
 pub mod local_client;
 pub mod local_token;
+pub mod models;
 pub mod platform;
 mod renewal;
 pub mod running;

@@ -258,10 +258,24 @@ impl LocalClient {
     pub async fn add(
         &self,
         request: &AddRequest,
-        mut each: impl FnMut(Event) -> Result<(), BoxError>,
+        each: impl FnMut(Event) -> Result<(), BoxError>,
+    ) -> Result<(), ClientError> {
+        self.follow("/v1/add", request, each).await
+    }
+
+    /// Has something done that tells how it goes, and calls `each` with every
+    /// line of it.
+    ///
+    /// # Errors
+    /// The daemon refuses, or cannot be asked; what `each` fails with.
+    pub async fn follow<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+        mut each: impl FnMut(T) -> Result<(), BoxError>,
     ) -> Result<(), ClientError> {
         let body = serde_json::to_vec(request).map_err(|error| self.failed(error))?;
-        let request = self.request(Method::POST, "/v1/add", body.into());
+        let request = self.request(Method::POST, path, body.into());
         let request = request.map_err(|error| self.failed(error))?;
         let told = async {
             let stream = TcpStream::connect(self.daemon.local).await?;

@@ -10,12 +10,14 @@
 //! POST   /v1/add                       reads a folder or text; JSON lines tell how it goes
 //! GET    /v1/events                    what changes, as server-sent events
 //! POST   /v1/store/{check,rebuild-index,backup}
+//! any    /v1/artifacts/…              models, adapters and data sets, see artifacts
 //! GET    /v1/openapi.json              all of this for programs
 //! ```
 //!
 //! Callers from outside, through the relay, may look and not touch
 //! ([`KnowledgeRoute::only_reads`]).
 
+pub mod artifacts;
 pub mod view;
 
 mod adding;
@@ -149,6 +151,9 @@ where
         KnowledgeRoute::Backup => {
             let asked = read_json(request, QUESTION_MAX).await?;
             upkeep::backup(knowledge, asked).await
+        }
+        KnowledgeRoute::Artifacts(route) => {
+            artifacts::answer(knowledge.models(), route, request).await
         }
         KnowledgeRoute::OpenApi => Ok(openapi::answer()),
     }

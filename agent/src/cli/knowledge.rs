@@ -15,11 +15,13 @@ use serde::de::DeserializeOwned;
 
 use crate::api::answer::{BoxError, Problem};
 use crate::api::knowledge as api;
+use crate::api::knowledge::artifacts::Work;
 use crate::api::knowledge::view::AddRequest;
 use crate::config::{Config, Flags};
 use crate::knowledge::Knowledge;
 use crate::knowledge::add::Event;
 use crate::local_client::{ClientError, LocalClient};
+use crate::models::event::Event as ModelsEvent;
 
 /// Where to ask.
 pub(super) enum Asked {
@@ -105,6 +107,21 @@ impl Asked {
                     Ok(error) => anyhow!(*error),
                     Err(error) => anyhow!(error),
                 })
+            }
+        }
+    }
+
+    /// Has long work on models done, and calls `each` with every event.
+    pub(super) async fn follow(
+        &self,
+        work: Work,
+        each: impl FnMut(ModelsEvent) -> Result<(), BoxError>,
+    ) -> anyhow::Result<()> {
+        match self {
+            Self::Daemon(client) => Ok(client.follow(work.path(), &work.body()?, each).await?),
+            Self::Here(knowledge) => {
+                let done = work.run(knowledge.models().clone(), each).await;
+                Ok(done.map_err(told)?)
             }
         }
     }

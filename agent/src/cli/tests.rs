@@ -4,6 +4,9 @@ mod gone;
 mod import_vss;
 #[path = "tests/knowledge.rs"]
 mod knowledge;
+#[cfg(unix)]
+#[path = "tests/models.rs"]
+mod models;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -58,10 +58,38 @@ fn every_key_can_be_set_in_every_place() {
     for case in [in_environment, in_flags] {
         let state = dir.path().to_owned();
         let same = Config {
+            models_folder: state.join("models"),
             state,
             ..config.clone()
         };
         assert_eq!(case.load().expect("valid"), same);
+    }
+}
+
+#[test]
+fn models_may_have_another_folder_and_a_budget() {
+    let dir = tempfile::tempdir().expect("folder");
+    let mut case = Case::new(dir.path());
+    let config = case.load().expect("valid");
+    let default = config.models();
+    assert_eq!(default.folder, dir.path().join("models"));
+    assert_eq!((default.budget, default.embedder), (None, None));
+    case.file("[models]\nfolder = '/disk'\nbudget = '1.5 GB'\n[embed]\nfolder = '/mini'");
+    let models = case.load().expect("valid").models();
+    assert_eq!(models.folder, Path::new("/disk"));
+    assert_eq!(models.budget, Some(1_500_000_000));
+    assert_eq!(models.embedder.as_deref(), Some(Path::new("/mini")));
+    case.environment.insert("GINNEL_MODELS_BUDGET", "7");
+    assert_eq!(case.load().expect("valid").models().budget, Some(7));
+    case.file("[models]\nfolder = 'here'\nbudget = 'all'\nsize = 1");
+    case.environment.clear();
+    let mistakes = case.load().expect_err("three").to_string();
+    for what in [
+        "not an absolute path",
+        "not an amount",
+        "models.size is not a known key",
+    ] {
+        assert!(mistakes.contains(what), "{what}: {mistakes}");
     }
 }
 

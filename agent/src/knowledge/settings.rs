@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ginnel_store::vector::engine::Engine;
 
 use crate::embed::EmbedSettings;
+use crate::models::settings::ModelsSettings;
 
 /// The store's folder in the state folder.
 pub const STORE_FOLDER: &str = "store";
@@ -25,4 +26,6 @@ pub struct KnowledgeSettings {
     pub origin: String,
     /// Where vectors come from; by words only if from nowhere.
     pub embed: Option<EmbedSettings>,
+    /// Where models are kept.
+    pub models: ModelsSettings,
 }

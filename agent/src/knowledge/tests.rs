@@ -21,6 +21,7 @@ use super::search::{Answer, Mode, Question};
 use super::settings::KnowledgeSettings;
 use crate::embed::EmbedSettings;
 use crate::embed::stub::Stub;
+use crate::models::settings::ModelsSettings;
 
 /// A store, a folder to add, and an endpoint that embeds.
 pub(crate) struct World {
@@ -69,6 +70,7 @@ impl World {
             vss_dir: None,
             origin: "box".to_owned(),
             embed,
+            models: ModelsSettings::new(folder.path().join("models")),
         };
         let knowledge = Knowledge::open(&settings).await.expect("opened");
         let mut embedding = JoinSet::new();

@@ -23,7 +23,8 @@ pub mod read;
 pub mod stamp;
 pub mod verify;
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
 
 use std::fs::{self, File, OpenOptions};

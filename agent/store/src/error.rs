@@ -80,6 +80,12 @@ impl Error {
         Self::new(ErrorKind::Corrupt, message)
     }
 
+    /// What a caller's own work on files met: it may succeed another time.
+    #[must_use]
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unavailable, message)
+    }
+
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "store is closed")
     }

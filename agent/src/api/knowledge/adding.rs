@@ -12,6 +12,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::view::{self, default_collection};
@@ -172,7 +173,10 @@ fn plain(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// A body of what is told while the work goes on. Dropping it ends the work.
-fn lines(told: mpsc::Receiver<Event>, work: impl Future<Output = ()> + Send + 'static) -> ApiBody {
+pub(super) fn lines<T: Serialize + Send + 'static>(
+    told: mpsc::Receiver<T>,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> ApiBody {
     let told = stream::unfold(told, |mut told| async { Some((told.recv().await?, told)) });
     let told = told.map(|event| {
         let mut line = serde_json::to_vec(&event).unwrap_or_default();

@@ -3,6 +3,7 @@
 use ginnel_store::id::DocumentId;
 use http::Method;
 
+use super::artifacts::ArtifactsRoute;
 use crate::api::percent;
 
 /// What a path and method ask for.
@@ -25,6 +26,7 @@ pub(in crate::api) enum KnowledgeRoute {
     Check,
     RebuildIndex,
     Backup,
+    Artifacts(ArtifactsRoute),
     OpenApi,
 }
 
@@ -84,6 +86,7 @@ impl KnowledgeRoute {
                     _ => Err(NoKnowledgeRoute::BadMethod("PUT, DELETE")),
                 }
             }
+            ["artifacts", name @ ..] => ArtifactsRoute::find(method, name).map(Self::Artifacts),
             ["add"] => only_post(method, Self::Add),
             ["store", "check"] => only_post(method, Self::Check),
             ["store", "rebuild-index"] => only_post(method, Self::RebuildIndex),
@@ -95,6 +98,7 @@ impl KnowledgeRoute {
     /// Whether the answer may go on until its caller goes.
     pub(in crate::api) fn goes_on(&self) -> bool {
         matches!(self, Self::Events | Self::Add)
+            || matches!(self, Self::Artifacts(route) if route.goes_on())
     }
 
     /// Whether callers from outside may ask for it.
@@ -117,7 +121,8 @@ impl KnowledgeRoute {
             | Self::Events
             | Self::Check
             | Self::RebuildIndex
-            | Self::Backup => false,
+            | Self::Backup
+            | Self::Artifacts(_) => false,
         }
     }
 }

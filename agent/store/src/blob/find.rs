@@ -1,6 +1,6 @@
 //! What lies in the models folder.
 
-use std::fs::{self, DirEntry};
+use std::fs::{self, DirEntry, Metadata};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -75,6 +75,19 @@ impl BlobFolder {
         contents.files.sort_by(|a, b| a.path.cmp(&b.path));
         contents.strays.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(contents)
+    }
+
+    /// The file of an artifact, if it is there.
+    ///
+    /// # Errors
+    /// What is there is no plain file of this folder, or cannot be looked at.
+    pub fn found(&self, path: &BlobPath) -> Result<Option<Found>> {
+        if self.stamp(path)?.is_none() {
+            return Ok(None);
+        }
+        let place = self.place_of(path);
+        let found = fs::symlink_metadata(&place).map_err(|error| Error::file(&place, error))?;
+        describe(&found, path.as_str()).map(Some)
     }
 
     /// Takes unfinished files away that nobody wrote to for `idle`, but those
@@ -163,17 +176,21 @@ fn look(entry: &DirEntry, path: &str) -> Result<Option<Found>> {
     if !found.is_file() {
         return Err(super::no_plain_file(&place));
     }
+    describe(&found, path).map(Some)
+}
+
+fn describe(found: &Metadata, path: &str) -> Result<Found> {
     let (path, artifact) = BlobPath::parse(path)?;
     #[cfg(unix)]
-    let links = std::os::unix::fs::MetadataExt::nlink(&found);
+    let links = std::os::unix::fs::MetadataExt::nlink(found);
     #[cfg(not(unix))]
     let links = 1;
-    Ok(Some(Found {
+    Ok(Found {
         path,
         artifact,
-        stamp: Stamp::of(&found),
+        stamp: Stamp::of(found),
         links,
-    }))
+    })
 }
 
 /// What lies beside an adapter and is no blob of its own.

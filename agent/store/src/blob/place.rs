@@ -56,12 +56,18 @@ impl BlobFolder {
     /// # Errors
     /// It cannot be taken away.
     pub fn discard_unfinished(&self, path: &BlobPath, blob: Hash) -> Result<bool> {
-        let place = self.unfinished_place(path, &blob.to_string()[..16]);
+        let place = self.unfinished_of(path, blob);
         match fs::remove_file(&place) {
             Ok(()) => Ok(true),
             Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(Error::file(&place, error)),
         }
+    }
+
+    /// Where the unfinished file of a blob is or would be.
+    #[must_use]
+    pub fn unfinished_of(&self, path: &BlobPath, blob: Hash) -> PathBuf {
+        self.unfinished_place(path, &blob.to_string()[..16])
     }
 
     /// `mark` tells it from others on their way to the same place.

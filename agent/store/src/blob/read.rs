@@ -12,6 +12,7 @@ use ginnel_blob::index::{BuildError, ChunkIndex};
 use super::path::BlobPath;
 use super::stamp::Stamp;
 use super::{BlobFolder, Stop};
+use crate::artifact::LocalFile;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes at the end of an archive in which its table of contents is looked
@@ -39,6 +40,20 @@ pub struct Indexed {
     /// Whether the stamp tells of any later write; if not, the file has to be
     /// read again the next time.
     pub is_settled: bool,
+}
+
+impl Indexed {
+    /// What to note in the catalog.
+    #[must_use]
+    pub fn file(&self) -> LocalFile {
+        let stamp = self.inspected.stamp;
+        let stamp = if self.is_settled {
+            stamp
+        } else {
+            stamp.doubtful()
+        };
+        LocalFile::read(stamp, self.inspected.format, self.index.blob())
+    }
 }
 
 impl BlobFolder {

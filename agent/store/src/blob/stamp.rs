@@ -36,6 +36,22 @@ impl Stamp {
         }
     }
 
+    /// One that no file has, to be noted where a write may have come unseen:
+    /// the file is read again the next time.
+    #[must_use]
+    pub fn doubtful(self) -> Self {
+        Self {
+            mtime_ns: i64::MIN,
+            ..self
+        }
+    }
+
+    /// Whether it is one that no file has, see [`Stamp::doubtful`].
+    #[must_use]
+    pub fn is_doubtful(self) -> bool {
+        self.mtime_ns == i64::MIN
+    }
+
     /// Whether a write that came after `now` would show in the time: what is
     /// written within one step of the disk's clock would not.
     #[must_use]

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::knowledge::settings::KnowledgeSettings;
+use crate::models::settings::ModelsSettings;
 
 /// A store whose lock file is on a disk that does not answer.
 struct Held {
@@ -25,6 +26,7 @@ impl Held {
             vss_dir: None,
             origin: "box".to_owned(),
             embed: None,
+            models: ModelsSettings::new(folder.path().join("models")),
         });
         Self { folder, opening }
     }
