@@ -4,6 +4,7 @@
 
 mod faults;
 mod law;
+mod relay;
 
 use ginnel_tests::bucket::{Ask, Bucket, Weed};
 use ginnel_tests::wait::in_time;
