@@ -24,6 +24,8 @@
 //! [models]
 //! folder = "/home/jane/models"    # the folder models of the state folder
 //! budget = "200 GB"               # as much as there is
+//! bandwidth = "5 MB"              # a second, both ways together; as much as there is
+//! pull = "tunnel"                 # or "direct"; "auto" takes the direct way where it works
 //! ```
 //!
 //! Without `embed`, a model in the folder `embedder` of the state folder is
@@ -52,6 +54,7 @@ use toml::de::DeValue;
 use crate::embed::EmbedSettings;
 use crate::knowledge::settings::{KnowledgeSettings, STORE_FOLDER};
 use crate::models::settings::{MODELS_FOLDER, ModelsSettings};
+use crate::sync::Settings;
 
 /// The settings' file in the state folder.
 pub const FILE_NAME: &str = "config.toml";
@@ -85,6 +88,8 @@ pub struct Config {
     pub models_folder: PathBuf,
     /// Bytes that models may take.
     pub models_budget: Option<u64>,
+    /// How artifacts travel.
+    pub sync: Settings,
 }
 
 /// Settings as a person gave them on the command line.
@@ -112,6 +117,7 @@ impl Config {
         Self {
             models_folder: state.join(MODELS_FOLDER),
             models_budget: None,
+            sync: Settings::default(),
             state,
             local: LOCAL,
             log: "info".to_owned(),
@@ -189,6 +195,12 @@ impl Config {
                 .find("models.folder", &None, path)
                 .unwrap_or(default.models_folder),
             models_budget: places.find("models.budget", &None, bytes),
+            sync: Settings {
+                bandwidth: places.find("models.bandwidth", &None, bytes),
+                way: places
+                    .find("models.pull", &None, str::parse)
+                    .unwrap_or_default(),
+            },
             state: default.state,
         };
         places.finish().or(config)

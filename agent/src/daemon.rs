@@ -5,6 +5,7 @@
 //!                                      ├─ renewal ────── warns in time
 //!                                      ├─ local API ──── gateway
 //!                                      ├─ opening ────── the store, however long it takes
+//!                                      ├─ transfers ──── artifacts to and from the relay
 //!                                      └─ embedding ──── vectors for what is new
 //! ```
 //!
@@ -175,6 +176,12 @@ impl Daemon {
                 random: fastrand::Rng::new(),
                 tasks: tasks.clone(),
             };
+            let (moving, link, ended) = (knowledge.clone(), current.subscribe(), stop.clone());
+            let settings = config.sync.clone();
+            parts.spawn(async move {
+                moving.keep_moving(link, settings, ended).await;
+                ("transfers", Ok(()))
+            });
             let ended = stop.clone();
             parts.spawn(async move {
                 let result = keeper.run(current, ended).await;

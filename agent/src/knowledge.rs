@@ -21,7 +21,7 @@ pub(crate) mod files;
 pub(crate) mod tests;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use ginnel_store::Store;
@@ -29,6 +29,7 @@ use ginnel_store::options::Options;
 use tokio_util::sync::CancellationToken;
 
 use crate::models::Models;
+use crate::sync::Sync;
 use embedding::Embedding;
 use settings::KnowledgeSettings;
 
@@ -37,6 +38,7 @@ use settings::KnowledgeSettings;
 pub struct Knowledge {
     store: Store,
     models: Models,
+    sync: Arc<OnceLock<Sync>>,
     embedding: Arc<Embedding>,
 }
 
@@ -64,6 +66,7 @@ impl Knowledge {
         Ok(Self {
             store,
             models,
+            sync: Arc::default(),
             embedding: Arc::new(embedding),
         })
     }
@@ -78,6 +81,18 @@ impl Knowledge {
     #[must_use]
     pub fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// What moves artifacts; `None` without a daemon that joined a relay.
+    #[must_use]
+    pub fn sync(&self) -> Option<&Sync> {
+        self.sync.get()
+    }
+
+    /// Artifacts are moved by this from now on, for good.
+    pub fn set_sync(&self, sync: Sync) {
+        // The daemon has one.
+        let _ = self.sync.set(sync);
     }
 
     /// What makes vectors, and how far it is.

@@ -29,9 +29,7 @@ use std::sync::Arc;
 use ginnel_link::link::Link;
 use ginnel_proto::artifact::Artifact;
 use ginnel_store::Store;
-use ginnel_store::artifact::LocalFile;
 use ginnel_store::blob::BlobFolder;
-use ginnel_store::blob::path::BlobPath;
 use ginnel_store::transfer::{Direction, NewTransfer, State, Step, Transfer, TransferId};
 use tokio::sync::{Notify, watch};
 
@@ -39,10 +37,10 @@ use self::catalog::{Catalog, Listing};
 use self::failure::Failure;
 use self::fetch::{Way, Web};
 use self::pace::Pace;
+use crate::models::Models;
 
 /// What a person sets about transfers.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// The most that travels, both ways together, in bytes a second.
     pub bandwidth: Option<u64>,
@@ -53,8 +51,8 @@ pub struct Settings {
 /// Moves artifacts. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
 pub struct Sync {
+    models: Models,
     store: Store,
-    folder: BlobFolder,
     link: watch::Receiver<Option<Link>>,
     shared: Arc<Shared>,
 }
@@ -69,14 +67,9 @@ struct Shared {
 }
 
 impl Sync {
-    /// Moves artifacts between a folder and whatever link is live.
+    /// Moves artifacts between a device's models and whatever link is live.
     #[must_use]
-    pub fn new(
-        store: Store,
-        folder: BlobFolder,
-        link: watch::Receiver<Option<Link>>,
-        settings: &Settings,
-    ) -> Self {
+    pub fn new(models: Models, link: watch::Receiver<Option<Link>>, settings: &Settings) -> Self {
         let shared = Shared {
             pace: Pace::new(settings.bandwidth),
             web: Web::new(),
@@ -84,8 +77,8 @@ impl Sync {
             changed: Notify::new(),
         };
         Self {
-            store,
-            folder,
+            store: models.store().clone(),
+            models,
             link,
             shared: Arc::new(shared),
         }
@@ -96,7 +89,7 @@ impl Sync {
     /// # Errors
     /// There is no such file, or it is none that may be pushed.
     pub async fn push(&self, artifact: Artifact) -> Result<Transfer, Failure> {
-        let index = self.read(&artifact).await?;
+        let (_, index) = self.models.index(&artifact, |_| {}).await?;
         let new = NewTransfer {
             direction: Direction::Push,
             artifact,
@@ -125,8 +118,8 @@ impl Sync {
         });
         if is_changed && over == Changes::Keep {
             return Err(Failure::give(format_args!(
-                "the file here has changes that were never pushed; hint: push it, or let the \
-                 published version replace it with --force, name={artifact}"
+                "the file here has changes that were never pushed, name={artifact}; hint: push it, \
+                 or let the published version replace it with --force"
             )));
         }
         let remote = version.remote.clone();
@@ -207,7 +200,7 @@ impl Sync {
         if transfer.direction == Direction::Pull && transfer.state != State::Done {
             let (path, blob) = (transfer.path, transfer.blob);
             let discard = move |folder: &BlobFolder, _: &_| folder.discard_unfinished(&path, blob);
-            self.folder.apart(discard).await?;
+            self.models.blobs().await?.apart(discard).await?;
         }
         Ok(())
     }
@@ -240,33 +233,6 @@ impl Sync {
             Failure::retry("there is no link to the relay; hint: ginnel status says why")
         })?;
         Ok(Catalog::new(link))
-    }
-
-    /// The chunk index of an artifact's file, which is read if it has to be.
-    async fn read(&self, artifact: &Artifact) -> Result<ginnel_blob::index::ChunkIndex, Failure> {
-        let path = BlobPath::of(artifact)?;
-        let entry = self.store.artifact(artifact.clone()).await?;
-        if let Some(file) = entry.and_then(|entry| entry.file)
-            && let Some(blob) = file.blob
-            && self.folder.stamp(&path)? == Some(file.stamp)
-            && let Some(index) = self.store.chunk_index(blob).await?
-        {
-            return Ok(index);
-        }
-        let read = self
-            .folder
-            .apart(move |folder, stop| folder.index(&path, stop, |_| {}));
-        let read = read.await?;
-        let file = LocalFile::read(
-            read.inspected.stamp,
-            read.inspected.format,
-            read.index.blob(),
-        );
-        let index = read.index;
-        self.store
-            .keep_artifact_file(artifact.clone(), file, Some(index.clone()))
-            .await?;
-        Ok(index)
     }
 }
 

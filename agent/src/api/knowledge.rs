@@ -11,6 +11,7 @@
 //! GET    /v1/events                    what changes, as server-sent events
 //! POST   /v1/store/{check,rebuild-index,backup}
 //! any    /v1/artifacts/…              models, adapters and data sets, see artifacts
+//! any    /v1/{transfers,published}/…   them on their way, see transfers
 //! GET    /v1/openapi.json              all of this for programs
 //! ```
 //!
@@ -18,6 +19,7 @@
 //! ([`KnowledgeRoute::only_reads`]).
 
 pub mod artifacts;
+pub mod transfers;
 pub mod view;
 
 mod adding;
@@ -155,6 +157,7 @@ where
         KnowledgeRoute::Artifacts(route) => {
             artifacts::answer(knowledge.models(), route, request).await
         }
+        KnowledgeRoute::Transfers(route) => transfers::answer(knowledge, route, request).await,
         KnowledgeRoute::OpenApi => Ok(openapi::answer()),
     }
 }

@@ -4,6 +4,7 @@ mod import;
 mod list;
 mod room;
 mod show;
+mod transfer;
 mod work;
 
 use std::io::Write;
@@ -26,6 +27,7 @@ use crate::api::knowledge::artifacts::view::{
     VerifyRequest,
 };
 use crate::config::bytes as amount;
+use transfer::Move;
 use work::Shown;
 
 /// `ginnel models`.
@@ -33,6 +35,9 @@ use work::Shown;
 pub enum Models {
     /// List models, adapters and data sets
     Ls {
+        /// Those that the relay has
+        #[arg(long)]
+        remote: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -69,8 +74,11 @@ pub enum Models {
         /// Its name; models/ may be left out
         name: String,
         /// Even if it is pinned, in use or nowhere else
-        #[arg(long)]
+        #[arg(long, conflicts_with = "remote")]
         force: bool,
+        /// Take it away from the relay instead; the file here stays
+        #[arg(long)]
+        remote: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -105,6 +113,64 @@ pub enum Models {
     },
     /// Take over files of other programs without a second copy
     Import(Import),
+    /// Send an artifact to the relay: only what it lacks travels
+    Push {
+        /// Its name, or a file, which is taken over first
+        what: String,
+        /// What to call a file from elsewhere
+        #[arg(long = "as", value_name = "NAME")]
+        name: Option<String>,
+        /// Do not wait until it has arrived
+        #[arg(long)]
+        detach: bool,
+        /// Print a line of JSON each time something changes, as is done where there is no terminal
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch an artifact from the relay: only what is lacking here travels
+    Pull {
+        /// Its name; models/ may be left out
+        name: String,
+        /// Even if changes here are lost that were never pushed
+        #[arg(long)]
+        force: bool,
+        /// Do not wait until it has arrived
+        #[arg(long)]
+        detach: bool,
+        /// Print a line of JSON each time something changes, as is done where there is no terminal
+        #[arg(long)]
+        json: bool,
+    },
+    /// List artifacts on their way, and those that arrived last
+    Transfers {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Stop a transfer until it is let go on
+    Pause {
+        /// Its number
+        transfer: i64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a transfer go on that was stopped, or failed
+    Resume {
+        /// Its number
+        transfer: i64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a transfer, and what has arrived of it
+    Cancel {
+        /// Its number
+        transfer: i64,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print where a file is, and note that it is used
     Path {
         /// Its name; models/ may be left out
@@ -156,7 +222,11 @@ async fn do_it(
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
     match command {
-        Models::Ls { json } => {
+        Models::Ls { remote: true, json } => transfer::published(asked, json, out).await?,
+        Models::Ls {
+            remote: false,
+            json,
+        } => {
             let all: Artifacts = asked
                 .ask(Method::GET, "/v1/artifacts", &Value::Null)
                 .await?;
@@ -187,7 +257,53 @@ async fn do_it(
             let work = Work::Repair(RepairRequest { names });
             return Shown::new(json, environment, out).follow(asked, work).await;
         }
-        Models::Rm { name, force, json } => remove(asked, &name, force, json, out).await?,
+        Models::Rm {
+            name,
+            remote: true,
+            json,
+            ..
+        } => transfer::withdraw(asked, &name, json, out).await?,
+        Models::Rm {
+            name, force, json, ..
+        } => remove(asked, &name, force, json, out).await?,
+        Models::Push {
+            what,
+            name,
+            detach,
+            json,
+        } => {
+            let moved = Move {
+                asked,
+                environment,
+                detach,
+                json,
+            };
+            return moved.push(&what, name.as_deref(), out).await;
+        }
+        Models::Pull {
+            name,
+            force,
+            detach,
+            json,
+        } => {
+            let moved = Move {
+                asked,
+                environment,
+                detach,
+                json,
+            };
+            return moved.pull(&name, force, out).await;
+        }
+        Models::Transfers { json } => transfer::list(asked, json, out).await?,
+        Models::Pause { transfer, json } => {
+            transfer::set(asked, transfer, "paused", json, out).await?;
+        }
+        Models::Resume { transfer, json } => {
+            transfer::set(asked, transfer, "queued", json, out).await?;
+        }
+        Models::Cancel { transfer, json } => {
+            transfer::cancel(asked, transfer, json, out).await?;
+        }
         Models::Pin { name, json } => pin(asked, &name, true, json, out).await?,
         Models::Unpin { name, json } => pin(asked, &name, false, json, out).await?,
         Models::Gc {

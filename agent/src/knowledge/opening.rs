@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use ginnel_link::link::Link;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -15,6 +16,7 @@ use tracing::{error, info};
 
 use super::Knowledge;
 use super::settings::KnowledgeSettings;
+use crate::sync::{Settings, Sync};
 
 /// How long a request waits for the store: most are open by then, and nobody
 /// should believe that the daemon hangs.
@@ -95,6 +97,25 @@ impl Opening {
     pub async fn keep_embedding(&self, stop: CancellationToken) {
         match stop.run_until_cancelled(self.end()).await {
             Some(Stage::Open(knowledge)) => knowledge.keep_embedding(stop).await,
+            Some(Stage::Opening | Stage::Failed(_)) => stop.cancelled().await,
+            None => {}
+        }
+    }
+
+    /// Moves artifacts over whatever link is live, once it is open, until
+    /// `stop`.
+    pub async fn keep_moving(
+        &self,
+        link: watch::Receiver<Option<Link>>,
+        settings: Settings,
+        stop: CancellationToken,
+    ) {
+        match stop.run_until_cancelled(self.end()).await {
+            Some(Stage::Open(knowledge)) => {
+                let sync = Sync::new(knowledge.models().clone(), link, &settings);
+                knowledge.set_sync(sync.clone());
+                sync.run(stop).await;
+            }
             Some(Stage::Opening | Stage::Failed(_)) => stop.cancelled().await,
             None => {}
         }

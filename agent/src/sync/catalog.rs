@@ -158,7 +158,7 @@ impl Catalog {
         let is_right = index.blob() == remote.blob && index.size() == remote.size;
         if !is_right || index.root() != version.index {
             let what = format_args!(
-                "the chunk index in the bucket is damaged; hint: push the artifact again, name={artifact}"
+                "the chunk index in the bucket is damaged, name={artifact}; hint: push the artifact again"
             );
             return Err(Failure::give(what));
         }

@@ -6,6 +6,8 @@ use ginnel_link::error::{LinkError, StreamError};
 use ginnel_proto::code::Code;
 use ginnel_store::error::{Error, ErrorKind};
 
+use crate::models::ModelsError;
+
 /// Why a transfer stopped.
 #[derive(Debug)]
 pub struct Failure {
@@ -70,6 +72,18 @@ impl From<Error> for Failure {
             Self::retry(error)
         } else {
             Self::give(error)
+        }
+    }
+}
+
+impl From<ModelsError> for Failure {
+    fn from(error: ModelsError) -> Self {
+        match error {
+            ModelsError::Store(error) => error.into(),
+            ModelsError::Missing(_)
+            | ModelsError::NoFile(_)
+            | ModelsError::Refused(_)
+            | ModelsError::Invalid(_) => Self::give(error),
         }
     }
 }

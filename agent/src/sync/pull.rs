@@ -181,8 +181,8 @@ impl Pull<'_> {
         }
         let name = &self.transfer.artifact;
         Err(Failure::give(format_args!(
-            "the bucket has other bytes than were pushed, and the file here stays as it is; \
-             hint: push the artifact again, name={name} chunk={number} offset={}",
+            "the bucket has other bytes than were pushed, and the file here stays as it is, \
+             name={name} chunk={number} offset={}; hint: push the artifact again",
             chunk.offset
         )))
     }
@@ -255,7 +255,7 @@ impl Pull<'_> {
                 then: Then::Give,
                 reason: format!(
                     "the chunk index does not belong to the blob, and the file here stays as it \
-                     is; hint: push the artifact again, name={name}"
+                     is, name={name}; hint: push the artifact again"
                 ),
             });
         };

@@ -97,11 +97,9 @@ impl Push<'_> {
         }
     }
 
-    /// The file, if it is still the one that was read.
+    /// The file, if it can still be the one that was read: each chunk is held
+    /// to its hash besides.
     async fn records(&self, index: Arc<ChunkIndex>) -> Result<Records, Failure> {
-        let name = self.transfer.artifact.clone();
-        let known = self.store.artifact(name.clone()).await?;
-        let known = known.and_then(|entry| entry.file);
         let path = self.transfer.path.clone();
         let opened = self.folder.apart(move |folder, _| {
             let inspected = folder.inspect(&path)?;
@@ -109,11 +107,10 @@ impl Push<'_> {
             Ok((inspected, file, stamp))
         });
         let (inspected, file, stamp) = opened.await?;
-        let is_same = known
-            .is_some_and(|known| known.stamp == stamp && known.blob == Some(self.transfer.blob));
-        if !is_same || inspected.stamp != stamp {
+        if inspected.stamp != stamp || stamp.size != index.size() {
+            let name = &self.transfer.artifact;
             let what = format_args!(
-                "the file is another one than was to be pushed; hint: push it again, name={name}"
+                "the file is another one than was to be pushed, name={name}; hint: push it again"
             );
             return Err(Failure::give(what));
         }

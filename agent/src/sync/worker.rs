@@ -181,6 +181,7 @@ impl Worker {
 impl Sync {
     /// Works on one transfer until it is done, or breaks off.
     async fn work(&self, link: Link, transfer: Transfer) -> Result<(), Failure> {
+        let _in_use = self.models.lease(&transfer.artifact);
         let transfer = self.store.step_transfer(transfer.id, Step::Start).await?;
         self.shared.changed.notify_waiters();
         let moved = async {
@@ -207,7 +208,7 @@ impl Sync {
         let id = transfer.id;
         let push = Push {
             store: &self.store,
-            folder: &self.folder,
+            folder: self.models.blobs().await?,
             link,
             pace: &self.shared.pace,
             transfer,
@@ -232,7 +233,7 @@ impl Sync {
         let version = catalog.version(&transfer.artifact).await?;
         if version.remote.blob != transfer.blob {
             return Err(Failure::give(format_args!(
-                "another version was published meanwhile; hint: pull it, name={}",
+                "another version was published meanwhile, name={}; hint: pull it",
                 transfer.artifact
             )));
         }
@@ -240,7 +241,7 @@ impl Sync {
         let what = (&transfer.artifact, &*version.remote.etag);
         let pull = Pull {
             store: &self.store,
-            folder: &self.folder,
+            folder: self.models.blobs().await?,
             source: Source::new(link, &shared.web, &shared.pace, what, shared.way),
             catalog,
             version: &version,

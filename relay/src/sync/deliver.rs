@@ -188,7 +188,7 @@ impl Desk<'_> {
         let limit = ginnel_blob::index::ENCODED_MAX;
         let Some(small) = self.sync.bucket.read(&key, limit).await? else {
             let what = format_args!(
-                "the chunk index is gone; hint: push the artifact again, name={artifact}"
+                "the chunk index is gone, name={artifact}; hint: push the artifact again"
             );
             return Err(Declined::new(Code::NoArtifact, what));
         };

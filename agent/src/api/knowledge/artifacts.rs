@@ -37,7 +37,7 @@ use crate::models::verify::Changes;
 use crate::models::{Insist, Models, ModelsError};
 use view::{ArtifactView, Artifacts, Pinning, Removed, UseAnswer};
 
-pub(in crate::api) use route::ArtifactsRoute;
+pub(in crate::api) use route::{ArtifactsRoute, artifact};
 
 /// Events that wait for their reader; a slow one slows the work down.
 const EVENTS: usize = 64;

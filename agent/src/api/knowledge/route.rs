@@ -4,6 +4,7 @@ use ginnel_store::id::DocumentId;
 use http::Method;
 
 use super::artifacts::ArtifactsRoute;
+use super::transfers::TransfersRoute;
 use crate::api::percent;
 
 /// What a path and method ask for.
@@ -27,6 +28,7 @@ pub(in crate::api) enum KnowledgeRoute {
     RebuildIndex,
     Backup,
     Artifacts(ArtifactsRoute),
+    Transfers(TransfersRoute),
     OpenApi,
 }
 
@@ -87,6 +89,10 @@ impl KnowledgeRoute {
                 }
             }
             ["artifacts", name @ ..] => ArtifactsRoute::find(method, name).map(Self::Artifacts),
+            ["transfers", id @ ..] => TransfersRoute::find(method, id).map(Self::Transfers),
+            ["published", name @ ..] => {
+                TransfersRoute::find_published(method, name).map(Self::Transfers)
+            }
             ["add"] => only_post(method, Self::Add),
             ["store", "check"] => only_post(method, Self::Check),
             ["store", "rebuild-index"] => only_post(method, Self::RebuildIndex),
@@ -122,7 +128,8 @@ impl KnowledgeRoute {
             | Self::Check
             | Self::RebuildIndex
             | Self::Backup
-            | Self::Artifacts(_) => false,
+            | Self::Artifacts(_)
+            | Self::Transfers(_) => false,
         }
     }
 }

@@ -131,7 +131,7 @@ fn folder(program: &str, environment: Environment<'_>) -> Option<PathBuf> {
     places.find(|place| place.is_dir())
 }
 
-fn text(path: &Path) -> anyhow::Result<String> {
+pub(super) fn text(path: &Path) -> anyhow::Result<String> {
     let text = path.to_str();
     let text = text.with_context(|| format!("path is not UTF-8, path={}", path.display()))?;
     Ok(text.to_owned())

@@ -116,7 +116,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn style(environment: Environment<'_>) -> ProgressStyle {
+pub(super) fn style(environment: Environment<'_>) -> ProgressStyle {
     let template = match shows_colours(environment) {
         true => "{bar:24.cyan} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {wide_msg}",
         false => "{bar:24} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {wide_msg}",

@@ -59,7 +59,7 @@ impl ArtifactsRoute {
 
 /// The artifact that a path names. What is encoded in it is decoded first, so
 /// that `%2e%2e` is what it stands for.
-fn artifact(text: &str) -> Result<Artifact, NoKnowledgeRoute> {
+pub(in crate::api) fn artifact(text: &str) -> Result<Artifact, NoKnowledgeRoute> {
     let decoded = percent::decode(text).ok_or_else(|| {
         let message = format!("name is not encoded well, or not UTF-8, name={text:?}");
         NoKnowledgeRoute::BadId(message)
