@@ -54,7 +54,7 @@ const QUESTION_MAX: usize = 1 << 20;
 
 /// Largest document, in bytes of JSON: its text may have half of that, the rest
 /// is for escapes and vectors.
-const DOCUMENT_MAX: usize = 128 << 20;
+pub(crate) const DOCUMENT_MAX: usize = 128 << 20;
 
 /// The name of the problem that the store is being opened.
 pub(super) const OPENING: &str = "store_opening";
@@ -200,13 +200,18 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    let too_large = || {
+        let message = format!("body is longer than {limit} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    };
+    // One that says its length need not be sent to be refused.
+    if request.body().size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
     let body = Limited::new(request.into_body(), limit).collect().await;
-    let body = body.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            let message = format!("body is longer than {limit} bytes");
-            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message);
-        }
-        invalid(format!("body cannot be read, {error}"))
+    let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+        true => too_large(),
+        false => invalid(format!("body cannot be read, {error}")),
     })?;
     let body = body.to_bytes();
     serde_json::from_slice(&body).map_err(|error| {

@@ -17,7 +17,7 @@ use ginnel_proto::id::CollectionName;
 use http::StatusCode;
 
 use self::shown::{BadPath, STOPPED, Shown};
-use self::stdin::is_stdin;
+use self::stdin::{STDIN, is_stdin};
 use super::knowledge::Asked;
 use crate::api::knowledge::view::AddRequest;
 use crate::local_client::ClientError;
@@ -91,11 +91,15 @@ async fn add_all(
     let mut failed = false;
     for path in &add.paths {
         let mut shown = Shown::new(add, environment, out);
+        shown.is_stdin = is_stdin(path);
         failed |= match add_one(add, path, asked, &mut shown).await {
             // One that is bad stops none of the others.
             Err(error) if add.paths.len() > 1 && is_of_path(&error) => {
                 shown.refused(path, &error)?;
                 true
+            }
+            Err(error) if is_stdin(path) && is_of_path(&error) => {
+                anyhow::bail!("{STDIN}: {error}")
             }
             added => added?,
         };

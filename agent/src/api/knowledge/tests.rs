@@ -272,6 +272,34 @@ async fn requests_that_make_no_sense_are_refused() {
     }
 }
 
+/// A body that says how long it is, and must not be read.
+struct Announced(u64);
+
+impl Body for Announced {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
+        panic!("it is refused unread");
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.0)
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_before_it_is_sent() {
+    let request = Request::new(Announced(DOCUMENT_MAX as u64 + 1));
+    let read = read_json::<Value, _>(request, DOCUMENT_MAX).await;
+    let problem = read.expect_err("too long");
+    assert_eq!(problem.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(problem.code, "body_too_large");
+}
+
 /// Asks, and holds what is asked and answered to the description.
 struct Check {
     world: World,

@@ -1,5 +1,6 @@
 //! Shows how an addition goes: a bar on a terminal, else lines of JSON.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use ginnel_daemon::environment::{Environment, shows_colours};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Add;
-use super::stdin::is_stdin;
+use super::stdin::{STDIN, is_stdin};
 use crate::api::answer::BoxError;
 use crate::cli::printable;
 use crate::knowledge::add::{Event, FileOutcome, Summary};
@@ -30,6 +31,9 @@ pub(super) struct Shown<'a> {
     out: &'a mut dyn Write,
     /// Whether it goes on when all is done.
     pub(super) watch: bool,
+    /// Whether it is about the standard input, which its own failures cannot
+    /// name.
+    pub(super) is_stdin: bool,
     bar: Option<ProgressBar>,
     done: Option<Summary>,
     failed: Option<String>,
@@ -48,6 +52,7 @@ impl<'a> Shown<'a> {
         Self {
             out,
             watch: false,
+            is_stdin: false,
             bar,
             done: None,
             failed: None,
@@ -57,7 +62,10 @@ impl<'a> Shown<'a> {
 
     pub(super) fn event(&mut self, event: Event) -> Result<(), BoxError> {
         match &self.bar {
-            None => writeln!(self.out, "{}", serde_json::to_string(&event)?)?,
+            None => {
+                let event = self.named(&event);
+                writeln!(self.out, "{}", serde_json::to_string(&*event)?)?;
+            }
             Some(bar) => show(bar, &event),
         }
         match event {
@@ -77,6 +85,14 @@ impl<'a> Shown<'a> {
             | Event::Waiting { .. } => {}
         }
         Ok(())
+    }
+
+    fn named<'b>(&self, event: &'b Event) -> Cow<'b, Event> {
+        if let (Event::Failed { message }, true) = (event, self.is_stdin) {
+            let message = format!("{STDIN}: {message}");
+            return Cow::Owned(Event::Failed { message });
+        }
+        Cow::Borrowed(event)
     }
 
     /// Whether something could not be added.
@@ -201,7 +217,36 @@ fn in_words(summary: &Summary) -> String {
 /// What people know it by.
 fn shown_name(path: &Path) -> String {
     match is_stdin(path) {
-        true => "standard input".to_owned(),
+        true => STDIN.to_owned(),
         false => printable::line(&path.to_string_lossy()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn failures_of_the_standard_input_name_it() {
+        let cli = Cli::try_parse_from(["ginnel", "add", "--json", "-"]).expect("valid");
+        let Command::Add(add) = cli.command else {
+            panic!("it is add");
+        };
+        for (is_stdin, says) in [
+            (true, "standard input: no text in it"),
+            (false, "no text in it"),
+        ] {
+            let mut out = Vec::new();
+            let mut shown = Shown::new(&add, &|_| None, &mut out);
+            shown.is_stdin = is_stdin;
+            let message = "no text in it".to_owned();
+            shown.event(Event::Failed { message }).expect("written");
+            let said: Event = serde_json::from_slice(&out).expect("JSON");
+            let message = says.to_owned();
+            assert_eq!(said, Event::Failed { message });
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Adding one text that is no file: from the standard input, or the API.
 
+use ginnel_ingest::error::Error;
 use ginnel_proto::id::CollectionName;
 use ginnel_store::document::{NewDocument, Outcome, Stored};
 use ginnel_store::id::DocumentId;
@@ -77,10 +78,16 @@ impl Knowledge {
 }
 
 fn document_of(text: Text, cutting: &files::Cutting) -> Result<NewDocument, AddError> {
-    let extracted = files::extract(&text.file_name, &text.bytes);
-    let extracted = extracted.map_err(|error| AddError::Invalid(error.to_string()))?;
+    // The name of the file is ours, and tells nobody anything.
+    let named = text.source.as_ref();
+    let named = named.map(|source| format!(", source={source:?}"));
+    let refused = |error: Error| {
+        let named = named.as_deref().unwrap_or_default();
+        AddError::Invalid(format!("{}{named}", error.reason()))
+    };
+    let extracted = files::extract(&text.file_name, &text.bytes).map_err(&refused)?;
     let document = cutting.document(text.collection, text.source, extracted);
-    let mut document = document.map_err(|error| AddError::Invalid(error.to_string()))?;
+    let mut document = document.map_err(&refused)?;
     document.id = text.id;
     document.title = text.title.or(document.title);
     document.metadata.extend(text.metadata);

@@ -138,5 +138,12 @@ async fn texts_that_make_no_sense_are_refused() {
     let Some(Event::Failed { message }) = events.last() else {
         panic!("{events:?}");
     };
-    assert!(message.contains("no text"), "{message}");
+    assert_eq!(message, "no text in it, source=\"mail:1\"");
+    let unnamed = view::AddRequest {
+        name: None,
+        ..text(" ")
+    };
+    let events = told(&world, unnamed).await;
+    let message = "no text in it".to_owned();
+    assert_eq!(events.last(), Some(&Event::Failed { message }));
 }
