@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use ginnel_certs::device::Credentials;
 use ginnel_certs::error::Error as CertsError;
 use ginnel_daemon::{open_files, signal};
@@ -76,10 +76,14 @@ pub async fn run(config: Config, code: Option<String>) -> anyhow::Result<()> {
         local: daemon.local,
     })?;
     let stop = daemon.stop.clone();
-    tokio::select! {
+    let ended = tokio::select! {
         result = daemon.wait() => result,
-        () = signalled_twice(&stop) => bail!("stopped at once"),
-    }
+        () = signalled_twice(&stop) => Err(anyhow!("stopped at once")),
+    };
+    // The store may still be held by the thread that opens it, which ends with
+    // the process.
+    lock.keep_until_exit();
+    ended
 }
 
 /// Cancels `stop` when the process is told to stop, and returns when it is

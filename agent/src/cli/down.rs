@@ -15,32 +15,43 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 /// How often to look whether it has stopped.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Asks the daemon to stop and waits until it has.
+/// Asks the daemon to stop and waits until it has. One that has just started is
+/// waited for, and so is one that stops already.
 pub(super) async fn down(state: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
-    let client = match LocalClient::find(state).await {
-        Ok(client) => client,
-        Err(ClientError::NotRunning(_)) => {
-            writeln!(out, "ginnel is not running")?;
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    match client.stop().await {
-        // It has been told already.
-        Ok(()) | Err(ClientError::NotListening) => {}
-        Err(error) => return Err(error.into()),
+    if !is_running(state)? {
+        writeln!(out, "ginnel is not running")?;
+        return Ok(());
     }
-    let stopped = tokio::time::timeout(STOP_TIMEOUT, async {
-        while is_running(state)? {
-            tokio::time::sleep(LOOK_EVERY).await;
+    let mut pid = None;
+    match tokio::time::timeout(STOP_TIMEOUT, stop(state, &mut pid)).await {
+        Ok(stopped) => stopped?,
+        Err(_) => {
+            let pid = pid.map_or(String::new(), |pid| format!(", pid={pid}"));
+            bail!("ginnel has not stopped within 40 s{pid}; hint: end the process yourself");
         }
-        Ok::<_, std::io::Error>(())
-    });
-    let Ok(stopped) = stopped.await else {
-        let pid = client.pid();
-        bail!("ginnel has not stopped within 40 s, pid={pid}; hint: end the process yourself");
-    };
-    stopped?;
+    }
     writeln!(out, "Stopped ginnel")?;
+    Ok(())
+}
+
+async fn stop(state: &Path, pid: &mut Option<u32>) -> anyhow::Result<()> {
+    loop {
+        match LocalClient::find(state).await {
+            Ok(client) => {
+                *pid = Some(client.pid());
+                match client.stop().await {
+                    // It has been told already.
+                    Ok(()) | Err(ClientError::NotListening) => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(ClientError::NotListening) => {}
+            Err(ClientError::NotRunning(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    while is_running(state)? {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     Ok(())
 }

@@ -191,6 +191,20 @@ async fn a_daemon_that_is_not_connected_shares_later() {
     assert_eq!(code, ExitCode::from(2));
 }
 
+/// It has its lock and says nothing: it starts, or stops.
+#[tokio::test(start_paused = true)]
+async fn down_waits_for_a_daemon_that_is_silent() {
+    let dir = tempfile::tempdir().expect("folder");
+    let lock = running::lock(dir.path()).await.expect("free");
+    let ends = async {
+        // Longer than other commands wait.
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        drop(lock);
+    };
+    let (said, ()) = tokio::join!(say(&dir, "down"), ends);
+    assert_eq!(said, "Stopped ginnel\n");
+}
+
 #[tokio::test]
 async fn down_waits_until_the_daemon_is_gone() {
     let daemon = Daemon::start(LinkState::Connected).await;

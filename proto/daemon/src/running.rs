@@ -101,6 +101,14 @@ impl RunLock {
         Ok(private_file::write(&self.note, &text)?)
     }
 
+    /// Retracts, and keeps the lock until the process has ended, for a daemon
+    /// of which something still runs: a thread that cannot be told to stop may
+    /// hold files that the next one needs.
+    pub fn keep_until_exit(self) {
+        self.retract();
+        std::mem::forget(self);
+    }
+
     /// From now on nobody is sent to the addresses, which others may take
     /// over. Without the lock the note means nothing, so failing is harmless.
     pub fn retract(&self) {
@@ -211,6 +219,15 @@ mod tests {
         drop(lock);
         assert_eq!(found(&state), Running::No);
         assert!(!state.join(NAMES.note).exists());
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_ends_is_there_until_its_process_is_not() {
+        let dir = tempfile::tempdir().expect("folder");
+        let lock = RunLock::take(dir.path(), NAMES).await.expect("free");
+        lock.announce(&note()).expect("written");
+        lock.keep_until_exit();
+        assert_eq!(found(dir.path()), Running::Silent);
     }
 
     #[tokio::test]
