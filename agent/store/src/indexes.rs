@@ -280,9 +280,15 @@ impl ModelIndex {
         i64::try_from(self.index.durable()).unwrap_or(i64::MAX)
     }
 
-    /// Writes what is only in memory.
+    /// Writes what is only in memory. If the files are not those that were
+    /// written, the index is not asked any more, and will be made anew.
     pub(crate) fn flush(&self) -> Result<()> {
-        self.index.flush()
+        let flushed = self.index.flush();
+        let damaged = |error: &Error| error.kind() == ErrorKind::Corrupt;
+        if flushed.as_ref().is_err_and(damaged) {
+            self.give_up();
+        }
+        flushed
     }
 
     /// Looks for damage in the index's files. If there is, it is not asked any

@@ -141,7 +141,7 @@ impl Inner {
     }
 
     /// Writes the indexes, and forgets changes that all of them know for good.
-    fn write_indexes(&self) -> Result<()> {
+    pub(crate) fn write_indexes(&self) -> Result<()> {
         // What is committed together with this has not been told to anybody yet.
         let mut known = *self.indexes.committed().borrow();
         for index in self.indexes.all() {

@@ -58,6 +58,64 @@ async fn a_check_tells_of_an_index_that_was_cut() {
     world.expect_exact_then_anew().await;
 }
 
+/// What is mapped stays right; who opens it next would find something else.
+#[tokio::test]
+async fn a_segment_that_others_replace_is_noticed() {
+    let world = World::with_segment().await;
+    let segment = world.segment();
+    let other = segment.with_extension("theirs");
+    let mut bytes = fs::read(&segment).expect("read");
+    let from = bytes.len().min(3000);
+    bytes[from..].fill(0xa5);
+    fs::write(&other, bytes).expect("written");
+    fs::rename(other, &segment).expect("replaced");
+    let found = world.search(By::Meaning(near(&text_of(7)))).await;
+    assert_eq!(texts(&found).first(), Some(&text_of(7)));
+    world.expect_told("replaced by another program").await;
+}
+
+#[tokio::test]
+async fn files_that_others_remove_are_noticed() {
+    for (name, says) in [
+        ("segment", "segment is gone"),
+        ("manifest", "manifest was changed"),
+    ] {
+        let world = World::with_segment().await;
+        fs::remove_file(world.file(name)).expect("removed");
+        world.expect_told(says).await;
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_others_spoil_is_noticed() {
+    let world = World::with_segment().await;
+    let manifest = world.file("manifest");
+    let mut bytes = fs::read(&manifest).expect("read");
+    bytes[100] ^= 1;
+    fs::write(&manifest, bytes).expect("written");
+    world
+        .expect_told("manifest was changed by another program")
+        .await;
+}
+
+/// Nobody searches, and nobody checks.
+#[tokio::test]
+async fn upkeep_notices_files_that_are_not_ours() {
+    for name in ["segment", "manifest"] {
+        let world = World::with_segment().await;
+        let file = world.file(name);
+        let other = file.with_extension("theirs");
+        fs::copy(&file, &other).expect("copied");
+        fs::write(&other, "theirs").expect("written");
+        fs::rename(other, &file).expect("replaced");
+        let inner = Arc::clone(&world.store.inner);
+        let upkeep = tokio::task::spawn_blocking(move || inner.write_indexes());
+        let error = upkeep.await.expect("no panic").expect_err("noticed");
+        assert!(error.to_string().contains("by another program"), "{error}");
+        world.expect_exact_then_anew().await;
+    }
+}
+
 /// A search that meets damage sees to it that somebody mends it.
 #[tokio::test]
 async fn damage_that_a_search_meets_is_mended_at_once_and_told() {
@@ -100,13 +158,31 @@ impl World {
         Self { store, ..world }
     }
 
+    /// A check says so, and then the index is made anew.
+    async fn expect_told(&self, says: &str) {
+        let findings = self.store.check().await.expect("checked");
+        let [Finding { part, what }] = &findings[..] else {
+            panic!("{findings:?}");
+        };
+        assert_eq!(*part, Part::Index);
+        assert!(what.contains(says), "{what}");
+        self.expect_exact_then_anew().await;
+    }
+
     fn segment(&self) -> PathBuf {
+        self.file("segment")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
         let index = self.folder.path().join("index");
         let folders = fs::read_dir(index).expect("read");
         let files = folders.flat_map(|folder| fs::read_dir(folder.expect("one").path()));
         let mut paths = files.flatten().map(|file| file.expect("one").path());
-        let is_segment = |path: &PathBuf| path.to_string_lossy().contains("segment");
-        paths.find(is_segment).expect("a segment")
+        let is_it = |path: &PathBuf| {
+            path.file_name()
+                .is_some_and(|found| found.to_string_lossy().starts_with(name))
+        };
+        paths.find(is_it).expect("a file")
     }
 
     /// Searches are right all the time; the index is, once it is made anew.

@@ -164,6 +164,7 @@ impl VectorIndex for Scan {
     }
 
     fn flush(&self) -> Result<()> {
+        self.compactor.expect_files()?;
         self.compactor.state.freeze()?;
         self.compactor.seal()?;
         self.wake();

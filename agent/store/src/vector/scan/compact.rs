@@ -7,6 +7,8 @@
 //! the manifest is the old or the new one, and files it does not name are
 //! removed.
 
+mod intact;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,6 +56,9 @@ struct Files {
     /// Files that the manifest may still name, but the state does not use.
     garbage: Vec<String>,
     manifest_bytes: u64,
+    /// The checksum of the manifest as it must be on the disk; `None` if it is
+    /// not known, or there is none.
+    manifest: Option<u32>,
 }
 
 impl Compactor {
@@ -138,8 +143,11 @@ impl Compactor {
         now.parts = parts;
         now.watermark = manifest.watermark;
         drop(now);
-        lock(&self.files).sealed = manifest.watermark;
-        lock(&self.files).manifest_bytes = bytes.len() as u64;
+        let mut files = lock(&self.files);
+        files.sealed = manifest.watermark;
+        files.manifest_bytes = bytes.len() as u64;
+        files.manifest = Some(crc32fast::hash(&bytes));
+        drop(files);
         self.next.store(manifest.next, Ordering::Relaxed);
         self.durable.store(manifest.watermark, Ordering::Release);
         Ok(())
@@ -171,27 +179,6 @@ impl Compactor {
         self.disk.remove(MANIFEST)?;
         self.disk.sync()?;
         self.sweep(&HashSet::new())
-    }
-
-    /// See [`super::Scan::verify`].
-    ///
-    /// # Errors
-    /// A file is damaged.
-    pub fn verify(&self) -> Result<()> {
-        let parts = self.state.read().parts.clone();
-        for part in parts {
-            let Part::Segment { of, number } = part else {
-                continue;
-            };
-            if let Err(error) = of.rows.verify() {
-                let error = error.with("file", &segment_name(number));
-                tracing::warn!(%error, "vector index is thrown away");
-                *lock(&self.discarded) = Some(error.to_string());
-                self.discard(Some(error.to_string()))?;
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 
     /// Writes all tails that wait, and the manifest if anything is new.
@@ -258,8 +245,11 @@ impl Compactor {
         let identity = self.state.identity(space.origin());
         let bytes = manifest.to_bytes(&identity);
         self.disk.sync()?;
+        // After a failure there may be either.
+        files.manifest = None;
         self.disk.replace(MANIFEST, &bytes)?;
         files.manifest_bytes = bytes.len() as u64;
+        files.manifest = Some(crc32fast::hash(&bytes));
         self.durable.store(files.sealed, Ordering::Release);
         for name in std::mem::take(&mut files.garbage) {
             // What cannot be removed now is when the index is opened.

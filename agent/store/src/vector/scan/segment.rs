@@ -3,7 +3,7 @@
 pub mod layout;
 pub mod write;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::path::Path;
 use std::time::SystemTime;
@@ -219,6 +219,24 @@ impl Segment {
         Err(error.with("bytes", &bytes).with("expected", &expected))
     }
 
+    /// Whether this path still leads to it, and not to a file that was put in
+    /// its place.
+    ///
+    /// # Errors
+    /// It does not, or the system does not tell.
+    pub fn expect_at(&self, path: &Path) -> Result<()> {
+        let found = std::fs::metadata(path).and_then(|found| Ok((found, self.file.metadata()?)));
+        let is_gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        let (found, own) = found.map_err(|error| match is_gone(&error) {
+            true => Error::corrupt("segment is gone"),
+            false => Error::file(path, error),
+        })?;
+        match is_same_file(&found, &own) {
+            true => Ok(()),
+            false => Err(Error::corrupt("segment was replaced by another program")),
+        }
+    }
+
     /// Reads all of the file and compares the checksums.
     ///
     /// # Errors
@@ -237,6 +255,18 @@ impl Segment {
         let order = self.map.get(order.clone()).unwrap_or_default();
         order.as_chunks().0
     }
+}
+
+#[cfg(unix)]
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Elsewhere a file that is mapped cannot be replaced.
+#[cfg(not(unix))]
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    one.len() == other.len()
 }
 
 /// How a part of a file will be read. Only Unix wants to know.
