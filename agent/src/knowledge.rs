@@ -19,6 +19,7 @@ pub mod settings;
 pub(crate) mod files;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod too_long;
 mod watch;
 
 use std::sync::{Arc, OnceLock};

@@ -116,7 +116,7 @@ where
 {
     let store = knowledge.store();
     match route {
-        KnowledgeRoute::Status => upkeep::status(knowledge, caller).await,
+        KnowledgeRoute::Status => upkeep::status(knowledge, request.uri(), caller).await,
         KnowledgeRoute::FindByQuery => search::by_query(knowledge, request.uri(), caller).await,
         KnowledgeRoute::Find => {
             let question = read_json(request, QUESTION_MAX).await?;

@@ -85,7 +85,7 @@ async fn look_after(
     match command {
         Upkeep::Stats { json } => {
             let status = asked
-                .ask(Method::GET, "/v1/knowledge", &Value::Null)
+                .ask(Method::GET, "/v1/knowledge?too_long=true", &Value::Null)
                 .await?;
             write_status(&status, *json, out)?;
         }
@@ -144,6 +144,14 @@ fn write_status(status: &KnowledgeStatus, json: bool, out: &mut dyn Write) -> an
         ["database".to_owned(), bytes(status.database_bytes)],
         ["embedder".to_owned(), state],
     ];
+    if let Some(found) = &embedder.too_long {
+        let least = if found.complete { "" } else { "at least " };
+        let text = format!(
+            "{least}{} passages have more than the {} tokens that the model reads",
+            found.passages, found.tokens_max
+        );
+        rows.push(["too long".to_owned(), text]);
+    }
     for model in &status.models {
         let ready = if model.ready { "ready" } else { "being made" };
         let text = format!(

@@ -443,6 +443,21 @@ impl Store {
         self.inner.readers.run(read).await
     }
 
+    /// Passages of more than so many bytes whose rowid is above `after`, by
+    /// rowid, at most `limit`: each rowid and text.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn passages_longer_than(
+        &self,
+        bytes: usize,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, String)>> {
+        let read = move |connection: &_| stats::longer_than(connection, bytes, after, limit);
+        self.inner.readers.run(read).await
+    }
+
     /// The number of the last change, whenever there are new ones.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<i64> {

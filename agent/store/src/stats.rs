@@ -76,3 +76,18 @@ pub(crate) fn read(connection: &Connection, path: &Path, indexes: &Indexes) -> R
         models,
     })
 }
+
+/// Live passages of more than so many bytes, by rowid.
+pub(crate) fn longer_than(
+    connection: &Connection,
+    bytes: usize,
+    after: i64,
+    limit: usize,
+) -> Result<Vec<(i64, String)>> {
+    let mut find = connection.prepare_cached(
+        "SELECT rowid, text FROM live_passage
+         WHERE rowid > ?2 AND octet_length(text) > ?1 ORDER BY rowid LIMIT ?3",
+    )?;
+    let rows = find.query_map((bytes, after, limit), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -67,6 +67,8 @@ async fn answers_are_as_described() {
     world.add().await;
     let mut check = Check::new(world);
     check.ask("GET", "/v1/knowledge", Value::Null).await;
+    let path = "/v1/knowledge?too_long=true";
+    check.ask("GET", path, Value::Null).await;
     let found = check
         .ask(
             "GET",

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use ginnel_store::check::Part;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Uri};
 
+use super::query::Query;
 use super::view::{
-    BackupAnswer, BackupRequest, CheckAnswer, EmbedderView, FindingView, KnowledgeStatus, ModelView,
+    BackupAnswer, BackupRequest, CheckAnswer, EmbedderView, FindingView, KnowledgeStatus,
+    ModelView, TooLongView,
 };
 use super::{ApiBody, Caller, Problem, invalid, json};
 use crate::knowledge::Knowledge;
@@ -15,9 +17,26 @@ use crate::knowledge::embedding::State;
 /// `GET /v1/knowledge`.
 pub(super) async fn status(
     knowledge: &Knowledge,
+    uri: &Uri,
     caller: Caller,
 ) -> Result<Response<ApiBody>, Problem> {
+    let mut query = Query::of(uri)?;
+    let counts_too_long = query.parsed("too_long")?.unwrap_or(false);
+    query.finish()?;
+    // It reads every text.
+    if counts_too_long && caller == Caller::Outside {
+        return Err(invalid("too_long is for callers of this machine"));
+    }
+    let too_long = match counts_too_long {
+        true => knowledge.too_long().await?,
+        false => None,
+    };
     let mut status = describe(knowledge).await?;
+    status.embedder.too_long = too_long.map(|found| TooLongView {
+        tokens_max: found.tokens_max,
+        passages: found.passages,
+        complete: found.is_complete,
+    });
     if caller == Caller::Outside {
         status.embedder.settings = None;
         status.embedder.problem = None;
@@ -46,6 +65,7 @@ pub(crate) async fn describe(knowledge: &Knowledge) -> Result<KnowledgeStatus, P
             model,
             problem: failed.or_else(|| progress.problem.map(|problem| problem.to_string())),
             embedded: progress.embedded,
+            too_long: None,
         },
         models: stats.models.into_iter().map(ModelView::from).collect(),
     })
@@ -76,7 +96,7 @@ pub(crate) async fn findings(knowledge: &Knowledge) -> Result<CheckAnswer, Probl
 /// `POST /v1/store/rebuild-index`.
 pub(super) async fn rebuild_index(knowledge: &Knowledge) -> Result<Response<ApiBody>, Problem> {
     knowledge.store().rebuild_indexes().await?;
-    status(knowledge, Caller::Local).await
+    Ok(json(StatusCode::OK, &describe(knowledge).await?))
 }
 
 /// `POST /v1/store/backup`.

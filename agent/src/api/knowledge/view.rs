@@ -299,6 +299,22 @@ pub struct EmbedderView {
     pub problem: Option<String>,
     /// Texts that got a vector since the start.
     pub embedded: u64,
+    /// Passages that are longer than the model reads; only if asked for, and
+    /// of a model in a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub too_long: Option<TooLongView>,
+}
+
+/// Passages that are longer than the model reads: their ends have no part in
+/// their vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TooLongView {
+    /// Tokens of a passage that the model reads.
+    pub tokens_max: usize,
+    /// Passages that have more.
+    pub passages: u64,
+    /// Whether all were looked at; there may be more if not.
+    pub complete: bool,
 }
 
 /// A model with its index.
