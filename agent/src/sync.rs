@@ -26,6 +26,7 @@ pub mod worker;
 
 use std::sync::Arc;
 
+use ginnel_blob::hash::Hash;
 use ginnel_link::link::Link;
 use ginnel_proto::artifact::Artifact;
 use ginnel_store::Store;
@@ -37,7 +38,7 @@ use self::catalog::{Catalog, Listing};
 use self::failure::Failure;
 use self::fetch::{Way, Web};
 use self::pace::Pace;
-use crate::models::Models;
+use crate::models::{Models, ModelsError};
 
 /// What a person sets about transfers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,32 +109,34 @@ impl Sync {
     pub async fn pull(&self, artifact: Artifact, over: Changes) -> Result<Transfer, Failure> {
         let catalog = self.catalog()?;
         let version = catalog.version(&artifact).await?;
-        let entry = self.store.artifact(artifact.clone()).await?;
-        let known = entry.as_ref().and_then(|entry| entry.file.as_ref());
-        let pushed = entry.as_ref().and_then(|entry| entry.remote.as_ref());
-        let is_changed = known.is_some_and(|file| {
-            file.blob.is_none_or(|blob| {
-                blob != version.remote.blob && Some(blob) != pushed.map(|it| it.blob)
-            })
-        });
-        if is_changed && over == Changes::Keep {
+        if over == Changes::Keep && self.has_changes(&artifact, version.remote.blob).await? {
             return Err(Failure::give(format_args!(
                 "the file here has changes that were never pushed, name={artifact}; hint: push it, \
                  or let the published version replace it with --force"
             )));
         }
-        let remote = version.remote.clone();
-        self.store
-            .keep_artifact_remote(artifact.clone(), remote, None)
-            .await?;
+        let index = catalog.index(&artifact, &version).await?;
         let new = NewTransfer {
             direction: Direction::Pull,
             artifact,
             blob: version.remote.blob,
             size: version.remote.size,
-            index: None,
+            index: Some(index),
         };
         self.begin(new).await
+    }
+
+    /// Whether the file here is neither what was last pushed or pulled, nor
+    /// what is published now. It is read if it was written to since.
+    async fn has_changes(&self, artifact: &Artifact, published: Hash) -> Result<bool, Failure> {
+        let (entry, index) = match self.models.index(artifact, |_| {}).await {
+            Ok(found) => found,
+            Err(ModelsError::Missing(_) | ModelsError::NoFile(_)) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let blob = index.blob();
+        let synced = entry.remote.map(|remote| remote.blob);
+        Ok(blob != published && Some(blob) != synced)
     }
 
     /// What the relay has for this device.

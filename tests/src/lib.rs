@@ -19,6 +19,7 @@
     reason = "a test bench fails by panicking and says why"
 )]
 
+pub mod artifacts;
 pub mod bucket;
 pub mod caller;
 pub mod device;

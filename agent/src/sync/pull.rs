@@ -88,19 +88,15 @@ impl Pull<'_> {
         self.place(unfinished).await
     }
 
-    /// The version's chunk index, kept for the next attempt.
+    /// The version's chunk index: what was kept when the transfer was begun, if
+    /// the version is cut as it was.
     async fn index(&self) -> Result<ChunkIndex, Failure> {
         let known = self.store.chunk_index(self.version.remote.blob).await?;
         if let Some(known) = known.filter(|known| known.root() == self.version.index) {
             return Ok(known);
         }
         let artifact = &self.transfer.artifact;
-        let index = self.catalog.index(artifact, self.version).await?;
-        let remote = self.version.remote.clone();
-        self.store
-            .keep_artifact_remote(artifact.clone(), remote, Some(index.clone()))
-            .await?;
-        Ok(index)
+        self.catalog.index(artifact, self.version).await
     }
 
     async fn unfinished(&self) -> Result<Unfinished, Failure> {

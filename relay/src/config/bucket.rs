@@ -39,7 +39,6 @@ pub enum BucketPlace {
 
 /// A bucket that speaks S3.
 #[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct S3Place {
     /// Its name.
     pub bucket: String,

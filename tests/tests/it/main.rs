@@ -13,6 +13,8 @@ mod access;
 mod agent_log;
 mod agent_renewal;
 mod answers;
+#[cfg(unix)]
+mod artifacts;
 mod bodies;
 mod bucket;
 mod cloud_tunnel;

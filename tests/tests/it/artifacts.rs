@@ -1,0 +1,159 @@
+//! Artifacts pushed and pulled, end to end: real agents, a real relay, and a
+//! folder or a real S3 server under R2's law as the bucket.
+
+mod access;
+mod damage;
+mod outage;
+mod r2;
+
+use ginnel_store::transfer::{State, Transfer};
+use ginnel_tests::artifacts::{Mover, artifact, safetensors};
+use ginnel_tests::lab::Lab;
+
+const MIB: usize = 1 << 20;
+
+fn assert_done(transfer: &Transfer) {
+    assert_eq!(transfer.state, State::Done, "{transfer:?}");
+}
+
+/// The relay's folder, as other programs see it.
+fn object(lab: &Lab, key: &str) -> Vec<u8> {
+    std::fs::read(lab.relay_state().join("bucket").join(key)).expect("an object")
+}
+
+#[tokio::test]
+async fn what_one_device_pushes_another_pulls_and_anybody_reads() {
+    let lab = Lab::start().await;
+    let laptop = Mover::of(&lab.agent).await;
+    let other = lab.another_agent("alice", "desktop").await;
+    let desktop = Mover::of(&other).await;
+    let model = safetensors("one", &[(1, 9 * MIB), (2, 100), (3, 9 * MIB)]);
+    for (name, key) in [
+        ("models/phi.safetensors", "models/phi.safetensors"),
+        ("models/~/own.safetensors", "models/alice/own.safetensors"),
+        ("loras/sql", "loras/sql/adapter.safetensors"),
+        (
+            "training/outputs/j1",
+            "training/outputs/j1/adapter.safetensors",
+        ),
+    ] {
+        laptop.write(name, &model);
+        let pushed = laptop.push(name).await;
+        assert_done(&pushed);
+        assert_eq!(object(&lab, key), model, "a plain object, {name}");
+        let pulled = desktop.pull(name).await;
+        assert_done(&pulled);
+        assert_eq!(desktop.read(name), model, "{name}");
+    }
+    let listed = desktop.sync.list().await.expect("listed");
+    let names: Vec<_> = listed.artifacts.iter().map(|it| &*it.name).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert_eq!(listed.used, 4 * model.len() as u64);
+}
+
+#[tokio::test]
+async fn only_what_changed_travels() {
+    let lab = Lab::start().await;
+    let laptop = Mover::of(&lab.agent).await;
+    let other = lab.another_agent("alice", "desktop").await;
+    let desktop = Mover::of(&other).await;
+    let name = "models/phi.safetensors";
+    let layers = [(1, 3 * MIB), (2, 3 * MIB), (3, 3 * MIB), (4, 3 * MIB)];
+    let padding = "x".repeat(4000);
+    laptop.write(name, &safetensors(&padding, &layers));
+    let first = laptop.push(name).await;
+    assert_done(&first);
+    assert!(first.progress.sent >= 12 * MIB as u64, "{first:?}");
+    assert_done(&desktop.pull(name).await);
+
+    // The same again.
+    let same = laptop.push(name).await;
+    assert_done(&same);
+    assert_eq!(same.progress.sent, 0, "{same:?}");
+
+    // A longer header: every byte behind it moves.
+    let edited = safetensors(&"y".repeat(4100), &layers);
+    let header = edited.len() - 12 * MIB;
+    laptop.write(name, &edited);
+    let push = laptop.push(name).await;
+    assert_done(&push);
+    assert!(push.progress.sent <= header as u64 + 1024, "{push:?}");
+    let pull = desktop.pull(name).await;
+    assert_done(&pull);
+    assert!(pull.progress.sent <= header as u64 + 1024, "{pull:?}");
+    assert_eq!(desktop.read(name), edited);
+
+    // One layer of four.
+    let mut retrained = layers;
+    retrained[2].0 = 33;
+    let retrained = safetensors(&"y".repeat(4100), &retrained);
+    laptop.write(name, &retrained);
+    let push = laptop.push(name).await;
+    assert_done(&push);
+    let changed = 3 * MIB as u64;
+    assert!(
+        (changed..changed + changed / 500).contains(&push.progress.sent),
+        "{push:?}"
+    );
+    assert_eq!(object(&lab, name), retrained);
+
+    // Another name, for which the first is the base.
+    laptop.write("models/~/copy.safetensors", &retrained);
+    let copy = laptop.push("models/~/copy.safetensors").await;
+    assert_done(&copy);
+    assert_eq!(copy.progress.sent, 0, "{copy:?}");
+    assert_eq!(object(&lab, "models/alice/copy.safetensors"), retrained);
+}
+
+#[tokio::test]
+async fn changes_that_were_never_pushed_are_kept() {
+    let lab = Lab::start().await;
+    let laptop = Mover::of(&lab.agent).await;
+    let other = lab.another_agent("alice", "desktop").await;
+    let desktop = Mover::of(&other).await;
+    let name = "training/datasets/j1";
+    laptop.write(name, b"{\"a\":1}\n");
+    assert_done(&laptop.push(name).await);
+    assert_done(&desktop.pull(name).await);
+    desktop.write(name, b"{\"a\":1}\n{\"mine\":2}\n");
+    laptop.write(name, b"{\"a\":2}\n");
+    assert_done(&laptop.push(name).await);
+    use ginnel_agent::sync::Changes;
+    let refused = desktop.sync.pull(artifact(name), Changes::Keep).await;
+    let refused = refused.expect_err("there are changes");
+    assert!(refused.reason.contains("never pushed"), "{refused}");
+    assert!(refused.reason.contains("--force"), "{refused}");
+    let pull = desktop.sync.pull(artifact(name), Changes::Replace).await;
+    assert_done(&desktop.over(pull.expect("begun").id).await);
+    assert_eq!(desktop.read(name), b"{\"a\":2}\n");
+}
+
+#[tokio::test]
+async fn a_paused_transfer_goes_on_when_it_is_let() {
+    let lab = Lab::start().await;
+    let laptop = Mover::of(&lab.agent).await;
+    let name = "models/big.safetensors";
+    let model = safetensors("", &[(5, 30 * MIB)]);
+    laptop.write(name, &model);
+    laptop.sync.set_bandwidth(Some(6 * MIB as u64));
+    let id = laptop.sync.push(artifact(name)).await.expect("begun").id;
+    let moving = laptop.until(id, |it| it.progress.sent > 0).await;
+    assert_eq!(moving.state, State::Running);
+    laptop.sync.pause(id).await.expect("paused");
+    laptop.sync.set_bandwidth(None);
+    let paused = laptop.until(id, |it| it.state == State::Paused).await;
+    let parts = laptop
+        .knowledge
+        .store()
+        .transfer_parts(id)
+        .await
+        .expect("read");
+    assert!(!parts.is_empty());
+    laptop.sync.resume(id).await.expect("goes on");
+    let done = laptop.over(id).await;
+    assert_done(&done);
+    assert!(done.progress.sent >= paused.progress.sent);
+    let again = done.progress.sent - model.len() as u64;
+    assert!(again <= 16 * MIB as u64, "sent twice: {again}");
+    assert_eq!(object(&lab, name), model);
+}
