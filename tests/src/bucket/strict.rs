@@ -27,6 +27,7 @@ mod counts;
 mod faults;
 mod law;
 mod operation;
+mod refusal;
 
 use std::io;
 use std::net::SocketAddr;
@@ -56,8 +57,9 @@ pub use self::operation::Operation;
 use self::body::{Cut, PassedBody};
 use self::counts::Counters;
 use self::faults::Faults;
-use self::law::{Law, Refusal};
+use self::law::Law;
 use self::operation::Target;
+use self::refusal::Refusal;
 
 /// The body of `CompleteMultipartUpload` and of the answer to
 /// `CreateMultipartUpload`: 10,000 parts with checksums fit, in bytes.

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, StatusCode};
 
 use super::operation::{Operation, Target};
+use super::refusal::Refusal;
 
 /// Least size of a part but the last, in bytes.
 const PART_LEAST: u64 = 5 * 1024 * 1024;
@@ -143,7 +144,7 @@ impl Law {
         if let Some(upload) = target.upload()
             && !open(upload)
         {
-            return Err(no_upload(upload));
+            return Err(Refusal::no_upload(upload));
         }
         if target.operation == Operation::Create && self.uploads.len() >= UPLOADS {
             let message = format!("more than {UPLOADS} uploads are open");
@@ -198,7 +199,7 @@ impl Law {
     pub(super) fn complete(&self, target: &Target, list: &[u8]) -> Result<(), Refusal> {
         let upload = target.upload().unwrap_or_default();
         let Some(known) = self.uploads.get(upload) else {
-            return Err(no_upload(upload));
+            return Err(Refusal::no_upload(upload));
         };
         let list = String::from_utf8_lossy(list);
         let mut sizes = Vec::new();
@@ -207,7 +208,7 @@ impl Law {
             let size = number.parse().ok().and_then(|number| known.get(&number));
             let Some(&size) = size else {
                 let message = format!("One or more parts could not be found: {number}");
-                return Err(invalid_part(message));
+                return Err(Refusal::invalid_part(message));
             };
             sizes.push(size);
         }
@@ -220,7 +221,7 @@ impl Law {
         };
         if before.iter().any(|size| *size != first) || last > first {
             let message = "All non-trailing parts must have the same length.".to_owned();
-            return Err(invalid_part(message));
+            return Err(Refusal::invalid_part(message));
         }
         if first < PART_LEAST {
             let message = format!(
@@ -269,7 +270,9 @@ fn is_built(target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
         .find(|name| NO_PARAMETERS.contains(name));
     if let Some(name) = named {
         let method = &target.method;
-        return Err(not_implemented(format!("{method} with parameter '{name}'")));
+        return Err(Refusal::not_implemented(&format!(
+            "{method} with parameter '{name}'"
+        )));
     }
     for (name, value) in headers {
         let name = name.as_str();
@@ -286,7 +289,7 @@ fn is_built(target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
             _ => unknown || is_lost_condition(target, name),
         };
         if refused {
-            return Err(not_implemented(format!(
+            return Err(Refusal::not_implemented(&format!(
                 "Header '{name}' with value '{value}'"
             )));
         }
@@ -294,12 +297,12 @@ fn is_built(target: &Target, headers: &HeaderMap) -> Result<(), Refusal> {
     let part = target.operation == Operation::Copy && target.upload().is_some();
     if part && target.copied.is_none() {
         // R2 has it; here nobody would know the part's size.
-        return Err(not_implemented("UploadPartCopy without a range".to_owned()));
+        return Err(Refusal::not_implemented("UploadPartCopy without a range"));
     }
     let form = target.method == http::Method::POST && target.operation == Operation::Other;
     let form = form && target.key.is_empty() && !target.bucket.is_empty();
     if form {
-        return Err(not_implemented("PostObject".to_owned()));
+        return Err(Refusal::not_implemented("PostObject"));
     }
     Ok(())
 }
@@ -363,73 +366,6 @@ fn is_within_limits(
             Err(Refusal::bad("EntityTooLarge", message))
         }
         Some(_) | None => Ok(()),
-    }
-}
-
-fn not_implemented(what: String) -> Refusal {
-    let message = format!("{what} not implemented");
-    Refusal::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message)
-}
-
-fn no_upload(upload: &str) -> Refusal {
-    let message = format!("The specified multipart upload does not exist: {upload}");
-    Refusal::new(StatusCode::NOT_FOUND, "NoSuchUpload", message)
-}
-
-fn invalid_part(message: String) -> Refusal {
-    Refusal::bad("InvalidPart", message)
-}
-
-/// An error in R2's words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) code: &'static str,
-    pub(super) message: String,
-}
-
-impl Refusal {
-    fn new(status: StatusCode, code: &'static str, message: String) -> Self {
-        Self {
-            status,
-            code,
-            message,
-        }
-    }
-
-    fn bad(code: &'static str, message: String) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, code, message)
-    }
-
-    /// On purpose.
-    pub(super) fn injected(status: StatusCode) -> Self {
-        let code = match status {
-            StatusCode::INTERNAL_SERVER_ERROR => "InternalError",
-            StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
-            StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
-            _ => "Injected",
-        };
-        Self::new(status, code, "On purpose.".to_owned())
-    }
-
-    /// The server does not answer.
-    pub(super) fn unavailable() -> Self {
-        let message = "The server behind r2-strict does not answer.".to_owned();
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "ServiceUnavailable",
-            message,
-        )
-    }
-
-    /// The answer's body.
-    pub(super) fn document(&self) -> String {
-        let message = self.message.replace('&', "&amp;").replace('<', "&lt;");
-        let code = self.code;
-        format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-             <Error><Code>{code}</Code><Message>{message}</Message></Error>"
-        )
     }
 }
 
