@@ -78,7 +78,7 @@ impl Mover {
     pub async fn of(agent: &LabAgent) -> Self {
         let knowledge = match in_time("the store", agent.daemon.knowledge.wait()).await {
             Stage::Open(knowledge) => knowledge,
-            other => panic!("the store is not open: {other:?}"),
+            stage @ (Stage::Opening | Stage::Failed(_)) => panic!("no store: {stage:?}"),
         };
         let sync = until("transfers", || knowledge.sync().cloned()).await;
         Self {

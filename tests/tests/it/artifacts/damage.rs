@@ -186,7 +186,9 @@ impl Liar {
         loop {
             match next(&mut stream).await {
                 PushAnswer::Stored { .. } => {}
-                answer => return answer,
+                answer @ (PushAnswer::Want(_)
+                | PushAnswer::Published { .. }
+                | PushAnswer::Declined { .. }) => return answer,
             }
         }
     }
