@@ -107,6 +107,24 @@ fn offers_beyond_a_limit_are_refused() {
 }
 
 #[test]
+fn parts_beyond_a_limit_are_refused() {
+    let decoded = |tags: Vec<String>| {
+        let parts = Parts { tags, end: true };
+        PushRequest::decode(PushRequest::Parts(parts).encode())
+    };
+    let tag = |length: usize| "t".repeat(length);
+    assert!(decoded(vec![tag(PART_TAG_MAX); PARTS_IN_MESSAGE]).is_ok());
+    for wrong in [
+        vec![tag(1); PARTS_IN_MESSAGE + 1],
+        vec![tag(1), tag(0)],
+        vec![tag(1), tag(PART_TAG_MAX + 1)],
+    ] {
+        let error = decoded(wrong).expect_err("beyond a limit");
+        assert!(error.to_string().contains("Parts.tags"), "{error}");
+    }
+}
+
+#[test]
 fn the_fullest_messages_fit_into_a_frame() {
     use crate::limits::MESSAGE_MAX;
     let tag = "t".repeat(PART_TAG_MAX);
@@ -138,6 +156,14 @@ fn answers_beyond_a_limit_are_refused() {
             number: 0,
             tag: String::new(),
         },
+        PushAnswer::Stored {
+            number: 0,
+            tag: "t".repeat(PART_TAG_MAX + 1),
+        },
+        PushAnswer::Published {
+            etag: String::new(),
+            unchanged: false,
+        },
         PushAnswer::Published {
             etag: "e".repeat(PART_TAG_MAX + 1),
             unchanged: false,
@@ -155,6 +181,15 @@ fn answers_beyond_a_limit_are_refused() {
     ] {
         assert!(PushAnswer::decode(answer.encode()).is_err(), "{answer:?}");
     }
+    // Ours are cut; another's are not believed.
+    let message = wire::push_answer::Message::Declined(wire::Declined {
+        code: 0,
+        reason: "r".repeat(TEXT_MAX + 1),
+    });
+    let message = Some(message);
+    let bytes = wire::PushAnswer { message }.encode_to_vec().into();
+    let error = PushAnswer::decode(bytes).expect_err("too long");
+    assert!(error.to_string().contains("Declined.reason"), "{error}");
     let long = PushAnswer::Declined {
         code: Code::Conflict,
         reason: "ä".repeat(200),
