@@ -154,8 +154,8 @@ impl Models {
             entry = store.artifact(name.clone()).await?;
         }
         let entry = entry.ok_or_else(|| ModelsError::Missing(name.clone()))?;
-        let used = self.used_by_embedder().await;
-        Ok(self.listed(blobs, entry, found, &used))
+        let uses = self.uses().await?;
+        Ok(self.listed(blobs, entry, found, &uses))
     }
 
     /// What an artifact's header says, read from its file.
@@ -265,8 +265,8 @@ impl Models {
             let listed = self.find(name).await?;
             return Box::pin(self.remove_listed(listed, path, insist)).await;
         };
-        let used = self.used_by_embedder().await;
-        let listed = self.listed(blobs, entry, found, &used);
+        let uses = self.uses().await?;
+        let listed = self.listed(blobs, entry, found, &uses);
         self.remove_listed(listed, path, insist).await
     }
 

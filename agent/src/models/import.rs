@@ -183,9 +183,14 @@ impl Models {
         let adopt = blobs.apart(move |blobs, _| blobs.adopt(&one.file, &path, sharing));
         let adopted = adopt.await?;
         let unread = LocalFile::unread(adopted.stamp, adopted.format);
-        self.store()
-            .keep_artifact_file(name.clone(), unread, None)
-            .await?;
+        let store = self.store();
+        let kept = store.keep_artifact_file(name.clone(), unread, None).await;
+        if let Err(error) = kept {
+            // Nobody would know why it lies there.
+            let path = BlobPath::of(&name)?;
+            blobs.apart(move |blobs, _| blobs.remove(&path)).await?;
+            return Err(error.into());
+        }
         let tell = progress(events.clone(), name.to_string(), adopted.stamp.size);
         self.read(&name, tell).await?;
         Ok(Event::Imported {
@@ -203,9 +208,12 @@ impl Models {
         let look = blobs.apart(move |_, _| Ok(find(&place)));
         let seen = look.await?.map_err(ModelsError::Invalid)?;
         let here = self.list().await?.artifacts.into_iter();
-        let here: BTreeMap<Artifact, u64> = here
+        let here: BTreeMap<String, (Artifact, u64)> = here
             .filter(|listed| listed.found.is_some())
-            .map(|listed| (listed.entry.name.clone(), listed.bytes()))
+            .map(|listed| {
+                let (name, bytes) = (listed.entry.name.clone(), listed.bytes());
+                (without_case(&name), (name, bytes))
+            })
             .collect();
         let rename = request.rename.clone();
         let look = blobs.apart(move |_, _| {
@@ -214,7 +222,8 @@ impl Models {
                 let looked = look_into(seen, rename.as_ref(), &taken);
                 if let Some(name) = &looked.artifact {
                     // Two of one name do not fit here.
-                    taken.entry(name.clone()).or_insert(u64::MAX);
+                    let one = (name.clone(), u64::MAX);
+                    taken.entry(without_case(name)).or_insert(one);
                 }
                 looked
             });
@@ -269,7 +278,11 @@ fn is_of(origin: &str, text: &str) -> bool {
 }
 
 /// What a file is, and whether it can be taken over.
-fn look_into(seen: Seen, rename: Option<&Artifact>, here: &BTreeMap<Artifact, u64>) -> Looked {
+fn look_into(
+    seen: Seen,
+    rename: Option<&Artifact>,
+    here: &BTreeMap<String, (Artifact, u64)>,
+) -> Looked {
     let mut candidate = Candidate {
         path: seen.file.display().to_string(),
         name: String::new(),
@@ -300,10 +313,11 @@ fn look_into(seen: Seen, rename: Option<&Artifact>, here: &BTreeMap<Artifact, u6
             }
         }
     }
-    if let Some(size) = artifact.as_ref().and_then(|name| here.get(name)) {
-        candidate.present = *size == candidate.bytes;
+    let there = artifact.as_ref();
+    let there = there.and_then(|name| here.get(&without_case(name)));
+    if let Some((name, size)) = there {
+        candidate.present = Some(name) == artifact.as_ref() && *size == candidate.bytes;
         if !candidate.present {
-            let name = &candidate.name;
             candidate.problem = Some(format!(
                 "another file has that name here, name={name}; hint: --as gives it another"
             ));
@@ -351,6 +365,11 @@ fn name_for(stem: &str, file: &Path, format: Format) -> std::result::Result<Arti
     FileName::parse(&name)
         .map(Artifact::SharedModel)
         .map_err(|error| format!("{error}; hint: --as gives it another name"))
+}
+
+/// Disks of other devices do not tell names apart that differ in case only.
+fn without_case(name: &Artifact) -> String {
+    name.to_string().to_ascii_lowercase()
 }
 
 /// Reads a small file of another program.

@@ -8,6 +8,7 @@ use ginnel_store::artifact::{self, Entry, LocalFile};
 use ginnel_store::blob::BlobFolder;
 use ginnel_store::blob::find::{Contents, Found, Stray};
 use ginnel_store::blob::stamp::Stamp;
+use ginnel_store::transfer;
 
 use super::{Models, Result};
 
@@ -34,8 +35,16 @@ pub struct Listed {
     pub place: PathBuf,
     /// Its file, if it is there.
     pub found: Option<Found>,
-    /// Someone works with it, or it makes vectors.
+    /// Someone works with it, it is on its way, or it makes vectors.
     pub in_use: bool,
+}
+
+/// What is in use.
+pub(super) struct Uses {
+    /// On their way to or from the relay.
+    moving: HashSet<Artifact>,
+    /// Files of the model that makes vectors.
+    embedder: HashSet<PathBuf>,
 }
 
 /// How an artifact's file and what is published belong together.
@@ -155,8 +164,8 @@ impl Models {
         for file in files {
             found.insert(file.artifact.clone(), file);
         }
-        let used = self.used_by_embedder().await;
-        let listed = |(name, entry)| self.listed(blobs, entry, found.remove(&name), &used);
+        let uses = self.uses().await?;
+        let listed = |(name, entry)| self.listed(blobs, entry, found.remove(&name), &uses);
         Ok(Listing {
             folder: blobs.root().to_owned(),
             artifacts: entries.into_iter().map(listed).collect(),
@@ -206,19 +215,35 @@ impl Models {
         blobs: &BlobFolder,
         entry: Entry,
         found: Option<Found>,
-        used: &HashSet<PathBuf>,
+        uses: &Uses,
     ) -> Listed {
         let place = blobs.place_of(&entry.path);
+        let is_leased = self.inner.leases.has(&entry.name);
+        let is_moving = uses.moving.contains(&entry.name);
         Listed {
-            in_use: self.inner.leases.has(&entry.name) || used.contains(&place),
+            in_use: is_leased || is_moving || uses.embedder.contains(&place),
             place,
             found,
             entry,
         }
     }
 
+    /// What is in use, but for leases.
+    pub(super) async fn uses(&self) -> Result<Uses> {
+        let transfers = self.store().transfers().await?.into_iter();
+        // One that is paused or failed reads its file anew when it goes on.
+        let moving = transfers.filter(|transfer| match transfer.state {
+            transfer::State::Queued | transfer::State::Running => true,
+            transfer::State::Paused | transfer::State::Failed | transfer::State::Done => false,
+        });
+        Ok(Uses {
+            moving: moving.map(|transfer| transfer.artifact).collect(),
+            embedder: self.used_by_embedder().await,
+        })
+    }
+
     /// The files of the model that makes vectors, wherever links lead.
-    pub(super) async fn used_by_embedder(&self) -> HashSet<PathBuf> {
+    async fn used_by_embedder(&self) -> HashSet<PathBuf> {
         let Some(folder) = self.settings().embedder.clone() else {
             return HashSet::new();
         };

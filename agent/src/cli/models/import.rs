@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use ginnel_daemon::environment::{Environment, set};
 
-use super::work::Shown;
+use super::work::{Shown, is_for_people};
 use super::{Import, artifact};
 use crate::api::knowledge::artifacts::Work;
 use crate::api::knowledge::artifacts::view::ImportRequest;
@@ -63,7 +63,7 @@ async fn list_all(
             continue;
         };
         none = false;
-        if !import.json {
+        if is_for_people(import.json) {
             writeln!(out, "{program}, {}:", path.display())?;
         }
         let request = ImportRequest {
@@ -77,7 +77,7 @@ async fn list_all(
             code = ended;
         }
     }
-    if none && !import.json {
+    if none && is_for_people(import.json) {
         writeln!(
             out,
             "Neither Ollama, LM Studio nor a Hugging Face cache was found"

@@ -34,7 +34,7 @@ pub(super) struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     pub(super) fn new(json: bool, environment: Environment<'_>, out: &'a mut dyn Write) -> Self {
-        let bar = (!json && io::stderr().is_terminal()).then(|| {
+        let bar = is_for_people(json).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             bar.enable_steady_tick(TICK);
             bar.set_style(style(environment));
@@ -106,20 +106,29 @@ impl<'a> Shown<'a> {
     }
 
     fn advance(&mut self, bar: &ProgressBar, name: &str, bytes: u64, of: u64) {
+        bar.set_length(of);
         if self.current != name {
             name.clone_into(&mut self.current);
-            bar.reset();
             bar.set_message(name.to_owned());
+            bar.reset();
         }
-        bar.set_length(of);
         bar.set_position(bytes);
     }
 }
 
+/// Whether someone reads along, who is shown words and a bar.
+pub(super) fn is_for_people(json: bool) -> bool {
+    !json && io::stderr().is_terminal()
+}
+
 pub(super) fn style(environment: Environment<'_>) -> ProgressStyle {
     let template = match shows_colours(environment) {
-        true => "{bar:24.cyan} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {wide_msg}",
-        false => "{bar:24} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {wide_msg}",
+        true => {
+            "{bar:24.cyan} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} ETA {eta} {wide_msg}"
+        }
+        false => {
+            "{bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} ETA {eta} {wide_msg}"
+        }
     };
     // The template is ours; a default bar is better than none.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())

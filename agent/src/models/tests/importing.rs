@@ -245,7 +245,7 @@ async fn names_that_are_taken_or_meet_are_told() {
     world.write("models/phi.gguf", &[gguf(), vec![0; 32]].concat());
     world.write("new/phi.gguf", &gguf());
     world.write("new/a/mini.gguf", &gguf());
-    world.write("new/b/mini.gguf", &gguf());
+    world.write("new/b/Mini.gguf", &gguf());
     let request = world.request("new");
     let found = world.found(&request).await;
     let problems: Vec<bool> = found.iter().map(|one| one.problem.is_some()).collect();
@@ -261,6 +261,7 @@ async fn names_that_are_taken_or_meet_are_told() {
     for message in failed {
         assert!(message.contains("--as"), "{message}");
     }
+    assert!(!world.at("models/Mini.gguf").exists());
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Taking files away, by hand and to make room.
 
+use ginnel_store::transfer::{Direction, NewTransfer, Step};
+
 use super::*;
 use crate::models::Insist;
 use crate::models::room::{Room, Run};
@@ -176,6 +178,35 @@ async fn the_model_that_makes_vectors_is_in_use() {
     assert!(world.listed(mini).await.in_use);
     assert!(world.refused(mini).await.contains("in use"));
     assert_eq!(evicted(&world.room(0, Run::Wet).await), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_is_in_use() {
+    let world = World::three().await;
+    let (_, index) = world
+        .models
+        .index(&name(&path("a")), |_| {})
+        .await
+        .expect("read");
+    let new = NewTransfer {
+        direction: Direction::Push,
+        artifact: name(&path("a")),
+        blob: index.blob(),
+        size: index.size(),
+        index: None,
+    };
+    let store = world.models.store();
+    let id = store.begin_transfer(new).await.expect("begun").id;
+    assert!(world.refused(&path("a")).await.contains("in use"));
+    let room = world.room(2 * size(), Run::Dry).await;
+    assert_eq!(evicted(&room), [path("b")]);
+    assert_eq!(room.kept.in_use, size());
+    let paused = store.step_transfer(id, Step::Pause).await;
+    paused.expect("paused");
+    assert_eq!(
+        evicted(&world.room(2 * size(), Run::Dry).await),
+        [path("a")]
+    );
 }
 
 #[tokio::test]
