@@ -44,8 +44,41 @@ pub struct Weed {
     pub keys: Keys,
     folder: TempDir,
     first_port: u16,
-    running: Option<Child>,
+    running: Option<Running>,
     has_run: bool,
+}
+
+/// A process, and what ends it should this one be killed.
+#[derive(Debug)]
+struct Running {
+    weed: Child,
+    /// Waits for its input to end, which this process holds open.
+    guard: Child,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let weed = command.spawn().expect("it starts");
+        let guard = Command::new("sh")
+            .arg("-c")
+            .arg(format!("cat; kill -9 {}", weed.id()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn();
+        Self {
+            weed,
+            guard: guard.expect("a shell"),
+        }
+    }
+
+    /// Ends both: the guard first, since the other's number may be given out
+    /// again.
+    fn stop(&mut self) {
+        for child in [&mut self.guard, &mut self.weed] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Weed {
@@ -93,9 +126,8 @@ impl Weed {
 
     /// Ends it at once, as a power cut would.
     pub fn stop(&mut self) {
-        if let Some(mut child) = self.running.take() {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Some(mut running) = self.running.take() {
+            running.stop();
         }
     }
 
@@ -121,18 +153,18 @@ impl Weed {
     /// Its process, while it runs.
     #[must_use]
     pub fn process(&self) -> Option<u32> {
-        self.running.as_ref().map(Child::id)
+        self.running.as_ref().map(|running| running.weed.id())
     }
 
     /// Whether it runs and answers; not if it ended, as it does when a port
     /// is taken.
     async fn run(&mut self, program: &Path) -> bool {
-        self.running = Some(self.command(program).spawn().expect("it starts"));
+        self.running = Some(Running::start(self.command(program)));
         let deadline = Instant::now() + PATIENCE;
         while !self.is_ready().await {
-            let child = self.running.as_mut().expect("started");
-            if child.try_wait().expect("its own child").is_some() {
-                self.running = None;
+            let running = self.running.as_mut().expect("started");
+            if running.weed.try_wait().expect("its own child").is_some() {
+                self.stop();
                 return false;
             }
             let late = Instant::now() > deadline;
