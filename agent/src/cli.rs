@@ -13,6 +13,7 @@ mod down;
 pub mod import_vss;
 mod json;
 mod knowledge;
+pub mod loras;
 pub mod models;
 mod printable;
 pub mod search;
@@ -108,6 +109,9 @@ pub enum Command {
     /// Keep models, adapters and data sets
     #[command(subcommand)]
     Models(models::Models),
+    /// Find, describe and rate LoRA adapters
+    #[command(subcommand)]
+    Loras(loras::Loras),
     /// Look after what this device knows
     #[command(subcommand)]
     Store(store::Store),
@@ -335,6 +339,10 @@ async fn execute(
         Command::Models(command) => {
             let state = cli.state.as_deref();
             return Box::pin(models::run(command, state, environment, out)).await;
+        }
+        Command::Loras(command) => {
+            let state = cli.state.as_deref();
+            return Box::pin(loras::run(command, state, environment, out)).await;
         }
         Command::Store(command) => {
             let state = cli.state.as_deref();

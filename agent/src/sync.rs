@@ -230,7 +230,11 @@ impl Sync {
         Ok(transfer)
     }
 
-    fn catalog(&self) -> Result<Catalog, Failure> {
+    /// The relay's catalog.
+    ///
+    /// # Errors
+    /// There is no link.
+    pub fn catalog(&self) -> Result<Catalog, Failure> {
         let link = self.link.borrow().clone();
         let link = link.ok_or_else(|| {
             Failure::retry("there is no link to the relay; hint: ginnel status says why")

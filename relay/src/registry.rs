@@ -20,6 +20,7 @@ pub mod executor;
 pub mod join_codes;
 pub mod key_ring;
 pub mod limits;
+pub mod loras;
 pub mod pepper;
 pub mod redeem;
 pub mod scope;

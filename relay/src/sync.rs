@@ -14,6 +14,7 @@ pub mod declined;
 pub mod deliver;
 mod ended;
 pub mod entry;
+mod loras;
 mod quota;
 pub mod receive;
 pub mod seal;
@@ -106,10 +107,10 @@ impl Sync {
     fn may_read(&self, artifact: &Artifact, entry: &Entry, device: &DeviceId) -> bool {
         match artifact {
             Artifact::SharedModel(_) => true,
-            Artifact::PrivateModel(_)
-            | Artifact::Lora(_)
-            | Artifact::Dataset(_)
-            | Artifact::Output(_) => entry.owner == device.user,
+            Artifact::Lora(_) => entry.public || entry.owner == device.user,
+            Artifact::PrivateModel(_) | Artifact::Dataset(_) | Artifact::Output(_) => {
+                entry.owner == device.user
+            }
         }
     }
 

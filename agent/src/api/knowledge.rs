@@ -11,7 +11,7 @@
 //! GET    /v1/events                    what changes, as server-sent events
 //! POST   /v1/store/{check,rebuild-index,backup}
 //! any    /v1/artifacts/…              models, adapters and data sets, see artifacts
-//! any    /v1/{transfers,published}/…   them on their way, see transfers
+//! any    /v1/{transfers,published,loras}/…   them on their way, see transfers
 //! GET    /v1/openapi.json              all of this for programs
 //! ```
 //!

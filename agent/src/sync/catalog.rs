@@ -10,6 +10,7 @@ use ginnel_link::link::{Link, Priority};
 use ginnel_link::stream::Stream;
 use ginnel_proto::artifact::Artifact;
 use ginnel_proto::code::Code;
+use ginnel_proto::frame;
 use ginnel_proto::http::{RequestHead, ResponseHead};
 use ginnel_proto::open::Open;
 use ginnel_store::artifact::Remote;
@@ -137,6 +138,35 @@ impl Catalog {
         Ok(())
     }
 
+    /// Tells that all bytes of a version have arrived.
+    ///
+    /// # Errors
+    /// The relay's, or the link's.
+    pub(super) async fn done(&self, artifact: &Artifact, etag: &str) -> Result<(), Failure> {
+        let path = format!("/done/{artifact}");
+        self.whole(Method::POST, &path, if_match(etag)?).await?;
+        Ok(())
+    }
+
+    /// What the relay knows of adapters: `path` behind `/loras`, as
+    /// docs/PROTOCOL.md has it.
+    ///
+    /// # Errors
+    /// The relay's, or the link's.
+    pub async fn loras(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<serde_json::Value, Failure> {
+        let path = format!("/loras{path}");
+        let (head, answer) = self.ask_with(method, &path, HeaderMap::new(), body).await?;
+        if head.status != StatusCode::OK {
+            return Err(declined(head.status, answer).await);
+        }
+        json(&collect(answer, ANSWER_MAX).await?)
+    }
+
     /// The chunk index of a version, which has to be the one that the catalog
     /// names.
     ///
@@ -213,6 +243,16 @@ impl Catalog {
         path: &str,
         headers: HeaderMap,
     ) -> Result<(ResponseHead, RecvBody), Failure> {
+        self.ask_with(method, path, headers, None).await
+    }
+
+    async fn ask_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<(ResponseHead, RecvBody), Failure> {
         let head = RequestHead {
             method,
             scheme: Scheme::HTTP,
@@ -220,11 +260,15 @@ impl Catalog {
             path: path.parse().map_err(unreadable)?,
             headers,
             upgrade: None,
-            end: true,
+            end: body.is_none(),
         };
         let exchange = async {
             let Stream { mut send, mut recv } = self.0.open(Priority::Sync).await?;
             send.send_request(&Open::Catalog, &head).await?;
+            if let Some(body) = body {
+                send.send(&mut [frame::data_header(body.len()), body])
+                    .await?;
+            }
             send.finish();
             let head = recv.response().await?;
             Ok((head, recv.into_body()))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ginnel_link::link::Link;
+use ginnel_proto::artifact::Artifact;
 use ginnel_store::transfer::{Direction, State, Step, Transfer, TransferId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -248,6 +249,14 @@ impl Sync {
             transfer,
         };
         pull.run().await?;
+        // Counted by the relay; it is not worth pulling again for.
+        if let Artifact::Lora(_) = &transfer.artifact
+            && let Err(failure) = Catalog::new(link.clone())
+                .done(&transfer.artifact, &version.remote.etag)
+                .await
+        {
+            info!(%failure, "cannot tell the relay that an adapter arrived");
+        }
         info!(artifact = %transfer.artifact, "pulled");
         Ok(())
     }

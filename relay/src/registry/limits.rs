@@ -70,3 +70,6 @@ pub const USAGE_KEPT_MS: i64 = 400 * 24 * 60 * 60 * 1000;
 /// Rows of usage forgotten in one call, for the same reason as
 /// [`USAGE_BATCH_MAX`].
 pub const USAGE_PRUNE_MAX: u64 = 1000;
+
+/// Adapters in one list: a megabyte of answer.
+pub const LORAS_LISTED_MAX: i64 = 1000;

@@ -14,6 +14,7 @@ pub(super) const APPLICATION_ID: i32 = 0x474e_4c52;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_registry.sql"),
     include_str!("../../migrations/0002_usage_hours.sql"),
+    include_str!("../../migrations/0003_loras.sql"),
 ];
 
 /// The newest schema that this program knows.

@@ -4,6 +4,7 @@ mod durability;
 mod joining;
 mod keys;
 mod linking;
+mod loras;
 mod model;
 mod opening;
 mod plans;

@@ -6,6 +6,7 @@ use ginnel_proto::code::Code;
 
 use super::entry::NotYours;
 use crate::objects::error::{Error, ErrorKind};
+use crate::registry;
 
 /// A reason as a code for programs and a text for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,20 @@ impl From<Error> for Declined {
             }
         };
         Self::new(code, reason)
+    }
+}
+
+impl From<registry::error::Error> for Declined {
+    /// Likewise.
+    fn from(error: registry::error::Error) -> Self {
+        if error.kind() == registry::error::ErrorKind::Invalid {
+            return Self::new(Code::BadRequest, error);
+        }
+        tracing::warn!(%error, "the registry failed");
+        Self::new(
+            Code::Internal,
+            "the relay's registry failed; hint: its log says more",
+        )
     }
 }
 

@@ -7,6 +7,7 @@
 //! GET    /index/NAME?blob=B3    the chunk index of that version
 //! GET    /blob/NAME             bytes of it: needs Range and If-Match
 //! POST   /url/NAME              a URL to read it without the relay: needs If-Match
+//! any    /loras/… /done/NAME    see loras
 //! ```
 //!
 //! An answer that is no bytes is JSON; an error is `{"error", "reason"}` with
@@ -24,15 +25,16 @@ use futures_util::stream::BoxStream;
 use ginnel_blob::hash::Hash;
 use ginnel_link::body::send_body;
 use ginnel_link::error::StreamError;
-use ginnel_link::stream::{SendHalf, Stream};
+use ginnel_link::stream::{RecvHalf, SendHalf, Stream};
 use ginnel_proto::artifact::Artifact;
 use ginnel_proto::code::{Code, REASON};
 use ginnel_proto::http::{RequestHead, ResponseHead};
-use ginnel_proto::id::DeviceId;
+use ginnel_proto::id::{DeviceId, LoraId};
 use ginnel_proto::limits::HEAD_TIMEOUT;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tracing::debug;
@@ -41,10 +43,12 @@ use super::Sync;
 use super::catalog::{Versioned, Written};
 use super::declined::Declined;
 use super::entry::{Entry, Published};
+use super::loras::{self, Shop};
 use crate::links::Connected;
 use crate::objects::Etag;
 use crate::objects::error::{self, ErrorKind};
 use crate::objects::layout::{Place, Shelf};
+use crate::registry::Registry;
 use crate::relay::Relay;
 
 /// How long a URL is good for: a slow line gets a gigabyte in that time, and a
@@ -66,9 +70,14 @@ pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
     };
     let desk = Desk {
         sync,
+        registry: &relay.registry,
         device: &device.id,
     };
-    let answer = desk.answer(&head).await.unwrap_or_else(Answer::declined);
+    let answer = match desk.body(&head, recv).await {
+        Ok(body) => desk.answer(&head, &body).await,
+        Err(declined) => Err(declined),
+    };
+    let answer = answer.unwrap_or_else(Answer::declined);
     if let Err(error) = answer.send(&mut send).await {
         debug!(%error, device = %device.id, path = %head.path, "answer of the catalog broke off");
         let is_ours = matches!(error, StreamError::Source(_));
@@ -82,11 +91,28 @@ pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
 
 struct Desk<'a> {
     sync: &'a Sync,
+    registry: &'a Registry,
     device: &'a DeviceId,
 }
 
 impl Desk<'_> {
-    async fn answer(&self, head: &RequestHead) -> Result<Answer, Declined> {
+    /// What a request brings: little, and only where it is read.
+    async fn body(&self, head: &RequestHead, recv: RecvHalf) -> Result<Bytes, Declined> {
+        if head.end {
+            return Ok(Bytes::new());
+        }
+        let body = Limited::new(recv.into_body(), loras::BODY_MAX).collect();
+        match timeout(HEAD_TIMEOUT, body).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) => Err(Declined::new(Code::BadRequest, error)),
+            Err(_) => Err(Declined::new(
+                Code::IdleTimeout,
+                "the body did not come in time",
+            )),
+        }
+    }
+
+    async fn answer(&self, head: &RequestHead, body: &[u8]) -> Result<Answer, Declined> {
         let path = head.path.path().trim_start_matches('/');
         let (what, name) = path.split_once('/').unwrap_or((path, ""));
         match (&head.method, what, name) {
@@ -99,6 +125,8 @@ impl Desk<'_> {
             }
             (&Method::GET, "blob", name) => self.blob(&named(name)?, &head.headers).await,
             (&Method::POST, "url", name) => self.url(&named(name)?, &head.headers).await,
+            (&Method::POST, "done", name) => self.done(&named(name)?, &head.headers).await,
+            (method, "loras", rest) => self.loras(method, rest, body).await,
             (method, ..) => {
                 let what = format_args!("the catalog has no such thing, asked={method} /{path}");
                 Err(Declined::new(Code::BadRequest, what))
@@ -169,6 +197,9 @@ impl Desk<'_> {
             return Err(Declined::busy());
         };
         self.sync.clear(&place, &now).await?;
+        if let Artifact::Lora(id) = artifact {
+            self.shop().remove(id).await?;
+        }
         Ok(Answer::json(&json!({ "removed": artifact.to_string() })))
     }
 
@@ -224,6 +255,42 @@ impl Desk<'_> {
         Ok(Answer::json(
             &json!({ "url": url, "expires_unix_ms": expires }),
         ))
+    }
+
+    async fn done(&self, artifact: &Artifact, headers: &HeaderMap) -> Result<Answer, Declined> {
+        let found = self.published(artifact).await?;
+        asked_version(artifact, headers, &found.published)?;
+        let blob = *found.published.blob.as_bytes();
+        Ok(Answer::json(&self.shop().done(artifact, blob).await?))
+    }
+
+    async fn loras(&self, method: &Method, rest: &str, body: &[u8]) -> Result<Answer, Declined> {
+        let shop = self.shop();
+        let (id, what) = rest.split_once('/').unwrap_or((rest, ""));
+        let id = || {
+            let id = LoraId::parse(id);
+            id.map_err(|error| Declined::new(Code::BadRequest, error))
+        };
+        let answer = match (method, rest, what) {
+            (&Method::GET, "", _) => shop.list().await?,
+            (&Method::GET, _, "") => shop.show(&id()?).await?,
+            (&Method::PUT, _, "") => shop.describe(&id()?, body).await?,
+            (&Method::POST, _, "rating") => shop.rate(&id()?, body).await?,
+            (method, ..) => {
+                let what =
+                    format_args!("the catalog has no such thing, asked={method} /loras/{rest}");
+                return Err(Declined::new(Code::BadRequest, what));
+            }
+        };
+        Ok(Answer::json(&answer))
+    }
+
+    fn shop(&self) -> Shop<'_> {
+        Shop {
+            sync: self.sync,
+            registry: self.registry,
+            device: self.device,
+        }
     }
 
     /// What the device may pull under that name. To others it does not exist.

@@ -43,6 +43,9 @@ pub struct Entry {
     pub published: Option<Published>,
     /// What is being pushed.
     pub publishing: Option<Publishing>,
+    /// Whether all users may pull it, of an adapter.
+    #[serde(default)]
+    pub public: bool,
 }
 
 /// A version that can be pulled.
@@ -136,6 +139,7 @@ impl Entry {
             version: VERSION,
             owner,
             fence,
+            public: current.is_some_and(|entry| entry.public),
             published: current.and_then(|entry| entry.published.clone()),
             publishing: Some(Publishing {
                 fence,
@@ -229,6 +233,16 @@ impl Entry {
             fence: self.fence.saturating_add(1),
             published: None,
             publishing: None,
+            public: false,
+            ..self.clone()
+        }
+    }
+
+    /// The entry of an artifact that all users may pull, or no longer.
+    #[must_use]
+    pub fn shown_to_all(&self, public: bool) -> Self {
+        Self {
+            public,
             ..self.clone()
         }
     }

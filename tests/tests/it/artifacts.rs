@@ -3,6 +3,7 @@
 
 mod access;
 mod damage;
+mod loras;
 mod outage;
 mod r2;
 

@@ -93,6 +93,7 @@ impl KnowledgeRoute {
             ["published", name @ ..] => {
                 TransfersRoute::find_published(method, name).map(Self::Transfers)
             }
+            ["loras", id @ ..] => TransfersRoute::find_loras(method, id).map(Self::Transfers),
             ["add"] => only_post(method, Self::Add),
             ["store", "check"] => only_post(method, Self::Check),
             ["store", "rebuild-index"] => only_post(method, Self::RebuildIndex),

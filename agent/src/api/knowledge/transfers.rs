@@ -6,6 +6,8 @@
 //! GET    /v1/transfers/ID              one; PUT pauses it or lets it go on, DELETE forgets it
 //! GET    /v1/published                 what this device may pull
 //! DELETE /v1/published/NAME            takes it away from the relay
+//! GET    /v1/loras                     adapters that the relay knows of
+//! GET    /v1/loras/ID                  one; PUT describes it, POST to /rating rates it
 //! ```
 
 pub mod view;
@@ -14,7 +16,7 @@ mod route;
 
 use ginnel_proto::artifact::Artifact;
 use ginnel_store::transfer::TransferId;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use super::{ApiBody, Problem, QUESTION_MAX, invalid, json, read_json};
@@ -77,7 +79,29 @@ where
             let removed = serde_json::json!({ "removed": name.to_string() });
             Ok(json(StatusCode::OK, &removed))
         }
+        TransfersRoute::Loras => lora(sync, Method::GET, "", None).await,
+        TransfersRoute::ShowLora(id) => lora(sync, Method::GET, &format!("/{id}"), None).await,
+        TransfersRoute::DescribeLora(id) => {
+            let described: serde_json::Value = read_json(request, QUESTION_MAX).await?;
+            lora(sync, Method::PUT, &format!("/{id}"), Some(described)).await
+        }
+        TransfersRoute::RateLora(id) => {
+            let rated: serde_json::Value = read_json(request, QUESTION_MAX).await?;
+            lora(sync, Method::POST, &format!("/{id}/rating"), Some(rated)).await
+        }
     }
+}
+
+/// What the relay says of adapters. It checks what is said of them.
+async fn lora(
+    sync: &Sync,
+    method: Method,
+    path: &str,
+    body: Option<serde_json::Value>,
+) -> Result<Response<ApiBody>, Problem> {
+    let body = body.map(|body| body.to_string().into());
+    let answer = sync.catalog()?.loras(method, path, body).await?;
+    Ok(json(StatusCode::OK, &answer))
 }
 
 async fn begin(sync: &Sync, asked: NewTransferView) -> Result<Response<ApiBody>, Problem> {

@@ -1,6 +1,7 @@
 //! The paths of transfers, and of what is published.
 
 use ginnel_proto::artifact::Artifact;
+use ginnel_proto::id::LoraId;
 use ginnel_store::transfer::TransferId;
 use http::Method;
 
@@ -17,6 +18,10 @@ pub(in crate::api) enum TransfersRoute {
     Forget(TransferId),
     Published,
     Withdraw(Artifact),
+    Loras,
+    ShowLora(LoraId),
+    DescribeLora(LoraId),
+    RateLora(LoraId),
 }
 
 impl TransfersRoute {
@@ -55,6 +60,32 @@ impl TransfersRoute {
                 Method::DELETE => Ok(Self::Withdraw(artifact(&name.join("/"))?)),
                 _ => Err(NoKnowledgeRoute::BadMethod("DELETE")),
             },
+        }
+    }
+
+    /// `parts` are those of the path behind `/v1/loras`.
+    pub(in crate::api) fn find_loras(
+        method: &Method,
+        parts: &[&str],
+    ) -> Result<Self, NoKnowledgeRoute> {
+        let id = |text: &str| {
+            LoraId::parse(text).map_err(|error| NoKnowledgeRoute::BadId(error.to_string()))
+        };
+        match parts {
+            [] => match *method {
+                Method::GET => Ok(Self::Loras),
+                _ => Err(NoKnowledgeRoute::BadMethod("GET")),
+            },
+            [lora] => match *method {
+                Method::GET => Ok(Self::ShowLora(id(lora)?)),
+                Method::PUT => Ok(Self::DescribeLora(id(lora)?)),
+                _ => Err(NoKnowledgeRoute::BadMethod("GET, PUT")),
+            },
+            [lora, "rating"] => match *method {
+                Method::POST => Ok(Self::RateLora(id(lora)?)),
+                _ => Err(NoKnowledgeRoute::BadMethod("POST")),
+            },
+            _ => Err(NoKnowledgeRoute::Unknown),
         }
     }
 }
