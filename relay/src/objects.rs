@@ -138,8 +138,9 @@ impl Bucket {
     /// Writes an object that must not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Changed`] if it exists. So it may after an answer was lost:
-    /// read it, and compare.
+    /// [`ErrorKind::Changed`] if it exists. After an answer was lost it may be
+    /// that or [`ErrorKind::Unavailable`], and the object be written: read it,
+    /// and compare.
     pub async fn create(&self, key: &Path, bytes: Bytes) -> Result<Etag> {
         self.put(key, bytes, PutMode::Create).await
     }
@@ -147,8 +148,9 @@ impl Bucket {
     /// Writes an object over the one that has this tag.
     ///
     /// # Errors
-    /// [`ErrorKind::Changed`] if it has not. So it may after an answer was
-    /// lost: read it, and compare.
+    /// [`ErrorKind::Changed`] if it has not. After an answer was lost it may be
+    /// that or [`ErrorKind::Unavailable`], and the object be written: read it,
+    /// and compare.
     pub async fn replace(&self, key: &Path, old: &Etag, bytes: Bytes) -> Result<Etag> {
         let version = UpdateVersion {
             e_tag: Some(old.0.to_string()),

@@ -97,12 +97,14 @@ impl Catalog {
                 let entry = Arc::new(entry);
                 Ok(Written::Yes(Versioned { entry, etag }))
             }
-            Err(error) if error.kind() == ErrorKind::Changed => {
-                // A request that was sent twice is refused by its own effect.
+            // A request that was sent twice is refused by its own effect, and one
+            // whose answer was lost may have had it.
+            Err(error) if matches!(error.kind(), ErrorKind::Changed | ErrorKind::Unavailable) => {
                 let now = self.read_key(&key).await?;
                 match now {
                     Some(now) if *now.entry == entry => Ok(Written::Yes(now)),
-                    now => Ok(Written::Lost(now)),
+                    now if error.kind() == ErrorKind::Changed => Ok(Written::Lost(now)),
+                    _ => Err(error),
                 }
             }
             Err(error) => Err(error),

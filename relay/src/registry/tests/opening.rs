@@ -18,7 +18,7 @@ async fn a_new_file_is_migrated_and_marked() {
             .expect(name)
     };
     assert_eq!(pragma("application_id"), 0x474e_4c52);
-    assert_eq!(pragma("user_version"), 2);
+    assert_eq!(pragma("user_version"), 3);
     let loose: i64 = raw
         .query_row(
             "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'
@@ -119,7 +119,7 @@ async fn a_newer_file_is_refused_untouched() {
     assert_eq!(error.kind(), ErrorKind::Newer);
     let text = error.to_string();
     assert!(
-        text.starts_with("registry was made by a newer ginnel-relay, schema=99, known=2"),
+        text.starts_with("registry was made by a newer ginnel-relay, schema=99, known=3"),
         "{text}"
     );
     assert_eq!(std::fs::read(&path).expect("read"), before);
