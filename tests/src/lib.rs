@@ -22,6 +22,8 @@
 pub mod artifacts;
 pub mod bucket;
 pub mod caller;
+#[cfg(target_os = "linux")]
+pub mod chaos;
 pub mod device;
 pub mod lab;
 pub mod origin;

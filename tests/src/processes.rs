@@ -170,10 +170,8 @@ impl Processes {
         let mut options = std::fs::File::options();
         let log = options.create(true).append(true).open(folder.join("log"));
         let log = log.expect("opened");
-        let command = serde_json::to_string(command).expect("JSON");
+        as_child(&mut program, self.child, command);
         program
-            .args(["--exact", self.child, "--nocapture"])
-            .env(COMMAND, command)
             .env("GINNEL_STATE", folder.join("agent"))
             .env("GINNEL_RELAY_STATE", folder.join("relay"))
             .stdin(Stdio::null())
@@ -183,6 +181,14 @@ impl Processes {
             .spawn()
             .expect("starts")
     }
+}
+
+/// Lets this test, started again, be a program with its arguments. `child` is
+/// the full name of the test that calls [`play`].
+pub fn as_child(test: &mut Command, child: &str, command: &[&str]) {
+    let command = serde_json::to_string(command).expect("JSON");
+    test.args(["--exact", child, "--nocapture"])
+        .env(COMMAND, command);
 }
 
 /// Sends SIGTERM, as service managers do.

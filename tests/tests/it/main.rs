@@ -17,6 +17,8 @@ mod answers;
 mod artifacts;
 mod bodies;
 mod bucket;
+#[cfg(target_os = "linux")]
+mod chaos;
 mod cloud_tunnel;
 mod expect;
 mod failures;
