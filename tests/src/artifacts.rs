@@ -76,10 +76,12 @@ impl Mover {
     /// # Panics
     /// It cannot be opened.
     pub async fn of(agent: &LabAgent) -> Self {
-        let knowledge = match in_time("the store", agent.daemon.knowledge.wait()).await {
-            Stage::Open(knowledge) => knowledge,
-            stage @ (Stage::Opening | Stage::Failed(_)) => panic!("no store: {stage:?}"),
-        };
+        let opened = until("the store", || match agent.daemon.knowledge.stage() {
+            Stage::Open(knowledge) => Some(Ok(knowledge)),
+            Stage::Failed(reason) => Some(Err(reason)),
+            Stage::Opening => None,
+        });
+        let knowledge = opened.await.unwrap_or_else(|reason| panic!("no store: {reason}"));
         let sync = until("transfers", || knowledge.sync().cloned()).await;
         Self {
             knowledge,

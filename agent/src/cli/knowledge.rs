@@ -52,6 +52,11 @@ impl Asked {
         }
     }
 
+    /// Whether a daemon is asked, which alone has a link.
+    pub(super) fn is_daemon(&self) -> bool {
+        matches!(self, Self::Daemon(_))
+    }
+
     /// Asks as programs ask the API.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,

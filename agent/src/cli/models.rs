@@ -61,7 +61,7 @@ pub enum Models {
         #[arg(long)]
         json: bool,
     },
-    /// Make damaged files whole from others of this device, and list what is lacking
+    /// Make damaged files whole from others of this device and from the relay
     Repair {
         /// Names; all without any
         names: Vec<String>,
@@ -255,7 +255,18 @@ async fn do_it(
         Models::Repair { names, json } => {
             let names = full_names(&names)?;
             let work = Work::Repair(RepairRequest { names });
-            return Shown::new(json, environment, out).follow(asked, work).await;
+            let shown = Shown::new(json, environment, out);
+            let (code, damaged) = shown.follow_damaged(asked, work).await?;
+            if damaged.is_empty() || !asked.is_daemon() {
+                return Ok(code);
+            }
+            let moved = Move {
+                asked,
+                environment,
+                detach: false,
+                json,
+            };
+            return moved.fetch_damaged(&damaged, code, out).await;
         }
         Models::Rm {
             name,

@@ -1,5 +1,6 @@
 //! Ranges of a published blob: through the tunnel, or straight from the bucket.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +9,7 @@ use bytes::{Buf as _, Bytes};
 use ginnel_link::link::Link;
 use ginnel_proto::artifact::Artifact;
 use http::header::RANGE;
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -208,9 +209,37 @@ impl<'a> Source<'a> {
         }
         let catalog = Catalog::new(self.link.clone());
         let url = catalog.url(self.artifact, self.etag).await?;
+        check_url(&url.url, self.link.stats().remote.ip().is_loopback())?;
         let fresh = Arc::new(Direct { url });
         *direct = Some(Arc::clone(&fresh));
         Ok(fresh)
+    }
+}
+
+/// The relay must not make this device ask just any host of its network: only
+/// over TLS, whose certificate names the host, and never with a credential. In
+/// development, with the relay on this machine, plain HTTP on it is enough.
+fn check_url(url: &str, relay_is_here: bool) -> Result<(), Failure> {
+    let wrong = |why: &str| {
+        Failure::give(format_args!(
+            "the relay's URL is not followed: {why}; hint: models.pull = \"tunnel\""
+        ))
+    };
+    let uri: Uri = url.parse().map_err(|_| wrong("it is none"))?;
+    let Some(authority) = uri.authority() else {
+        return Err(wrong("it names no host"));
+    };
+    if authority.as_str().contains('@') {
+        return Err(wrong("it brings a credential"));
+    }
+    let host = authority.host();
+    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let is_here = host == "localhost" || address.is_some_and(|address| address.is_loopback());
+    match uri.scheme_str() {
+        Some("http" | "https") if is_here && relay_is_here => Ok(()),
+        _ if is_here => Err(wrong("it leads to this machine")),
+        Some("https") => Ok(()),
+        _ => Err(wrong("it is not over TLS")),
     }
 }
 
@@ -271,4 +300,35 @@ fn cause(error: &dyn std::error::Error) -> String {
         innermost = cause;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_relay_cannot_lead_anywhere() {
+        for url in [
+            "https://account.r2.cloudflarestorage.com/models/phi.gguf?X-Amz-Signature=1",
+            "https://s3.example.com:8443/models/phi.gguf",
+        ] {
+            assert!(check_url(url, false).is_ok(), "{url}");
+        }
+        for url in [
+            "http://192.168.1.1/admin",
+            "http://169.254.169.254/latest/meta-data",
+            "https://localhost:7411/v1/stop",
+            "http://127.0.0.1:7411/v1/status",
+            "https://[::1]/",
+            "https://user:word@s3.example.com/",
+            "file:///etc/passwd",
+            "/models",
+            "",
+        ] {
+            let refused = check_url(url, false).expect_err(url);
+            assert!(refused.reason.contains("tunnel"), "{refused}");
+        }
+        assert!(check_url("http://127.0.0.1:9000/b", true).is_ok());
+        assert!(check_url("http://192.168.1.1/b", true).is_err());
+    }
 }

@@ -112,6 +112,7 @@ impl Push<'_> {
         }
         let resume = offered.offer.resume.as_ref();
         let mut claim = Claim::take(self.sync, &offered.place, &wish, resume).await?;
+        let before = claim.published().map(|published| published.blob);
         let published = self.publish(&offered, &wish, &mut claim, send, recv).await;
         let etag = match published {
             Ok(Ready::Parts { tags, index }) => claim.publish(&wish, tags, index).await?,
@@ -133,7 +134,13 @@ impl Push<'_> {
         );
         let etag = etag.as_str().to_owned();
         let unchanged = false;
-        tell(send, &PushAnswer::Published { etag, unchanged }).await
+        tell(send, &PushAnswer::Published { etag, unchanged }).await?;
+        if let Some(before) = before.filter(|before| *before != wish.blob)
+            && let Err(error) = self.sync.clear_index(&offered.place, before).await
+        {
+            debug!(%error, "an index stays that nobody needs");
+        }
+        Ok(())
     }
 
     /// Reads all that the device says before it waits for Want.

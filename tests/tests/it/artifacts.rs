@@ -10,6 +10,7 @@ mod r2;
 use ginnel_store::transfer::{State, Transfer};
 use ginnel_tests::artifacts::{Mover, artifact, safetensors};
 use ginnel_tests::lab::Lab;
+use ginnel_tests::wait::until_true;
 
 const MIB: usize = 1 << 20;
 
@@ -97,6 +98,17 @@ async fn only_what_changed_travels() {
         "{push:?}"
     );
     assert_eq!(object(&lab, name), retrained);
+
+    // Indexes of versions that are gone are gone.
+    let catalog = lab.relay_state().join("bucket/models/.sync");
+    let index = format!("{}.index", push.blob);
+    until_true("old indexes are taken away", || {
+        let files = std::fs::read_dir(&catalog).expect("a folder");
+        let names = files.map(|file| file.expect("a file").file_name());
+        let mut indexes = names.filter(|name| name.to_string_lossy().ends_with(".index"));
+        indexes.next().is_some_and(|name| name == *index) && indexes.next().is_none()
+    })
+    .await;
 
     // Another name, for which the first is the base.
     laptop.write("models/~/copy.safetensors", &retrained);

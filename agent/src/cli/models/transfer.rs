@@ -66,6 +66,34 @@ impl Move<'_> {
         self.begin("pull", &artifact(name)?, force, out).await
     }
 
+    /// Fetches the chunks that files lack whose blobs the relay has. `code` is
+    /// how it ends where nothing can be fetched.
+    pub(super) async fn fetch_damaged(
+        &self,
+        damaged: &[(String, String)],
+        code: ExitCode,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<ExitCode> {
+        let published: Option<Published> = self.asked.look("/v1/published").await.unwrap_or(None);
+        let published = published.map(|all| all.artifacts).unwrap_or_default();
+        let mut fetched = 0;
+        for (name, blob) in damaged {
+            let is_there = published
+                .iter()
+                .any(|it| it.name == *name && it.blob == *blob);
+            if !is_there {
+                continue;
+            }
+            // What is whole here is copied, and only the rest is fetched.
+            self.begin("pull", &artifact(name)?, true, out).await?;
+            fetched += 1;
+        }
+        Ok(match fetched == damaged.len() {
+            true => ExitCode::SUCCESS,
+            false => code,
+        })
+    }
+
     /// The artifact of that name, if there is one.
     async fn known(&self, what: &str) -> anyhow::Result<Option<Artifact>> {
         let Ok(artifact) = artifact(what) else {
@@ -200,12 +228,12 @@ fn advance(bar: &ProgressBar, transfer: &TransferView) {
 }
 
 fn in_words(transfer: &TransferView) -> String {
-    let done = match &*transfer.direction {
-        "push" => "Pushed",
-        _ => "Pulled",
+    let (done, moved) = match &*transfer.direction {
+        "push" => ("Pushed", "sent"),
+        _ => ("Pulled", "fetched"),
     };
     format!(
-        "{done} {}, {}: {} sent, {} reused",
+        "{done} {}, {}: {} {moved}, {} reused",
         transfer.name,
         bytes(transfer.size),
         bytes(transfer.sent),

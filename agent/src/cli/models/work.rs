@@ -30,6 +30,8 @@ pub(super) struct Shown<'a> {
     current: String,
     done: Option<(u64, u64)>,
     failed: Option<String>,
+    /// Names and hashes of what is damaged.
+    damaged: Vec<(String, String)>,
 }
 
 impl<'a> Shown<'a> {
@@ -46,6 +48,7 @@ impl<'a> Shown<'a> {
             current: String::new(),
             done: None,
             failed: None,
+            damaged: Vec::new(),
         }
     }
 
@@ -58,11 +61,22 @@ impl<'a> Shown<'a> {
             current: String::new(),
             done: None,
             failed: None,
+            damaged: Vec::new(),
         }
     }
 
     /// Has work done and shows how it goes. Fails if some of it did.
-    pub(super) async fn follow(mut self, asked: &Asked, work: Work) -> anyhow::Result<ExitCode> {
+    pub(super) async fn follow(self, asked: &Asked, work: Work) -> anyhow::Result<ExitCode> {
+        let (code, _) = self.follow_damaged(asked, work).await?;
+        Ok(code)
+    }
+
+    /// The same, and what is damaged in the end: names and hashes.
+    pub(super) async fn follow_damaged(
+        mut self,
+        asked: &Asked,
+        work: Work,
+    ) -> anyhow::Result<(ExitCode, Vec<(String, String)>)> {
         let ended = asked.follow(work, |event| self.event(&event)).await;
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -74,15 +88,22 @@ impl<'a> Shown<'a> {
         let Some((_, bad)) = self.done else {
             bail!("ginnel stopped on the way; hint: try again");
         };
-        Ok(match bad {
+        let code = match bad {
             0 => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
-        })
+        };
+        Ok((code, self.damaged))
     }
 
     pub(super) fn event(&mut self, event: &Event) -> Result<(), BoxError> {
         if let Event::Done { good, bad } = event {
             self.done = Some((*good, *bad));
+        }
+        if let Event::Verified(verified) = event
+            && verified.outcome == Outcome::Damaged
+        {
+            self.damaged
+                .push((verified.name.clone(), verified.blob.clone()));
         }
         if let Event::Failed {
             name: None,

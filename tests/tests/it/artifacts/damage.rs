@@ -3,8 +3,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use bytes::Bytes;
+use ginnel_agent::sync::Changes;
 use ginnel_blob::hash::Hash;
 use ginnel_blob::index::ChunkIndex;
 use ginnel_blob::pack::{Codec, record_head};
@@ -25,7 +27,11 @@ use super::{MIB, assert_done, object};
 
 /// Inverts a byte of an object, whose tag stays as it was.
 fn flip(lab: &Lab, key: &str, offset: u64) {
-    let path = lab.relay_state().join("bucket").join(key);
+    invert(&lab.relay_state().join("bucket").join(key), offset);
+}
+
+/// Inverts a byte of a file as a bad disk would.
+fn invert(path: &Path, offset: u64) {
     let file = File::options()
         .read(true)
         .write(true)
@@ -75,6 +81,23 @@ async fn a_bucket_with_other_bytes_is_noticed_and_the_old_file_stays() {
     let resumed = desktop.pull(name).await;
     assert_done(&resumed);
     assert_eq!(desktop.read(name), next);
+}
+
+#[tokio::test]
+async fn a_file_that_lost_bytes_is_mended_by_one_chunk() {
+    let lab = Lab::start().await;
+    let laptop = Mover::of(&lab.agent).await;
+    let name = "models/phi.safetensors";
+    let model = safetensors("", &[(1, 9 * MIB)]);
+    laptop.write(name, &model);
+    assert_done(&laptop.push(name).await);
+    invert(&laptop.file(name), 5 * MIB as u64);
+    assert_ne!(laptop.read(name), model);
+    let pull = laptop.sync.pull(artifact(name), Changes::Replace).await;
+    let pull = laptop.over(pull.expect("begun").id).await;
+    assert_done(&pull);
+    assert!(pull.progress.sent <= 4 * MIB as u64, "{pull:?}");
+    assert_eq!(laptop.read(name), model);
 }
 
 #[tokio::test]
