@@ -25,6 +25,7 @@
 //! folder = "/home/jane/models"    # the folder models of the state folder
 //! budget = "200 GB"               # as much as there is
 //! bandwidth = "5 MB"              # a second, both ways together; as much as there is
+//! schedule = "22:00-06:30"        # local time; always
 //! pull = "tunnel"                 # or "direct"; "auto" takes the direct way where it works
 //! ```
 //!
@@ -200,6 +201,7 @@ impl Config {
                 way: places
                     .find("models.pull", &None, str::parse)
                     .unwrap_or_default(),
+                schedule: places.find("models.schedule", &None, str::parse),
             },
             state: default.state,
         };

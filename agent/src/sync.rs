@@ -22,6 +22,7 @@ mod pull;
 mod push;
 mod records;
 mod reuse;
+pub mod schedule;
 pub mod worker;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use self::catalog::{Catalog, Listing};
 use self::failure::Failure;
 use self::fetch::{Way, Web};
 use self::pace::Pace;
+use self::schedule::Schedule;
 use crate::models::{Models, ModelsError};
 
 /// What a person sets about transfers.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub bandwidth: Option<u64>,
     /// Which way pulls take.
     pub way: Way,
+    /// When artifacts travel; always if not set.
+    pub schedule: Option<Schedule>,
 }
 
 /// Moves artifacts. Cheap to clone; all clones are the same.
@@ -63,6 +67,7 @@ struct Shared {
     pace: Pace,
     web: Web,
     way: Way,
+    schedule: Option<Schedule>,
     /// Something is to be looked at: a new transfer, or one that changed.
     changed: Notify,
 }
@@ -75,6 +80,7 @@ impl Sync {
             pace: Pace::new(settings.bandwidth),
             web: Web::new(),
             way: settings.way,
+            schedule: settings.schedule,
             changed: Notify::new(),
         };
         Self {

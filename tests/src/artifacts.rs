@@ -81,7 +81,9 @@ impl Mover {
             Stage::Failed(reason) => Some(Err(reason)),
             Stage::Opening => None,
         });
-        let knowledge = opened.await.unwrap_or_else(|reason| panic!("no store: {reason}"));
+        let knowledge = opened
+            .await
+            .unwrap_or_else(|reason| panic!("no store: {reason}"));
         let sync = until("transfers", || knowledge.sync().cloned()).await;
         Self {
             knowledge,

@@ -19,6 +19,7 @@ use super::failure::{Failure, Then};
 use super::fetch::Source;
 use super::pull::Pull;
 use super::push::Push;
+use super::schedule;
 
 /// Transfers at once: one fills the link, the other what it leaves.
 const AT_ONCE: usize = 2;
@@ -78,7 +79,13 @@ impl Worker {
             // From here on nothing is missed.
             changed.as_mut().enable();
             let next = match self.sync.transfers().await {
-                Ok(transfers) => self.start(&transfers),
+                Ok(transfers) => match self.closed() {
+                    Some(opens) => {
+                        self.interrupt(&transfers).await;
+                        Some(opens)
+                    }
+                    None => self.start(&transfers),
+                },
                 Err(failure) => {
                     warn!(%failure, "transfers cannot be read");
                     Some(Instant::now() + WAIT_MAX)
@@ -100,6 +107,28 @@ impl Worker {
         }
     }
 
+    /// When artifacts may travel again, if they may not now.
+    fn closed(&self) -> Option<Instant> {
+        let schedule = self.sync.shared.schedule?;
+        let now = schedule::now();
+        let closed = !schedule.allows(now);
+        closed.then(|| Instant::now() + schedule.changes_in(now))
+    }
+
+    /// Stops all that run: they go on when artifacts may travel again.
+    async fn interrupt(&mut self, transfers: &[Transfer]) {
+        for transfer in transfers {
+            if let Some(stop) = self.stops.get(&transfer.id) {
+                stop.cancel();
+                let reason = "it waits for the time in models.schedule".to_owned();
+                let step = Step::Queue(Some(reason));
+                if let Err(error) = self.sync.store.step_transfer(transfer.id, step).await {
+                    warn!(%error, transfer = %transfer.id, "cannot note why a transfer waits");
+                }
+            }
+        }
+    }
+
     /// Stops those that should not run, and starts those that may. Returns when
     /// the next one may that waits.
     fn start(&mut self, transfers: &[Transfer]) -> Option<Instant> {
@@ -111,9 +140,15 @@ impl Worker {
                 stop.cancel();
             }
         }
-        let link = self.sync.link.borrow().clone()?;
+        // Those that run have to be looked at again when they may not.
+        let mut next = self.sync.shared.schedule.map(|schedule| {
+            let now = schedule::now();
+            Instant::now() + schedule.changes_in(now)
+        });
+        let Some(link) = self.sync.link.borrow().clone() else {
+            return next;
+        };
         let now = Instant::now();
-        let mut next: Option<Instant> = None;
         for transfer in transfers {
             if transfer.state != State::Queued || self.stops.contains_key(&transfer.id) {
                 continue;
