@@ -270,7 +270,11 @@ impl Ranged {
             return Err(Failure::retry("more came than was asked for"));
         };
         self.left = left;
-        pace.take(piece.len() as u64).await;
+        let length = piece.len() as u64;
+        match self.body {
+            Arriving::Tunnel(_) => pace.take(length).await,
+            Arriving::Direct(_) => pace.take_directly(length).await,
+        }
         Ok(Some(piece))
     }
 }

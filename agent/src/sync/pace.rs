@@ -1,9 +1,11 @@
 //! How fast artifacts travel: one budget for all transfers and both ways.
 //!
-//! Two things hold them back: the limit that a person set, and a path whose
-//! round trip grows, which means that transfers fill a queue in which requests
-//! wait. Then the speed is halved, and grows again slowly; the idea is that of
-//! LEDBAT (RFC 6817), with a rate instead of a window.
+//! A limit that a person set holds all of them back. What goes through the
+//! tunnel makes way for requests by itself: whoever sends keeps the path's
+//! queue short, see `ginnel_link::link::Priority::Bulk`. What comes from the
+//! bucket past the tunnel does not, and is held back here: when the tunnel's
+//! round trip grows, it fills a queue in which requests wait. Then its speed is
+//! halved, and grows again slowly.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,8 +37,8 @@ pub struct Pace {
 struct State {
     /// What a person set, in bytes a second.
     limit: Option<u64>,
-    /// What the path is thought to take, in bytes a second; `None` while it
-    /// was never found too much.
+    /// What the path is thought to take past the tunnel, in bytes a second;
+    /// `None` while it was never found too much.
     rate: Option<f64>,
     /// When the budget is even again.
     even: Instant,
@@ -46,7 +48,7 @@ struct State {
     smallest: Duration,
     minute_since: Instant,
     looked: Instant,
-    /// Bytes since `looked`.
+    /// Bytes past the tunnel since `looked`.
     passed: u64,
 }
 
@@ -81,12 +83,23 @@ impl Pace {
         self.state().limit
     }
 
-    /// Waits until so many bytes may travel.
+    /// Waits until so many bytes may travel through the tunnel.
     pub async fn take(&self, bytes: u64) {
         let until = {
             let mut state = self.state();
+            let limit = state.limit.map(as_float);
+            state.spend(bytes, limit, Instant::now())
+        };
+        sleep_until(until).await;
+    }
+
+    /// Waits until so many bytes may travel past the tunnel.
+    pub async fn take_directly(&self, bytes: u64) {
+        let until = {
+            let mut state = self.state();
             state.passed = state.passed.saturating_add(bytes);
-            state.spend(bytes, Instant::now())
+            let speed = state.speed();
+            state.spend(bytes, speed, Instant::now())
         };
         sleep_until(until).await;
     }
@@ -103,7 +116,8 @@ impl Pace {
 }
 
 impl State {
-    /// Bytes a second that may travel; `None` for as many as there are.
+    /// Bytes a second that may travel past the tunnel; `None` for as many as
+    /// there are.
     fn speed(&self) -> Option<f64> {
         let limit = self.limit.map(as_float);
         match (limit, self.rate) {
@@ -112,9 +126,9 @@ impl State {
         }
     }
 
-    /// When the bytes may go that come now.
-    fn spend(&mut self, bytes: u64, now: Instant) -> Instant {
-        let Some(speed) = self.speed() else {
+    /// When the bytes may go that come now, at so many a second.
+    fn spend(&mut self, bytes: u64, speed: Option<f64>, now: Instant) -> Instant {
+        let Some(speed) = speed else {
             self.even = now;
             return now;
         };
@@ -139,7 +153,10 @@ impl State {
         }
         let passed = as_float(self.passed) / since.as_secs_f64();
         self.looked = now;
-        self.passed = 0;
+        if std::mem::take(&mut self.passed) == 0 {
+            // Whatever fills the path, it is not that.
+            return;
+        }
         if rtt.saturating_sub(self.floor) > TARGET {
             // From what really travelled: the rate may never have been tried.
             let from = self
@@ -193,7 +210,7 @@ mod tests {
         let step = |rtt_ms, bytes| {
             let pace = &pace;
             async move {
-                pace.take(bytes).await;
+                pace.take_directly(bytes).await;
                 tokio::time::advance(Duration::from_millis(101)).await;
                 pace.look(Duration::from_millis(rtt_ms));
             }

@@ -11,6 +11,7 @@
 //! * [`link`]: [`Link`](link::Link), which opens and accepts streams.
 //! * [`stream`]: frames on a stream; [`body`]: the one body pump, without a
 //!   copy; [`splice`]: raw bytes for TCP and upgrades.
+//! * `pace`: how fast bulk streams send, so that requests do not wait for them.
 //! * [`driver`]: the control stream and the heartbeat of a link.
 //!
 //! It does not decide who may connect (the relay does), never retries (the
@@ -26,6 +27,7 @@ pub mod endpoint;
 pub mod error;
 pub mod link;
 pub mod network;
+mod pace;
 pub mod splice;
 pub mod stream;
 pub mod transport;

@@ -11,6 +11,7 @@ use ginnel_proto::limits;
 
 use crate::endpoint::varint;
 use crate::error::LinkError;
+use crate::pace::{Pace, Path};
 use crate::stream::{RecvHalf, SendHalf, Stream};
 
 /// A live link. Clones are the same link.
@@ -18,12 +19,14 @@ use crate::stream::{RecvHalf, SendHalf, Stream};
 pub struct Link {
     connection: quinn::Connection,
     load: Arc<Load>,
+    pace: Arc<Pace>,
 }
 
 /// How urgent a stream's data is when a link cannot send all at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Models and other files.
+    /// Models and other files. A stream opened so also keeps the path's queue
+    /// short, and is slow where others fill it.
     Bulk = 0,
     /// Changes of documents and embeddings.
     Sync = 1,
@@ -49,7 +52,7 @@ struct Load {
 /// Counts a stream for as long as either half lives.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    load: Arc<Load>,
+    link: Link,
     direction: Direction,
 }
 
@@ -64,6 +67,7 @@ impl Link {
         Self {
             connection,
             load: Arc::new(Load::default()),
+            pace: Arc::new(Pace::new()),
         }
     }
 
@@ -177,7 +181,7 @@ impl Link {
         self.load.counter(direction).fetch_add(1, Ordering::Relaxed);
         self.widen();
         Slot {
-            load: Arc::clone(&self.load),
+            link: self.clone(),
             direction,
         }
     }
@@ -233,9 +237,25 @@ impl Load {
     }
 }
 
+impl Slot {
+    /// Waits until a bulk stream may send, and returns how many bytes of
+    /// `length`.
+    pub(crate) async fn turn(&self, length: usize) -> usize {
+        let path = || {
+            let stats = self.link.connection.stats();
+            Path {
+                rtt: stats.path.rtt,
+                window: stats.path.cwnd,
+            }
+        };
+        self.link.pace.turn(length, path).await
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.load
+        self.link
+            .load
             .counter(self.direction)
             .fetch_sub(1, Ordering::Relaxed);
     }

@@ -39,7 +39,10 @@ pub struct SendHalf {
     ended: bool,
     sent: u64,
     priority: Priority,
-    _slot: Arc<Slot>,
+    /// Keeps the path's queue short. An answer that only grew long does not:
+    /// somebody waits for it.
+    is_paced: bool,
+    slot: Arc<Slot>,
 }
 
 impl SendHalf {
@@ -51,8 +54,19 @@ impl SendHalf {
             ended: false,
             sent: 0,
             priority,
-            _slot: slot,
+            is_paced: priority == Priority::Bulk,
+            slot,
         }
+    }
+
+    /// Makes way for all else from here on, as a stream does that was opened
+    /// with [`Priority::Bulk`]: it comes last, and goes no faster than keeps
+    /// the path's queue short.
+    pub fn make_bulk(&mut self) {
+        self.priority = Priority::Bulk;
+        self.is_paced = true;
+        // Fails only on a stream that is already closed; writing tells.
+        let _ = self.stream.set_priority(Priority::Bulk as i32);
     }
 
     /// Sends slices in order, without copying them. Waits while the other
@@ -64,6 +78,27 @@ impl SendHalf {
     /// drop the half too.
     pub async fn send(&mut self, slices: &mut [Bytes]) -> Result<(), StreamError> {
         let length: usize = slices.iter().map(Bytes::len).sum();
+        if self.is_paced {
+            self.write_in_turns(slices).await?;
+        } else {
+            self.write(slices).await?;
+        }
+        self.count(length);
+        Ok(())
+    }
+
+    /// Writes piece by piece, each when it is its turn.
+    async fn write_in_turns(&mut self, slices: &mut [Bytes]) -> Result<(), StreamError> {
+        for slice in slices {
+            while !slice.is_empty() {
+                let length = self.slot.turn(slice.len()).await;
+                self.write(&mut [slice.split_to(length)]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, slices: &mut [Bytes]) -> Result<(), StreamError> {
         let mut left = slices;
         while !left.is_empty() {
             let write = self.stream.write_chunks(left);
@@ -74,7 +109,6 @@ impl SendHalf {
             let (_, rest) = left.split_at_mut(written?.chunks);
             left = rest;
         }
-        self.count(length);
         Ok(())
     }
 

@@ -469,6 +469,9 @@ impl Answer {
 
     async fn send(self, send: &mut SendHalf) -> Result<(), StreamError> {
         send.send_response(&self.head).await?;
+        if let AnswerBody::Ranged { .. } = self.body {
+            send.make_bulk();
+        }
         send_body(send, self.body).await?;
         Ok(())
     }
