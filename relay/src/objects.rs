@@ -263,6 +263,10 @@ impl Bucket {
     /// # Errors
     /// The bucket's.
     pub async fn abort(&self, key: &Path, upload: &str) -> Result<()> {
+        // To some servers that would be a request to delete the object.
+        if upload.is_empty() {
+            return Ok(());
+        }
         let aborted = self.uploads.abort_multipart(key, &upload.to_owned()).await;
         match aborted.map_err(|error| Error::of(error, "cannot end upload", key)) {
             Err(error) if error.kind() == ErrorKind::Missing => Ok(()),

@@ -22,8 +22,8 @@ mod settle;
 mod silence;
 mod splice;
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::TryStreamExt as _;
@@ -31,9 +31,9 @@ use ginnel_blob::hash::{Hash, Hasher};
 use ginnel_blob::index::{ChunkIndex, ENCODED_MAX};
 use ginnel_link::driver::WallClock;
 use ginnel_proto::artifact::Artifact;
-use ginnel_proto::id::DeviceId;
+use ginnel_proto::id::{DeviceId, UserName};
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::catalog::Catalog;
 use self::entry::Entry;
@@ -44,6 +44,16 @@ use crate::objects::{Bucket, Etag};
 
 /// Pushes at once. Each holds two parts, 16 MiB for files up to 80 GB.
 const PUSHES_MAX: usize = 4;
+
+/// Pushes of one user at once: nobody keeps all others out.
+const PUSHES_OF_USER_MAX: usize = 2;
+
+/// Answers of the catalog at once. Most are small, and bytes of blobs stream;
+/// a device has four ranges under way.
+const ANSWERS_MAX: usize = 64;
+
+/// Chunk indexes at once: each is up to 18 MiB in memory.
+const INDEXES_MAX: usize = 2;
 
 /// Objects that are remembered as damaged. Beyond that the first is found out
 /// about again.
@@ -61,7 +71,13 @@ pub struct Sync {
     /// How far two writes of one object must be apart.
     spacing: Duration,
     wall_clock: WallClock,
-    pushes: Semaphore,
+    pushes: Arc<Semaphore>,
+    /// Pushes under way, by user.
+    pushing: Arc<Mutex<HashMap<UserName, usize>>>,
+    /// Answers of the catalog under way.
+    answers: Semaphore,
+    /// Chunk indexes under way.
+    indexes: Semaphore,
     /// Objects that are not what their index says.
     distrusted: Mutex<HashSet<Etag>>,
     /// Bytes of parts that the bucket has taken.
@@ -93,10 +109,29 @@ impl Sync {
             seal_key: parts.seal_key,
             quota: parts.quota,
             wall_clock: parts.wall_clock,
-            pushes: Semaphore::new(PUSHES_MAX),
+            pushes: Arc::new(Semaphore::new(PUSHES_MAX)),
+            pushing: Arc::default(),
+            answers: Semaphore::new(ANSWERS_MAX),
+            indexes: Semaphore::new(INDEXES_MAX),
             distrusted: Mutex::default(),
             bytes_stored: parts.bytes_stored,
         }
+    }
+
+    /// Room for a push of a user, until dropped; `None` if there is none.
+    fn room_for(&self, user: &UserName) -> Option<Room> {
+        let permit = Arc::clone(&self.pushes).try_acquire_owned().ok()?;
+        let mut pushing = lock(&self.pushing);
+        let count = pushing.entry(user.clone()).or_default();
+        if *count >= PUSHES_OF_USER_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Room {
+            user: user.clone(),
+            pushing: Arc::clone(&self.pushing),
+            _permit: permit,
+        })
     }
 
     fn now_ms(&self) -> u64 {
@@ -166,11 +201,32 @@ impl Sync {
         self.distrusted().contains(etag)
     }
 
-    /// Nothing under this lock panics half-way.
-    fn distrusted(&self) -> std::sync::MutexGuard<'_, HashSet<Etag>> {
-        self.distrusted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn distrusted(&self) -> MutexGuard<'_, HashSet<Etag>> {
+        lock(&self.distrusted)
+    }
+}
+
+/// Nothing under these locks panics half-way.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Room for a push.
+struct Room {
+    user: UserName,
+    pushing: Arc<Mutex<HashMap<UserName, usize>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut pushing = lock(&self.pushing);
+        if let Some(count) = pushing.get_mut(&self.user) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                pushing.remove(&self.user);
+            }
+        }
     }
 }
 

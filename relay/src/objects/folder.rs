@@ -107,14 +107,8 @@ impl Folder {
     }
 
     async fn lock(&self) -> Result<File> {
-        let path = self.root.join(LOCK);
-        blocking(&Path::from(LOCK), move || {
-            let mut options = OpenOptions::new();
-            let file = options.create(true).append(true).open(path)?;
-            file.lock()?;
-            Ok(file)
-        })
-        .await
+        let root = Arc::clone(&self.root);
+        blocking(&Path::from(LOCK), move || lock(&root)).await
     }
 
     async fn result_of(&self, key: &Path) -> Result<PutResult> {
@@ -125,6 +119,14 @@ impl Folder {
             extensions: object_store::Extensions::default(),
         })
     }
+}
+
+/// Held while an object is replaced.
+fn lock(root: &FilePath) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.create(true).append(true).open(root.join(LOCK))?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// Runs on a thread where waiting hurts nobody.
@@ -259,19 +261,23 @@ impl MultipartStore for Folder {
     ) -> Result<PutResult> {
         let folder = self.upload(id)?;
         let target = self.files.path_to_filesystem(key)?;
-        let lock = self.lock().await?;
+        let (root, place) = (Arc::clone(&self.root), target.clone());
         blocking(key, move || {
+            let target = place;
             if let Some(parent) = target.parent() {
                 fs::create_dir_all(parent)?;
             }
             let staged = stage(&target)?;
+            // Only the last step needs the lock: others need not wait for a copy.
             let written = concatenate(&folder, &parts, &staged);
-            let renamed = written.and_then(|()| rename(&staged, &target));
+            let renamed = written.and_then(|()| {
+                let _lock = lock(&root)?;
+                rename(&staged, &target)
+            });
             if renamed.is_err() {
                 let _ = fs::remove_file(&staged);
             }
             renamed?;
-            drop(lock);
             // The object is there: what is left of the upload only takes room.
             let _ = fs::remove_dir_all(&folder);
             Ok(())

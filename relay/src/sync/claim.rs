@@ -22,12 +22,25 @@ const TRIES: usize = 5;
 /// to the bucket takes longer.
 const MARGIN: Duration = Duration::from_secs(45);
 
+/// What a claim is, as it was when it was taken.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Its number.
+    pub(super) fence: u64,
+    /// The bucket's name for the upload.
+    pub(super) upload: String,
+    /// The version that is published meanwhile.
+    pub(super) published: Option<Published>,
+}
+
 /// The name is this push's, unless the claim has run out.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     sync: &'a Sync,
     place: &'a Place,
     fence: u64,
+    /// The bucket's name for the upload.
+    upload: String,
     /// The entry as last written or read.
     entry: Versioned,
     written: Instant,
@@ -71,6 +84,7 @@ impl<'a> Claim<'a> {
                         sync,
                         place,
                         fence,
+                        upload,
                         entry,
                         written: Instant::now(),
                         ends: begun + CLAIM_FOR,
@@ -85,20 +99,13 @@ impl<'a> Claim<'a> {
         Err(Declined::busy())
     }
 
-    /// The claim's number.
-    pub(super) fn fence(&self) -> u64 {
-        self.fence
-    }
-
-    /// The bucket's name for the upload.
-    pub(super) fn upload(&self) -> &str {
-        let held = self.entry.entry.held(self.fence);
-        held.map_or("", |publishing| &publishing.upload)
-    }
-
-    /// The version that is published meanwhile.
-    pub(super) fn published(&self) -> Option<&Published> {
-        self.entry.entry.published.as_ref()
+    /// What the claim is, while it is kept elsewhere.
+    pub(super) fn held(&self) -> Held {
+        Held {
+            fence: self.fence,
+            upload: self.upload.clone(),
+            published: self.entry.entry.published.clone(),
+        }
     }
 
     /// Renews the claim for as long as it is polled; returns when it is lost.
@@ -133,9 +140,8 @@ impl<'a> Claim<'a> {
             self.write(|entry| entry.renewed(fence, now_ms)).await?;
             self.ends = begun + CLAIM_FOR;
         }
-        let upload = self.upload().to_owned();
         let key = self.place.object();
-        let etag = match self.sync.bucket.complete(key, &upload, tags).await {
+        let etag = match self.sync.bucket.complete(key, &self.upload, tags).await {
             Ok(etag) => etag,
             // The answer was lost, or another relay was as far: what counts is
             // what is there.
@@ -160,13 +166,14 @@ impl<'a> Claim<'a> {
     /// gone on with.
     pub(super) async fn release(mut self) {
         let fence = self.fence;
-        let upload = self.upload().to_owned();
         sleep_until(self.written + self.sync.spacing).await;
         if let Err(error) = self.write(|entry| entry.released(fence)).await {
             debug!(reason = %error, "cannot let a name go; its claim will run out");
+            // Whoever has the name now has ended the upload, or goes on with it.
+            return;
         }
         let key = self.place.object();
-        if let Err(error) = self.sync.bucket.abort(key, &upload).await {
+        if let Err(error) = self.sync.bucket.abort(key, &self.upload).await {
             debug!(%error, "cannot end an upload; the bucket will");
         }
     }

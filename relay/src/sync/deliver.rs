@@ -55,6 +55,13 @@ use crate::relay::Relay;
 /// device asks for another one where it is not enough.
 const URL_FOR: Duration = Duration::from_secs(15 * 60);
 
+/// How long a request waits for its turn.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a device may take to read an answer: the longest range in that time
+/// at 28 kB a second.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Serves a stream that a device opened to the catalog.
 pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
     let Stream { mut send, mut recv } = stream;
@@ -73,12 +80,18 @@ pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
         registry: &relay.registry,
         device: &device.id,
     };
+    // Bytes of blobs stream; what else there is, is whole in memory until sent.
+    let Ok(Ok(_room)) = timeout(ROOM_TIMEOUT, sync.answers.acquire()).await else {
+        return send.reset(Code::Overloaded);
+    };
     let answer = match desk.body(&head, recv).await {
         Ok(body) => desk.answer(&head, &body).await,
         Err(declined) => Err(declined),
     };
     let answer = answer.unwrap_or_else(Answer::declined);
-    if let Err(error) = answer.send(&mut send).await {
+    let sent = timeout(ANSWER_TIMEOUT, answer.send(&mut send)).await;
+    let sent = sent.unwrap_or(Err(StreamError::Stalled));
+    if let Err(error) = sent {
         debug!(%error, device = %device.id, path = %head.path, "answer of the catalog broke off");
         let is_ours = matches!(error, StreamError::Source(_));
         send.reset(if is_ours {
@@ -178,7 +191,7 @@ impl Desk<'_> {
     }
 
     /// Takes the entry's version away first: who reads it afterwards finds
-    /// nothing, and who pushes meanwhile has lost.
+    /// nothing.
     async fn remove(&self, artifact: &Artifact) -> Result<Answer, Declined> {
         let place = Place::of(artifact, &self.device.user);
         let now = self.sync.catalog.read(&place).await?;
@@ -186,20 +199,33 @@ impl Desk<'_> {
         else {
             return Err(Declined::missing(artifact));
         };
-        if now.entry.published.is_none() && now.entry.publishing.is_none() {
-            return Err(Declined::missing(artifact));
-        }
         Entry::is_free(Some(&now.entry), self.device, self.sync.now_ms())
             .map_err(Declined::conflict)?;
-        let removed = now.entry.removed();
-        let written = self.sync.catalog.write(&place, Some(&now), removed).await?;
-        let Written::Yes(_) = written else {
-            return Err(Declined::busy());
-        };
-        self.sync.clear(&place, &now).await?;
+        // What a removal that broke off left goes with the next one.
         if let Artifact::Lora(id) = artifact {
             self.shop().remove(id).await?;
         }
+        if now.entry.published.is_none() && now.entry.publishing.is_none() {
+            return Err(Declined::missing(artifact));
+        }
+        // The name is held until all is gone: nothing that is pushed next is
+        // taken away with it.
+        let begun = now.entry.begin_removal(self.device, self.sync.now_ms());
+        let written = self.sync.catalog.write(&place, Some(&now), begun).await?;
+        let Written::Yes(begun) = written else {
+            return Err(Declined::busy());
+        };
+        self.sync.clear(&place, &now).await?;
+        tokio::time::sleep(self.sync.spacing).await;
+        let removed = begun.entry.removed();
+        let written = self
+            .sync
+            .catalog
+            .write(&place, Some(&begun), removed)
+            .await?;
+        let Written::Yes(_) = written else {
+            return Err(Declined::busy());
+        };
         Ok(Answer::json(&json!({ "removed": artifact.to_string() })))
     }
 
@@ -215,6 +241,12 @@ impl Desk<'_> {
         if found.published.blob != blob {
             return Err(changed(artifact));
         }
+        let _room = self
+            .sync
+            .indexes
+            .acquire()
+            .await
+            .map_err(|error| Declined::new(Code::Overloaded, error))?;
         let key = found.place.index(&blob);
         let limit = ginnel_blob::index::ENCODED_MAX;
         let Some(small) = self.sync.bucket.read(&key, limit).await? else {

@@ -225,6 +225,30 @@ impl Entry {
         })
     }
 
+    /// The entry of an artifact that is about to be removed: nothing is to be
+    /// pulled, and the name is the device's for a while. Removing it again is
+    /// how one that broke off is ended.
+    #[must_use]
+    pub fn begin_removal(&self, device: &DeviceId, now_ms: u64) -> Self {
+        let blob = self.published.as_ref().map(|it| it.blob);
+        let blob = blob.or_else(|| self.publishing.as_ref().map(|it| it.blob));
+        let fence = self.fence.saturating_add(1);
+        Self {
+            fence,
+            published: None,
+            publishing: blob.map(|blob| Publishing {
+                fence,
+                user: device.user.clone(),
+                device: device.device.clone(),
+                blob,
+                size: 0,
+                upload: String::new(),
+                expires_unix_ms: expiry(now_ms),
+            }),
+            ..self.clone()
+        }
+    }
+
     /// The entry of an artifact that is removed. Its name stays its owner's,
     /// and its fence goes on: who pushed before has lost.
     #[must_use]
@@ -247,13 +271,20 @@ impl Entry {
         }
     }
 
-    /// Bytes that it takes, or will, of its owner's quota.
+    /// Bytes that it takes, or will, of its owner's quota. Parts of a push that
+    /// was given up take room until it is ended.
     #[must_use]
-    pub fn takes(&self, now_ms: u64) -> u64 {
+    pub fn takes(&self) -> u64 {
         let published = self.published.as_ref().map_or(0, |it| it.size);
-        let live = |it: &&Publishing| it.expires_unix_ms > now_ms;
-        let publishing = self.publishing.as_ref().filter(live);
+        let publishing = self.publishing.as_ref();
         publishing.map_or(published, |it| it.size.max(published))
+    }
+
+    /// The push that was given up: its claim has run out.
+    #[must_use]
+    pub fn given_up(&self, now_ms: u64) -> Option<&Publishing> {
+        let is_over = |it: &&Publishing| it.expires_unix_ms <= now_ms;
+        self.publishing.as_ref().filter(is_over)
     }
 
     /// Reads an entry.
@@ -390,15 +421,17 @@ mod tests {
     #[test]
     fn room_is_taken_by_what_will_be_there() {
         let entry = published();
-        assert_eq!(entry.takes(NOW), 3);
+        assert_eq!(entry.takes(), 3);
         let wish = Wish {
             device: &device("ada", "desk"),
             blob: Hash::of(b"x"),
             size: 10,
         };
         let more = Entry::claim(Some(&entry), &wish, "u", NOW).expect("hers");
-        assert_eq!(more.takes(NOW), 10);
-        assert_eq!(more.takes(NOW + 120_000), 3, "given up");
+        assert_eq!(more.takes(), 10);
+        assert_eq!(more.given_up(NOW), None);
+        let given_up = more.given_up(NOW + 120_000).expect("it ran out").fence;
+        assert_eq!(more.released(given_up).expect("held").takes(), 3);
     }
 
     #[test]

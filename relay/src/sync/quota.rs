@@ -4,9 +4,10 @@ use ginnel_proto::code::Code;
 use ginnel_proto::id::UserName;
 
 use super::Sync;
+use super::catalog::Written;
 use super::declined::Declined;
 use crate::objects::error::Result;
-use crate::objects::layout::Shelf;
+use crate::objects::layout::{Place, Shelf};
 
 impl Sync {
     /// Bytes that a user's artifacts have, and those that are being pushed
@@ -15,12 +16,11 @@ impl Sync {
     /// # Errors
     /// The bucket's.
     pub async fn used(&self, user: &UserName) -> Result<u64> {
-        let now_ms = self.now_ms();
         let mut used = 0_u64;
         for shelf in Shelf::of(user) {
             let listed = self.catalog.list(&shelf).await?;
             let own = listed.iter().filter(|(_, entry)| entry.owner == *user);
-            let taken: u64 = own.map(|(_, entry)| entry.takes(now_ms)).sum();
+            let taken: u64 = own.map(|(_, entry)| entry.takes()).sum();
             used = used.saturating_add(taken);
         }
         Ok(used)
@@ -29,7 +29,11 @@ impl Sync {
     /// Asked after the claim, which counts already: of two pushes that fit
     /// only alone, none gets through unseen.
     pub(super) async fn check_quota(&self, user: &UserName) -> std::result::Result<(), Declined> {
-        let used = self.used(user).await?;
+        let mut used = self.used(user).await?;
+        if used > self.quota {
+            self.end_given_up(user).await?;
+            used = self.used(user).await?;
+        }
         if used <= self.quota {
             return Ok(());
         }
@@ -39,5 +43,32 @@ impl Sync {
              hint: remove some with: ginnel models rm --remote NAME"
         );
         Err(Declined::new(Code::QuotaExceeded, what))
+    }
+
+    /// Ends a user's pushes that were given up: their parts take room.
+    async fn end_given_up(&self, user: &UserName) -> Result<()> {
+        let now_ms = self.now_ms();
+        for shelf in Shelf::of(user) {
+            for (artifact, entry) in self.catalog.list(&shelf).await? {
+                if entry.owner != *user || entry.given_up(now_ms).is_none() {
+                    continue;
+                }
+                let place = Place::of(&artifact, user);
+                let Some(now) = self.catalog.read(&place).await? else {
+                    continue;
+                };
+                let Some(left) = now.entry.given_up(now_ms) else {
+                    continue;
+                };
+                let Some(released) = now.entry.released(left.fence) else {
+                    continue;
+                };
+                let written = self.catalog.write(&place, Some(&now), released).await?;
+                if matches!(written, Written::Yes(_)) {
+                    self.bucket.abort(place.object(), &left.upload).await?;
+                }
+            }
+        }
+        Ok(())
     }
 }

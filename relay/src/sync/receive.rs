@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::Sync;
-use super::claim::Claim;
+use super::claim::{Claim, Held};
 use super::declined::Declined;
 use super::ended::Ended;
 use super::entry::{Entry, Wish};
@@ -33,6 +33,9 @@ use crate::objects::Etag;
 use crate::objects::error::ErrorKind;
 use crate::objects::layout::Place;
 use crate::relay::Relay;
+
+/// The shortest mean length of chunks that cuts leave, in bytes.
+const CHUNK_LEAST: u64 = 1 << 10;
 
 /// Serves a stream that a device opened to push an artifact.
 pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
@@ -96,7 +99,7 @@ struct Stored {
 
 impl Push<'_> {
     async fn run(&self, send: &mut SendHalf, recv: &mut RecvHalf) -> Result<(), Ended> {
-        let _room = self.sync.pushes.try_acquire().map_err(|_| {
+        let _room = self.sync.room_for(&self.device.user).ok_or_else(|| {
             let what = "the relay has as many pushes as it can serve; hint: try again later";
             Declined::new(Code::Overloaded, what)
         })?;
@@ -112,8 +115,13 @@ impl Push<'_> {
         }
         let resume = offered.offer.resume.as_ref();
         let mut claim = Claim::take(self.sync, &offered.place, &wish, resume).await?;
-        let before = claim.published().map(|published| published.blob);
-        let published = self.publish(&offered, &wish, &mut claim, send, recv).await;
+        let held = claim.held();
+        let before = held.published.as_ref().map(|published| published.blob);
+        let published = tokio::select! {
+            biased;
+            lost = claim.keep() => Err(lost.into()),
+            published = self.publish(&offered, &wish, &held, send, recv) => published,
+        };
         let etag = match published {
             Ok(Ready::Parts { tags, index }) => claim.publish(&wish, tags, index).await?,
             Ok(Ready::There { etag, index }) => claim.publish_as(etag, index).await?,
@@ -154,8 +162,11 @@ impl Push<'_> {
             let PushRequest::Parts(parts) = next_request(recv).await? else {
                 return Err(Declined::new(Code::Malformed, "tags of parts should follow").into());
             };
-            tags.extend(parts.tags);
             ended = parts.end;
+            if parts.tags.is_empty() && !ended {
+                return Err(Declined::new(Code::Malformed, "tags of parts should follow").into());
+            }
+            tags.extend(parts.tags);
             if tags.len() > usize::try_from(PARTS_MAX).unwrap_or(usize::MAX) {
                 return Err(Declined::new(Code::Malformed, "too many tags of parts").into());
             }
@@ -200,19 +211,19 @@ impl Push<'_> {
         &self,
         offered: &Offered,
         wish: &Wish<'_>,
-        claim: &mut Claim<'_>,
+        held: &Held,
         send: &mut SendHalf,
         recv: &mut RecvHalf,
     ) -> Result<Ready, Ended> {
         self.sync.check_quota(&self.device.user).await?;
-        if let Some(etag) = self.left_behind(offered, wish, claim).await? {
+        if let Some(etag) = self.left_behind(offered, wish, held).await? {
             let index = self.store_index(offered, wish.blob).await?;
             return Ok(Ready::There { etag, index });
         }
-        let (bases, sources) = self.bases(offered, claim).await?;
+        let (bases, sources) = self.bases(offered, held).await?;
         let parting = Parting::of(wish.size);
-        let upload = claim.upload().to_owned();
-        let mut stored = self.stored(offered, &upload, parting);
+        let upload = &held.upload;
+        let mut stored = self.stored(offered, upload, parting);
         let splice = Splice {
             bucket: &self.sync.bucket,
             index: &offered.index,
@@ -221,22 +232,14 @@ impl Push<'_> {
             bases: &bases,
             first: u32::try_from(stored.etags.len()).unwrap_or(PARTS_MAX),
         };
-        let want = want(&splice, claim.fence(), &upload);
+        let want = want(&splice, held.fence, upload);
         tell(send, &PushAnswer::Want(want)).await?;
 
         let (queue, parts) = mpsc::channel(1);
-        let transfer = async {
-            tokio::try_join!(
-                splice.run(recv, queue),
-                self.store(offered, &upload, parts, &mut stored, send),
-            )
-        };
-        // Whoever waits longer for its part has no error of its own.
-        tokio::select! {
-            biased;
-            lost = claim.keep() => return Err(lost.into()),
-            done = transfer => done?,
-        };
+        tokio::try_join!(
+            splice.run(recv, queue),
+            self.store(offered, upload, parts, &mut stored, send),
+        )?;
         if parting.join(&stored.hashes) != Some(wish.blob) {
             let what = "all chunks are right, but the file has another hash than was offered; \
                         hint: push it again";
@@ -255,12 +258,12 @@ impl Push<'_> {
         &self,
         offered: &Offered,
         wish: &Wish<'_>,
-        claim: &Claim<'_>,
+        held: &Held,
     ) -> Result<Option<Etag>, Ended> {
         let Some(object) = self.sync.bucket.head(offered.place.object()).await? else {
             return Ok(None);
         };
-        let published = claim.published().map(|published| &*published.etag);
+        let published = held.published.as_ref().map(|published| &*published.etag);
         if object.size != wish.size || published == Some(object.etag.as_str()) {
             return Ok(None);
         }
@@ -276,12 +279,12 @@ impl Push<'_> {
     async fn bases(
         &self,
         offered: &Offered,
-        claim: &Claim<'_>,
+        held: &Held,
     ) -> Result<(Vec<Base>, Vec<Source>), Ended> {
         let mut bases = Vec::new();
         let mut stock = Stock::default();
         let mut chunks = 0;
-        let own = claim.published().cloned();
+        let own = held.published.clone();
         let mut candidates = vec![(offered.place.clone(), own)];
         for artifact in &offered.offer.bases {
             let place = Place::of(artifact, &self.device.user);
@@ -474,6 +477,12 @@ async fn read_index(recv: &mut RecvHalf, offer: &Offer) -> Result<ChunkIndex, En
     let decoded = tokio::task::spawn_blocking(decode).await;
     let decoded = decoded.map_err(|error| Declined::new(Code::Internal, error))?;
     let index = decoded.map_err(|error| malformed(&error))?;
+    // Cuts leave no shorter chunks on the average, and a list of a chunk for
+    // each byte would cost the relay more than the file.
+    let most = index.size() / CHUNK_LEAST + 2;
+    if index.chunks().len() as u64 > most {
+        return Err(malformed(&"its chunks are shorter than any cut leaves them").into());
+    }
     if index.blob().as_bytes() != &offer.blob || index.size() != offer.size {
         return Err(malformed(&"the chunk index is that of another file").into());
     }

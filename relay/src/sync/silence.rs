@@ -9,9 +9,10 @@ use tokio::time::timeout;
 use super::declined::Declined;
 use super::ended::Ended;
 
-/// A device that has nothing to send ends its push and comes back later. This
-/// is enough for a laptop that roams, and for the slowest disk.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A device that has nothing to send ends its push and comes back later. It
+/// also waits for a part that goes into the bucket, which is tried for half a
+/// minute and may then take a whole one.
+const SILENCE_MAX: Duration = Duration::from_secs(150);
 
 /// What the device sends, if it sends it in time.
 pub(super) async fn in_time<T>(
