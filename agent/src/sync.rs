@@ -25,7 +25,8 @@ mod reuse;
 pub mod schedule;
 pub mod worker;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ginnel_blob::hash::Hash;
 use ginnel_link::link::Link;
@@ -68,6 +69,8 @@ struct Shared {
     web: Web,
     way: Way,
     schedule: Option<Schedule>,
+    /// Pulls that may replace changes; after a restart they may not.
+    forced: Mutex<HashSet<TransferId>>,
     /// Something is to be looked at: a new transfer, or one that changed.
     changed: Notify,
 }
@@ -81,6 +84,7 @@ impl Sync {
             web: Web::new(),
             way: settings.way,
             schedule: settings.schedule,
+            forced: Mutex::default(),
             changed: Notify::new(),
         };
         Self {
@@ -129,7 +133,10 @@ impl Sync {
             size: version.remote.size,
             index: Some(index),
         };
-        self.begin(new).await
+        let transfer = self.store.begin_transfer(new).await?;
+        self.shared.allow(transfer.id, over);
+        self.shared.changed.notify_waiters();
+        Ok(transfer)
     }
 
     /// Whether the file here is neither what was last pushed or pulled, nor
@@ -246,6 +253,25 @@ impl Sync {
             Failure::retry("there is no link to the relay; hint: ginnel status says why")
         })?;
         Ok(Catalog::new(link))
+    }
+}
+
+impl Shared {
+    /// Notes what a pull may do with changes.
+    fn allow(&self, id: TransferId, over: Changes) {
+        let mut forced = self.forced.lock().unwrap_or_else(PoisonError::into_inner);
+        match over {
+            Changes::Replace => forced.insert(id),
+            Changes::Keep => forced.remove(&id),
+        };
+    }
+
+    fn allowed(&self, id: TransferId) -> Changes {
+        let forced = self.forced.lock().unwrap_or_else(PoisonError::into_inner);
+        match forced.contains(&id) {
+            true => Changes::Replace,
+            false => Changes::Keep,
+        }
     }
 }
 

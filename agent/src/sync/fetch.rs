@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf as _, Bytes};
@@ -99,6 +100,8 @@ pub(super) struct Source<'a> {
     /// The direct way, while it works.
     direct: Mutex<Option<Arc<Direct>>>,
     way: Way,
+    /// The direct way failed, and is not tried again by this attempt.
+    gave_up: AtomicBool,
 }
 
 /// The direct way.
@@ -137,6 +140,7 @@ impl<'a> Source<'a> {
             etag,
             direct: Mutex::new(None),
             way,
+            gave_up: AtomicBool::new(false),
         }
     }
 
@@ -144,14 +148,17 @@ impl<'a> Source<'a> {
     /// be taken, it is.
     pub(super) async fn begin(&self, place: &Range<u64>) -> Result<Ranged, Failure> {
         let left = place.end - place.start;
-        if self.way != Way::Tunnel {
+        if self.way != Way::Tunnel && !self.gave_up.load(Ordering::Relaxed) {
             match self.directly(place).await {
                 Ok(body) => {
                     let body = Arriving::Direct(body);
                     return Ok(Ranged { body, left });
                 }
                 Err(failure) if self.way == Way::Direct => return Err(failure),
-                Err(failure) => debug!(%failure, "the direct way does not work"),
+                Err(failure) => {
+                    debug!(%failure, "the direct way does not work");
+                    self.gave_up.store(true, Ordering::Relaxed);
+                }
             }
         }
         self.through_tunnel(place).await

@@ -5,6 +5,7 @@
 //! the bucket.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ginnel_blob::index::ChunkIndex;
@@ -22,6 +23,8 @@ pub(super) struct Flow {
     parting: Parting,
     /// Parts that are stored, from the first on.
     parts: watch::Sender<u32>,
+    /// Steps that were sent.
+    steps: AtomicU64,
     /// Bytes that travelled for parts that are not stored.
     travelled: Mutex<BTreeMap<u32, u64>>,
 }
@@ -33,6 +36,7 @@ impl Flow {
             parting: Parting::of(index.size()),
             index,
             parts: watch::Sender::new(parts),
+            steps: AtomicU64::new(0),
             travelled: Mutex::default(),
         }
     }
@@ -58,6 +62,16 @@ impl Flow {
         let chunk = first.and_then(|number| self.index.chunks().get(number));
         let begin = chunk.map_or(stored, |chunk| chunk.offset);
         begin.saturating_add(PARTS_AHEAD.saturating_mul(self.parting.part_size()))
+    }
+
+    /// Something was sent.
+    pub(super) fn moved(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often something was sent.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// A record travelled whose chunk begins there.

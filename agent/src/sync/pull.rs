@@ -11,7 +11,7 @@ use ginnel_blob::hash::Hash;
 use ginnel_blob::index::{Chunk, ChunkIndex};
 use ginnel_blob::plan::{Chosen, ranges};
 use ginnel_store::Store;
-use ginnel_store::artifact::Remote;
+use ginnel_store::artifact::{LocalFile, Remote};
 use ginnel_store::blob::BlobFolder;
 use ginnel_store::blob::arrive::Arrived;
 use ginnel_store::blob::place::Unfinished;
@@ -22,7 +22,7 @@ use tracing::{debug, info};
 use super::catalog::{Catalog, Version};
 use super::failure::{Failure, Then};
 use super::fetch::Source;
-use super::reuse;
+use super::{Changes, reuse};
 
 /// Chunks between two that are lacking are fetched with them if they are no
 /// longer than this, in bytes: a request costs as much.
@@ -49,6 +49,7 @@ pub(super) struct Pull<'a> {
     pub(super) source: Source<'a>,
     pub(super) version: &'a Version,
     pub(super) transfer: &'a Transfer,
+    pub(super) over: Changes,
 }
 
 /// What has arrived.
@@ -64,9 +65,19 @@ impl Pull<'_> {
     /// Pulls, and notes what becomes of it.
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let index = Arc::new(self.index().await?);
-        let unfinished = Arc::new(self.unfinished().await?);
+        let (unfinished, is_new) = self.unfinished().await?;
+        let unfinished = Arc::new(unfinished);
         let count = index.chunks().len();
         let (id, etag) = (self.transfer.id, &self.version.remote.etag);
+        if is_new {
+            // What was noted as written is gone, or in its place already: a kill
+            // may have come between the two.
+            self.store.forget_chunks(id).await?;
+            if let Some(file) = self.in_place().await? {
+                drop(unfinished);
+                return self.finish(file).await;
+            }
+        }
         let mut chunks = self.store.transfer_chunks(id, etag.clone(), count).await?;
         reuse::fill(self.store, self.folder, &index, &unfinished, &mut chunks).await?;
         self.note(&unfinished, chunks.clone(), 0).await?;
@@ -80,12 +91,72 @@ impl Pull<'_> {
             travelled: 0,
             unnoted: 0,
         });
-        self.fetch(&index, &unfinished, &arrived).await?;
+        let fetched = self.fetch(&index, &unfinished, &arrived).await;
         let Written {
             chunks, travelled, ..
         } = arrived.into_inner();
+        // What came before a break need not come again.
         self.note(&unfinished, chunks, travelled).await?;
+        fetched?;
         self.place(unfinished).await
+    }
+
+    /// The file in its place, if it is what is pulled.
+    async fn in_place(&self) -> Result<Option<LocalFile>, Failure> {
+        let Remote { blob, size, .. } = self.version.remote;
+        let path = self.transfer.path.clone();
+        let looked = self.folder.apart(move |folder, stop| {
+            if folder.stamp(&path)?.is_none_or(|stamp| stamp.size != size) {
+                return Ok(None);
+            }
+            // One that cannot be read is not what is pulled.
+            let read = folder.index(&path, stop, |_| {}).ok();
+            let read = read.filter(|read| read.index.blob() == blob);
+            let found = read.map(|read| read.file());
+            if found.is_some() {
+                folder.discard_unfinished(&path, blob)?;
+            }
+            Ok(found)
+        });
+        Ok(looked.await?)
+    }
+
+    /// Whether the file in its place was written to since the pull was asked
+    /// for: then it is kept.
+    async fn check_kept(&self) -> Result<(), Failure> {
+        let name = &self.transfer.artifact;
+        let known = self.store.artifact(name.clone()).await?;
+        let known = known.and_then(|entry| entry.file);
+        let path = self.transfer.path.clone();
+        let looked = self.folder.apart(move |folder, stop| {
+            let Some(stamp) = folder.stamp(&path)? else {
+                return Ok(true);
+            };
+            let Some(known) = known else { return Ok(false) };
+            if known.stamp == stamp {
+                return Ok(true);
+            }
+            // Times may differ where bytes do not.
+            let read = folder.index(&path, stop, |_| {}).ok();
+            Ok(read.is_some_and(|read| Some(read.index.blob()) == known.blob))
+        });
+        if looked.await? {
+            return Ok(());
+        }
+        Err(Failure::give(format_args!(
+            "the file here was changed while the artifact was pulled, and stays, name={name}; \
+             hint: push it, or pull again with --force"
+        )))
+    }
+
+    async fn finish(&self, file: LocalFile) -> Result<(), Failure> {
+        let remote = self.version.remote.clone();
+        let done = self
+            .store
+            .finish_pull(self.transfer.id, file, remote)
+            .await?;
+        debug!(artifact = %done.artifact, "pulled");
+        Ok(())
     }
 
     /// The version's chunk index: what was kept when the transfer was begun, if
@@ -99,12 +170,14 @@ impl Pull<'_> {
         self.catalog.index(artifact, self.version).await
     }
 
-    async fn unfinished(&self) -> Result<Unfinished, Failure> {
+    /// The file that is being made, and whether there was none.
+    async fn unfinished(&self) -> Result<(Unfinished, bool), Failure> {
         let Remote { blob, size, .. } = self.version.remote;
         let path = self.transfer.path.clone();
-        let made = self
-            .folder
-            .apart(move |folder, _| folder.unfinished(&path, blob, size));
+        let made = self.folder.apart(move |folder, _| {
+            let is_new = !folder.unfinished_of(&path, blob).exists();
+            Ok((folder.unfinished(&path, blob, size)?, is_new))
+        });
         Ok(made.await?)
     }
 
@@ -230,6 +303,9 @@ impl Pull<'_> {
 
     /// Holds the whole file to its hash, and puts it in its place.
     async fn place(&self, unfinished: Arc<Unfinished>) -> Result<(), Failure> {
+        if self.over == Changes::Keep {
+            self.check_kept().await?;
+        }
         let Remote { blob, size, .. } = self.version.remote;
         let path = self.transfer.path.clone();
         let placed = self.folder.apart(move |folder, stop| {
@@ -246,6 +322,7 @@ impl Pull<'_> {
             }
         });
         let Some(file) = placed.await? else {
+            self.store.forget_chunks(self.transfer.id).await?;
             let name = &self.transfer.artifact;
             return Err(Failure {
                 then: Then::Give,
@@ -255,13 +332,7 @@ impl Pull<'_> {
                 ),
             });
         };
-        let remote = self.version.remote.clone();
-        let done = self
-            .store
-            .finish_pull(self.transfer.id, file, remote)
-            .await?;
-        debug!(artifact = %done.artifact, "pulled");
-        Ok(())
+        self.finish(file).await
     }
 }
 

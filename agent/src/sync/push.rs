@@ -33,6 +33,9 @@ use super::records::{Record, Records};
 /// the object of them, or reads it once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// How much of a record is sent at once, in bytes.
+const STEP: usize = 64 << 10;
+
 /// One push of one transfer.
 pub(super) struct Push<'a> {
     pub(super) store: &'a Store,
@@ -222,9 +225,16 @@ impl Push<'_> {
         while let Some(record) = records.recv().await {
             let Record { chunk, bytes } = record?;
             flow.room(chunk.end()).await;
-            self.pace.take(bytes.len() as u64).await;
             let length = bytes.len();
-            send.send(&mut [frame::data_header(length), bytes]).await?;
+            let mut left = bytes;
+            // In small steps, so that a slow pace is no silence.
+            while !left.is_empty() {
+                let slice = left.split_to(left.len().min(STEP));
+                self.pace.take(slice.len() as u64).await;
+                send.send(&mut [frame::data_header(slice.len()), slice])
+                    .await?;
+                flow.moved();
+            }
             flow.sent(chunk.offset, length as u64);
         }
         send.finish();
@@ -235,11 +245,7 @@ impl Push<'_> {
     async fn hear(&self, flow: &Flow, recv: &mut RecvHalf) -> Result<Remote, Failure> {
         let mut expected = flow.parts();
         loop {
-            let next = timeout(ANSWER_TIMEOUT, next(recv)).await;
-            let Ok(next) = next else {
-                return Err(Failure::retry("the relay says nothing for too long"));
-            };
-            match next? {
+            match self.next_in_time(flow, recv).await? {
                 PushAnswer::Stored { number, tag } if number == expected => {
                     let piece = Piece {
                         number,
@@ -255,6 +261,20 @@ impl Push<'_> {
                     return Err(Failure::of_relay(code, reason));
                 }
                 PushAnswer::Want(_) | PushAnswer::Stored { .. } => return Err(out_of_turn()),
+            }
+        }
+    }
+
+    /// The relay's next word. It may take its time while records are on their
+    /// way: a part is only stored when it is full.
+    async fn next_in_time(&self, flow: &Flow, recv: &mut RecvHalf) -> Result<PushAnswer, Failure> {
+        let mut next = std::pin::pin!(next(recv));
+        loop {
+            let moved = flow.steps();
+            match timeout(ANSWER_TIMEOUT, next.as_mut()).await {
+                Ok(answer) => return answer,
+                Err(_) if flow.steps() != moved => {}
+                Err(_) => return Err(Failure::retry("the relay says nothing for too long")),
             }
         }
     }

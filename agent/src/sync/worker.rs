@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ginnel_link::link::Link;
 use ginnel_proto::artifact::Artifact;
-use ginnel_store::transfer::{Direction, State, Step, Transfer, TransferId};
-use tokio::task::JoinSet;
+use ginnel_store::transfer::{Direction, Progress, State, Step, Transfer, TransferId};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::Sync;
 use super::catalog::Catalog;
 use super::failure::{Failure, Then};
-use super::fetch::Source;
+use super::fetch::{Source, Way};
 use super::pull::Pull;
 use super::push::Push;
 use super::schedule;
@@ -45,6 +45,7 @@ impl Sync {
             sync: self.clone(),
             running: JoinSet::new(),
             stops: HashMap::new(),
+            tasks: HashMap::new(),
             waits: HashMap::new(),
         };
         stop.run_until_cancelled(worker.run()).await;
@@ -57,6 +58,8 @@ struct Worker {
     running: JoinSet<(TransferId, Result<(), Failure>)>,
     /// How to stop those that run.
     stops: HashMap<TransferId, CancellationToken>,
+    /// Which task works on which.
+    tasks: HashMap<tokio::task::Id, TransferId>,
     /// Those that broke off.
     waits: HashMap<TransferId, Wait>,
 }
@@ -94,8 +97,7 @@ impl Worker {
             tokio::select! {
                 Some(ended) = self.running.join_next() => match ended {
                     Ok((id, result)) => self.end(id, result).await,
-                    // It panicked, or was stopped: it is queued again.
-                    Err(error) => warn!(%error, "a transfer ended without a word"),
+                    Err(error) => self.lose(&error).await,
                 },
                 () = changed => {}
                 Ok(()) = link.changed() => {
@@ -118,7 +120,9 @@ impl Worker {
     /// Stops all that run: they go on when artifacts may travel again.
     async fn interrupt(&mut self, transfers: &[Transfer]) {
         for transfer in transfers {
-            if let Some(stop) = self.stops.get(&transfer.id) {
+            if transfer.state == State::Running
+                && let Some(stop) = self.stops.get(&transfer.id)
+            {
                 stop.cancel();
                 let reason = "it waits for the time in models.schedule".to_owned();
                 let step = Step::Queue(Some(reason));
@@ -164,18 +168,32 @@ impl Worker {
             let stop = CancellationToken::new();
             self.stops.insert(transfer.id, stop.clone());
             let (sync, link, transfer) = (self.sync.clone(), link.clone(), transfer.clone());
-            self.running.spawn(Box::pin(async move {
+            let id = transfer.id;
+            let task = self.running.spawn(Box::pin(async move {
                 let id = transfer.id;
                 let worked = stop.run_until_cancelled(sync.work(link, transfer)).await;
                 (id, worked.unwrap_or(Ok(())))
             }));
+            self.tasks.insert(task.id(), id);
         }
         next
+    }
+
+    /// A transfer's task panicked, which is our mistake: it is tried again
+    /// later, as after any other break.
+    async fn lose(&mut self, error: &JoinError) {
+        let lost = self.tasks.remove(&error.id());
+        warn!(%error, "a transfer ended without a word");
+        if let Some(id) = lost {
+            self.end(id, Err(Failure::retry("it broke off; the log says more")))
+                .await;
+        }
     }
 
     /// Notes how a transfer ended.
     async fn end(&mut self, id: TransferId, result: Result<(), Failure>) {
         self.stops.remove(&id);
+        self.tasks.retain(|_, of| *of != id);
         let Err(failure) = result else {
             self.waits.remove(&id);
             self.sync.shared.changed.notify_waiters();
@@ -251,6 +269,11 @@ impl Sync {
         };
         match push.run().await {
             Ok(remote) => {
+                // What was packed for the way needed no more than it took.
+                let now = self.store.transfer(id).await?;
+                if let Some(Progress { reused, .. }) = now.map(|now| now.progress) {
+                    self.store.plan_transfer(id, 0, reused).await?;
+                }
                 let done = self.store.finish_push(id, remote).await?;
                 info!(artifact = %done.artifact, sent = done.progress.sent, "pushed");
                 Ok(())
@@ -275,13 +298,19 @@ impl Sync {
         }
         let shared = &self.shared;
         let what = (&transfer.artifact, &*version.remote.etag);
+        // A bucket that gives no URLs need not be asked for each range.
+        let way = match (shared.way, version.direct) {
+            (Way::Auto, false) => Way::Tunnel,
+            (way, _) => way,
+        };
         let pull = Pull {
             store: &self.store,
             folder: self.models.blobs().await?,
-            source: Source::new(link, &shared.web, &shared.pace, what, shared.way),
+            source: Source::new(link, &shared.web, &shared.pace, what, way),
             catalog,
             version: &version,
             transfer,
+            over: shared.allowed(transfer.id),
         };
         pull.run().await?;
         // Counted by the relay; it is not worth pulling again for.

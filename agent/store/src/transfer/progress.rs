@@ -127,6 +127,23 @@ impl Store {
         self.inner.readers.run(find).await
     }
 
+    /// Forgets the chunks that a pull has: their file is gone. Bytes that
+    /// travelled stay counted.
+    ///
+    /// # Errors
+    /// `Missing` if there is no such transfer, `Invalid` if it is done.
+    pub async fn forget_chunks(&self, id: TransferId) -> Result<Transfer> {
+        let forget = move |turn: &mut Turn<'_>| {
+            expect_unfinished(turn, id)?;
+            let mut forget = turn.connection.prepare_cached(
+                "UPDATE transfer SET chunks = NULL, etag = NULL, updated_ms = ?2 WHERE id = ?1",
+            )?;
+            forget.execute((id.number(), turn.now()))?;
+            expect(turn, id)
+        };
+        self.inner.writer.run(forget).await
+    }
+
     /// Notes all chunks that a pull has written and synced, of the version of
     /// `etag`, in one step with how many bytes travelled since the last time.
     ///
