@@ -226,6 +226,9 @@ impl Desk<'_> {
         let Written::Yes(_) = written else {
             return Err(Declined::busy());
         };
+        if let Some(published) = &now.entry.published {
+            self.sync.clear_index(&place, published.blob).await?;
+        }
         Ok(Answer::json(&json!({ "removed": artifact.to_string() })))
     }
 
@@ -350,22 +353,17 @@ pub(super) struct Found {
 }
 
 impl Sync {
-    /// Deletes what an entry spoke of that is no longer wanted. An index stays
-    /// that another artifact of the shelf needs.
+    /// Deletes what an entry spoke of that is no longer wanted.
     async fn clear(&self, place: &Place, old: &Versioned) -> error::Result<()> {
         if let Some(publishing) = &old.entry.publishing {
             self.bucket
                 .abort(place.object(), &publishing.upload)
                 .await?;
         }
-        self.bucket.delete(place.object()).await?;
-        if let Some(published) = &old.entry.published {
-            self.clear_index(place, published.blob).await?;
-        }
-        Ok(())
+        self.bucket.delete(place.object()).await
     }
 
-    /// Deletes the index of a blob that no entry of the shelf has any more.
+    /// Deletes the index of a blob, unless an entry of the shelf still has it.
     pub(super) async fn clear_index(&self, place: &Place, blob: Hash) -> error::Result<()> {
         let entries = self.catalog.list(place.shelf()).await?;
         let is_used = entries.iter().any(|(_, entry)| {

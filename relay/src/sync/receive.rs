@@ -12,9 +12,10 @@ use ginnel_blob::index::{CHUNKS_MAX, ChunkIndex, ENCODED_MAX};
 use ginnel_blob::parts::{PartHash, Parting};
 use ginnel_blob::plan::{Chosen, Source, Stock};
 use ginnel_link::stream::{RecvHalf, SendHalf, Stream};
+use ginnel_proto::artifact::Artifact;
 use ginnel_proto::code::Code;
 use ginnel_proto::frame::FrameType;
-use ginnel_proto::id::DeviceId;
+use ginnel_proto::id::{DeviceId, UserName};
 use ginnel_proto::limits::PARTS_MAX;
 use ginnel_proto::push::{Offer, PushAnswer, PushRequest, Upload, Want};
 use tokio::sync::mpsc;
@@ -156,6 +157,7 @@ impl Push<'_> {
         let PushRequest::Offer(offer) = next_request(recv).await? else {
             return Err(Declined::new(Code::Malformed, "a push begins with an offer").into());
         };
+        check_name(&offer.artifact)?;
         let mut tags = Vec::new();
         let mut ended = offer.resume.is_none();
         while !ended {
@@ -438,6 +440,21 @@ fn want(splice: &Splice<'_>, fence: u64, upload: &str) -> Want {
         parts: splice.first,
         chunks: chosen.encode(),
     }
+}
+
+/// Users have folders of their names beside the models that all see: in a
+/// folder, no file can be called the same.
+fn check_name(artifact: &Artifact) -> Result<(), Declined> {
+    if let Artifact::SharedModel(file) = artifact
+        && UserName::parse(file.as_str()).is_ok()
+    {
+        let what = format_args!(
+            "a user's folder could have that name, name={artifact}; hint: push it as {artifact}.gguf, \
+             or whatever it is"
+        );
+        return Err(Declined::new(Code::BadRequest, what));
+    }
+    Ok(())
 }
 
 async fn next_request(recv: &mut RecvHalf) -> Result<PushRequest, Ended> {

@@ -7,6 +7,7 @@ mod loras;
 mod outage;
 mod r2;
 
+use ginnel_agent::sync::Changes;
 use ginnel_store::transfer::{State, Transfer};
 use ginnel_tests::artifacts::{Mover, artifact, safetensors};
 use ginnel_tests::lab::Lab;
@@ -131,7 +132,6 @@ async fn changes_that_were_never_pushed_are_kept() {
     desktop.write(name, b"{\"a\":1}\n{\"mine\":2}\n");
     laptop.write(name, b"{\"a\":2}\n");
     assert_done(&laptop.push(name).await);
-    use ginnel_agent::sync::Changes;
     let refused = desktop.sync.pull(artifact(name), Changes::Keep).await;
     let refused = refused.expect_err("there are changes");
     assert!(refused.reason.contains("never pushed"), "{refused}");
@@ -139,6 +139,29 @@ async fn changes_that_were_never_pushed_are_kept() {
     let pull = desktop.sync.pull(artifact(name), Changes::Replace).await;
     assert_done(&desktop.over(pull.expect("begun").id).await);
     assert_eq!(desktop.read(name), b"{\"a\":2}\n");
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_while_it_is_pulled_is_kept() {
+    let lab = Lab::start().await;
+    let laptop = Mover::of(&lab.agent).await;
+    let other = lab.another_agent("alice", "desktop").await;
+    let desktop = Mover::of(&other).await;
+    let name = "models/phi.safetensors";
+    laptop.write(name, &safetensors("", &[(1, 20 * MIB)]));
+    assert_done(&laptop.push(name).await);
+    desktop.sync.set_bandwidth(Some(10 * MIB as u64));
+    let pull = desktop.sync.pull(artifact(name), Changes::Keep).await;
+    let id = pull.expect("begun").id;
+    desktop.until(id, |it| it.progress.needed > 0).await;
+    let mine = safetensors("mine", &[(2, 1000)]);
+    desktop.write(name, &mine);
+    desktop.sync.set_bandwidth(None);
+    let pull = desktop.over(id).await;
+    assert_eq!(pull.state, State::Failed, "{pull:?}");
+    let reason = pull.last_error.unwrap_or_default();
+    assert!(reason.contains("was changed while"), "{reason}");
+    assert_eq!(desktop.read(name), mine);
 }
 
 #[tokio::test]

@@ -108,6 +108,50 @@ async fn what_is_removed_is_gone_and_its_name_stays_its_owners() {
 }
 
 #[tokio::test]
+async fn no_model_takes_the_place_of_a_users_folder() {
+    let lab = Lab::start().await;
+    let alice = Mover::of(&lab.agent).await;
+    alice.write("models/bob", &safetensors("", &[(1, 1000)]));
+    let refused = alice.push("models/bob").await;
+    assert_eq!(refused.state, State::Failed, "{refused:?}");
+    let reason = refused.last_error.unwrap_or_default();
+    assert!(reason.contains("a user's folder"), "{reason}");
+    let other = lab.another_agent("bob", "bobs").await;
+    let bob = Mover::of(&other).await;
+    bob.write("models/~/x.safetensors", &safetensors("", &[(1, 1000)]));
+    assert_done(&bob.push("models/~/x.safetensors").await);
+}
+
+#[tokio::test]
+async fn pushes_that_were_given_up_count_until_they_are_ended() {
+    let quota = 40 * MIB as u64;
+    let lab = Lab::start_with(|config| config.bucket.quota = quota).await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let desktop = Mover::of(&agent).await;
+    desktop.write("models/~/a.safetensors", &safetensors("", &[(1, 30 * MIB)]));
+    desktop.sync.set_bandwidth(Some(10 * MIB as u64));
+    let id = desktop.sync.push(artifact("models/~/a.safetensors")).await;
+    let id = id.expect("begun").id;
+    desktop.until(id, |it| it.progress.sent > 0).await;
+    desktop.sync.cancel(id).await.expect("forgotten");
+    let laptop = Mover::of(&lab.agent).await;
+    laptop.write("models/~/b.safetensors", &safetensors("", &[(2, 30 * MIB)]));
+    let refused = laptop.push("models/~/b.safetensors").await;
+    assert_eq!(refused.state, State::Failed, "{refused:?}");
+    assert!(refused.last_error.unwrap_or_default().contains("quota="));
+    // Whose it was ends it by removing it.
+    let gone = desktop
+        .sync
+        .remove_remote(artifact("models/~/a.safetensors"))
+        .await;
+    gone.expect("it was being pushed");
+    let id = laptop.sync.push(artifact("models/~/b.safetensors")).await;
+    assert_done(&laptop.over(id.expect("begun").id).await);
+    let uploads = std::fs::read_dir(lab.relay_state().join("bucket/.uploads"));
+    assert_eq!(uploads.expect("a folder").count(), 0, "parts are left");
+}
+
+#[tokio::test]
 async fn the_quota_is_held_before_bytes_flow() {
     let quota = 3 * MIB as u64;
     let lab = Lab::start_with(|config| config.bucket.quota = quota).await;
