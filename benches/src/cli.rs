@@ -30,6 +30,19 @@ enum Command {
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         rounds: u32,
     },
+    /// Move models to a real bucket, beside rclone
+    #[cfg(target_os = "linux")]
+    Artifacts {
+        /// How often the large one is moved
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+        /// Its size
+        #[arg(long, default_value_t = 1024, value_name = "MIB")]
+        size: u64,
+        /// Where ginnel and ginnel-relay are [default: they are built]
+        #[arg(long, value_name = "FOLDER")]
+        programs: Option<PathBuf>,
+    },
     /// Count the instructions of the hot paths
     Instructions {
         /// Store the counts, to compare later ones with
@@ -137,6 +150,19 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Vectors(arguments) => vectors::run(&arguments.plan()),
         Command::Store { folder, rounds } => {
             Box::pin(store::run(&store::Plan { folder, rounds })).await
+        }
+        #[cfg(target_os = "linux")]
+        Command::Artifacts {
+            rounds,
+            size,
+            programs,
+        } => {
+            let plan = crate::artifacts::Plan {
+                rounds,
+                mib: size,
+                programs,
+            };
+            Box::pin(crate::artifacts::run(plan)).await
         }
         Command::Instructions { save } => instructions::run(save),
         Command::Hot { path, times } => {

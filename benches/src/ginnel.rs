@@ -55,6 +55,15 @@ impl Programs {
         })
     }
 
+    /// The folder that both are in.
+    ///
+    /// # Errors
+    /// None: both are in one.
+    pub fn folder(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.relay.parent().context("a program is in a folder")?;
+        Ok(folder.to_owned())
+    }
+
     /// Starts a relay with its state in `folder`.
     ///
     /// # Errors

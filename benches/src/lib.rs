@@ -7,6 +7,7 @@
 //!   depend on how busy the machine is.
 //! * [`vectors`] compares the store's vector engines with others.
 //! * [`store`] measures the whole store.
+//! * `artifacts` moves models to a bucket, beside rclone.
 //!
 //! What runs in its own process is in [`serve`]; who is measured is in
 //! [`subjects`]. Nothing here is part of the product.
@@ -18,6 +19,8 @@
     reason = "a benchmark prints its results and how far it is"
 )]
 
+#[cfg(target_os = "linux")]
+pub mod artifacts;
 pub mod bare;
 pub mod cli;
 pub mod controls;

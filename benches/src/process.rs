@@ -144,7 +144,8 @@ fn tree(root: u32) -> Vec<u32> {
 }
 
 /// User and system time, that of ended children included.
-fn cpu_of(id: u32) -> Duration {
+#[must_use]
+pub fn cpu_of(id: u32) -> Duration {
     let fields = stat(id).unwrap_or_default();
     let ticks = fields.iter().skip(11).take(4);
     let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();

@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, RANGE};
 use http::{Method, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -205,6 +205,9 @@ impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<PassedBody>, Cut> {
         let target = Target::of(&request);
         self.counters.request(target.operation);
+        if request.headers().contains_key(RANGE) {
+            self.counters.ranged(target.operation);
+        }
         let delay = *lock(&self.delay);
         if !delay.is_zero() {
             sleep(delay).await;

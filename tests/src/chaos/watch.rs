@@ -19,7 +19,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// Looks at one transfer.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub struct Watch {
     state: PathBuf,
     id: i64,
     last: Option<Seen>,
@@ -29,9 +29,11 @@ pub(super) struct Watch {
 
 /// What was seen.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) sent: u64,
-    pub(super) attempts: u32,
+pub struct Seen {
+    /// Bytes that have arrived.
+    pub sent: u64,
+    /// How often it was begun.
+    pub attempts: u32,
     state: String,
     /// Why it stopped the last time, if it did.
     error: String,
@@ -39,7 +41,8 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Done or failed.
-    pub(super) fn is_over(&self) -> bool {
+    #[must_use]
+    pub fn is_over(&self) -> bool {
         matches!(&*self.state, "done" | "failed")
     }
 }
@@ -57,7 +60,9 @@ impl fmt::Display for Seen {
 }
 
 impl Watch {
-    pub(super) fn new(state: &std::path::Path, begun: &TransferView) -> Self {
+    /// Looks at a transfer of the device whose state is there.
+    #[must_use]
+    pub fn new(state: &std::path::Path, begun: &TransferView) -> Self {
         Self {
             state: state.to_owned(),
             id: begun.id,
@@ -67,7 +72,7 @@ impl Watch {
     }
 
     /// Looks once; `None` if the device does not answer.
-    pub(super) async fn look(&mut self) -> Option<Seen> {
+    pub async fn look(&mut self) -> Option<Seen> {
         let path = format!("/v1/transfers/{}", self.id);
         let asked = ask::<TransferView>(&self.state, Method::GET, &path, &Value::Null);
         let view = timeout(ANSWER, asked).await.ok()?.ok()?;
@@ -90,7 +95,7 @@ impl Watch {
     ///
     /// # Errors
     /// It failed, or is not done in time.
-    pub(super) async fn until_over(&mut self, limit: Duration) -> Result<Seen, String> {
+    pub async fn until_over(&mut self, limit: Duration) -> Result<Seen, String> {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             match self.look().await {
@@ -104,7 +109,8 @@ impl Watch {
     }
 
     /// What was seen when progress went backwards, if it did.
-    pub(super) fn went_backwards(&self) -> Option<&str> {
+    #[must_use]
+    pub fn went_backwards(&self) -> Option<&str> {
         self.backwards.as_deref()
     }
 }

@@ -18,10 +18,6 @@ use crate::caller::Caller;
 use crate::processes::as_child;
 use crate::wait::{LOOK_AGAIN, in_time};
 
-/// What devices move at most, a second: fast enough to be done soon, slow
-/// enough that most kills find them at it.
-const BANDWIDTH: &str = "40 MB";
-
 /// Where the two programs come from.
 #[derive(Debug, Clone)]
 pub enum Programs {
@@ -32,12 +28,34 @@ pub enum Programs {
     Folder(PathBuf),
 }
 
+/// How the processes reach each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paths {
+    /// By a [`Way`] to the relay and by `r2-strict` to the bucket.
+    Counted,
+    /// Devices straight to the relay; `r2-strict` before the bucket.
+    Strict,
+    /// Nothing between them.
+    Bare,
+}
+
+/// What a world is made of.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The programs.
+    pub programs: Programs,
+    /// What is between them.
+    pub paths: Paths,
+    /// What devices move at most, a second, as in their configuration.
+    pub bandwidth: Option<&'static str>,
+}
+
 /// All processes.
 #[derive(Debug)]
 pub struct World {
     /// The bucket.
     pub r2: R2,
-    /// Between devices and relay.
+    /// Between devices and relay; unused if they do without it.
     pub way: Way,
     /// The device that pushes.
     pub laptop: Device,
@@ -74,7 +92,7 @@ impl World {
     ///
     /// # Panics
     /// One does not start.
-    pub async fn start(programs: Programs) -> Option<Self> {
+    pub async fn start(setting: Setting) -> Option<Self> {
         let r2 = R2::start().await?;
         // An address of its own, so that nobody else gets these ports while a
         // process is down.
@@ -87,8 +105,8 @@ impl World {
         let way = Way::to(link).expect("bound");
         let folder = tempfile::tempdir().expect("temporary folder");
         let place = Place {
-            environment: environment(&r2, &way, folder.path()),
-            programs,
+            environment: environment(&setting, &r2, (way.address, link), folder.path()),
+            programs: setting.programs,
             link,
             public: of(&public),
             admin: of(&admin),
@@ -157,6 +175,23 @@ impl World {
         }
     }
 
+    /// The relay's process, while it runs.
+    #[must_use]
+    pub fn relay(&self) -> Option<&Child> {
+        self.relay.as_ref()
+    }
+
+    /// The relay's metrics, as text.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub async fn metrics(&self) -> String {
+        let request = http::Request::get("/metrics").header("host", "localhost");
+        let request = request.body(http_body_util::Empty::<bytes::Bytes>::new());
+        let caller = Caller::new(self.place.admin);
+        crate::caller::text(caller.send(request.expect("valid")).await).await
+    }
+
     /// What all processes have logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -177,6 +212,12 @@ impl Device {
     /// Kills it.
     pub async fn kill(&mut self) {
         kill(&mut self.running).await;
+    }
+
+    /// Its process, while it runs.
+    #[must_use]
+    pub fn process(&self) -> Option<&Child> {
+        self.running.as_ref()
     }
 
     /// The file of an artifact on the common shelf.
@@ -303,24 +344,34 @@ impl Place {
 }
 
 /// What all processes have in common.
-fn environment(r2: &R2, way: &Way, folder: &Path) -> Vec<(&'static str, String)> {
+fn environment(
+    setting: &Setting,
+    r2: &R2,
+    (way, link): (SocketAddr, SocketAddr),
+    folder: &Path,
+) -> Vec<(&'static str, String)> {
     let inside = |name: &str| folder.join(name).display().to_string();
-    vec![
+    let (relay, bucket) = match setting.paths {
+        Paths::Counted => (way, r2.strict.address),
+        Paths::Strict => (link, r2.strict.address),
+        Paths::Bare => (link, r2.weed.address),
+    };
+    let mut all = vec![
         ("HOME", inside("home")),
         ("GINNEL_RELAY_STATE", inside("relay")),
-        ("GINNEL_RELAY_LINK_ADVERTISE", way.address.to_string()),
+        ("GINNEL_RELAY_LINK_ADVERTISE", relay.to_string()),
         (
             "GINNEL_RELAY_BUCKET_URL",
             format!("s3://{}", r2.bucket.name),
         ),
-        (
-            "GINNEL_RELAY_BUCKET_ENDPOINT",
-            format!("http://{}", r2.strict.address),
-        ),
+        ("GINNEL_RELAY_BUCKET_ENDPOINT", format!("http://{bucket}")),
         ("AWS_ACCESS_KEY_ID", r2.bucket.keys.id.clone()),
         ("AWS_SECRET_ACCESS_KEY", r2.bucket.keys.secret.clone()),
-        ("GINNEL_MODELS_BANDWIDTH", BANDWIDTH.to_owned()),
-    ]
+    ];
+    if let Some(bandwidth) = setting.bandwidth {
+        all.push(("GINNEL_MODELS_BANDWIDTH", bandwidth.to_owned()));
+    }
+    all
 }
 
 fn spawn(mut command: Command) -> Child {

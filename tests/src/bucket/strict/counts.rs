@@ -21,6 +21,7 @@ pub struct Counts([Count; OPERATIONS]);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Count {
     requests: u64,
+    ranged: u64,
     refused: u64,
     received: u64,
     sent: u64,
@@ -31,6 +32,12 @@ impl Counts {
     #[must_use]
     pub fn requests(&self, operation: Operation) -> u64 {
         self.of(operation).requests
+    }
+
+    /// Those of them that asked for a range.
+    #[must_use]
+    pub fn ranged(&self, operation: Operation) -> u64 {
+        self.of(operation).ranged
     }
 
     /// Those of them that the proxy refused in the server's place, by law or
@@ -58,6 +65,7 @@ impl Counts {
         let mut counts = *self;
         for (count, before) in counts.0.iter_mut().zip(&earlier.0) {
             count.requests = count.requests.saturating_sub(before.requests);
+            count.ranged = count.ranged.saturating_sub(before.ranged);
             count.refused = count.refused.saturating_sub(before.refused);
             count.received = count.received.saturating_sub(before.received);
             count.sent = count.sent.saturating_sub(before.sent);
@@ -78,8 +86,8 @@ impl fmt::Display for Counts {
             if count.requests > 0 {
                 writeln!(
                     f,
-                    "{operation}: {} requests, {} refused, {} B received, {} B sent",
-                    count.requests, count.refused, count.received, count.sent
+                    "{operation}: {} requests, {} for ranges, {} refused, {} B received, {} B sent",
+                    count.requests, count.ranged, count.refused, count.received, count.sent
                 )?;
             }
         }
@@ -94,6 +102,7 @@ pub(super) struct Counters([Counter; OPERATIONS]);
 #[derive(Debug, Default)]
 struct Counter {
     requests: AtomicU64,
+    ranged: AtomicU64,
     refused: AtomicU64,
     received: Arc<AtomicU64>,
     sent: Arc<AtomicU64>,
@@ -102,6 +111,10 @@ struct Counter {
 impl Counters {
     pub(super) fn request(&self, operation: Operation) {
         self.of(operation).requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn ranged(&self, operation: Operation) {
+        self.of(operation).ranged.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn refused(&self, operation: Operation) {
@@ -129,6 +142,7 @@ impl Counters {
         for (count, counter) in counts.0.iter_mut().zip(&self.0) {
             *count = Count {
                 requests: counter.requests.load(Ordering::Relaxed),
+                ranged: counter.ranged.load(Ordering::Relaxed),
                 refused: counter.refused.load(Ordering::Relaxed),
                 received: counter.received.load(Ordering::Relaxed),
                 sent: counter.sent.load(Ordering::Relaxed),
