@@ -216,7 +216,9 @@ impl<'a> Source<'a> {
         }
         let catalog = Catalog::new(self.link.clone());
         let url = catalog.url(self.artifact, self.etag).await?;
-        check_url(&url.url, self.link.stats().remote.ip().is_loopback())?;
+        // A socket for both families tells IPv4 addresses as IPv6 ones.
+        let relay = self.link.stats().remote.ip().to_canonical();
+        check_url(&url.url, relay.is_loopback())?;
         let fresh = Arc::new(Direct { url });
         *direct = Some(Arc::clone(&fresh));
         Ok(fresh)
