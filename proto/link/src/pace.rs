@@ -19,17 +19,13 @@ use tokio::time::{Instant, sleep_until};
 /// that would make a request on a good line take three times as long.
 pub(crate) const QUEUE_TARGET: Duration = Duration::from_millis(25);
 
-/// The window to begin with and after a rest, in bytes, as congestion control
-/// begins (RFC 6928).
-const WINDOW_START: f64 = 14.0 * 1024.0;
+/// The window and the speed to begin with and after a rest, in bytes, and in
+/// bytes a second: a short round trip does not tell of a slow line.
+const WINDOW_START: f64 = 64.0 * 1024.0;
+const SPEED_START: f64 = 1024.0 * 1024.0;
 
-/// How much faster it becomes with each round trip at first. Twice as fast, as
-/// congestion control does, would be noticed when the queue is long already.
-const GROWTH: f64 = 0.5;
-
-/// The speed to begin with at most, in bytes a second: a short round trip does
-/// not tell of a slow line.
-const SPEED_START: f64 = 256.0 * 1024.0;
+/// How much faster it becomes with each round trip at first.
+const GROWTH: (f64, f64) = (0.15, 1.0);
 
 /// The slowest that bulk streams become, in bytes a second. They must not
 /// starve for good beside whoever fills the path with all they have.
@@ -171,7 +167,7 @@ impl State {
                 self.is_starting = false;
                 self.window /= 2.0;
             } else {
-                self.window *= 1.0 + GROWTH * trips;
+                self.window *= 1.0 + self.floor.growth() * trips;
             }
         } else {
             let off = QUEUE_TARGET.as_secs_f64() - queue.as_secs_f64();
@@ -179,7 +175,7 @@ impl State {
             let step = (GAIN * off / trip).clamp(-0.5, most);
             self.window *= 1.0 + step * trips;
         }
-        if is_new {
+        if is_new && !self.is_starting {
             // What the path carries, if its queue is as long as it may be.
             let carries = self.window / (self.floor.rtt() + QUEUE_TARGET).as_secs_f64();
             let time = 2 * (queue.min(2 * QUEUE_TARGET) + path.rtt);
@@ -241,6 +237,15 @@ impl Floor {
 
     fn rtt(&self) -> Duration {
         self.before.min(self.lately)
+    }
+
+    /// How much faster it may become with a round trip while nothing is known
+    /// of the path. That it was too much shows two round trips later; the queue
+    /// should not be much longer than its target by then.
+    fn growth(&self) -> f64 {
+        let rtt = self.rtt().as_secs_f64().max(RTT_LEAST);
+        let growth = QUEUE_TARGET.as_secs_f64() / (2.0 * rtt);
+        growth.clamp(GROWTH.0, GROWTH.1)
     }
 }
 
