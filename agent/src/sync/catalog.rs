@@ -208,7 +208,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The relay's, or the link's.
-    pub(super) async fn range(
+    pub async fn range(
         &self,
         artifact: &Artifact,
         etag: &str,

@@ -14,6 +14,7 @@ use ginnel_agent::services::Services;
 use ginnel_agent::services::spec::{ServiceSpec, SharedService};
 use ginnel_agent::status::{LinkState, LinkStatus};
 use ginnel_certs::device::Credentials;
+use ginnel_link::link::Link;
 use ginnel_link::transport::TransportSettings;
 use ginnel_proto::id::{DeviceName, Domain, ServiceName};
 use tokio::sync::{mpsc, watch};
@@ -56,6 +57,7 @@ pub struct Device {
 #[derive(Debug)]
 struct Run {
     report: Report,
+    link: watch::Receiver<Option<Link>>,
     changes: mpsc::Sender<Change>,
     stop: CancellationToken,
     keeper: JoinHandle<()>,
@@ -164,12 +166,14 @@ impl Device {
         };
         let stop = CancellationToken::new();
         let stopped = stop.clone();
+        let current = watch::Sender::new(None);
+        let link = current.subscribe();
         let keeping = tasks.spawn(async move {
-            let current = watch::Sender::new(None);
             keeper.run(current, stopped).await.expect("sockets");
         });
         let run = Run {
             report,
+            link,
             changes: changes_in,
             stop,
             keeper: keeping,
@@ -222,6 +226,13 @@ impl Device {
         self.tell(Change::Woke {
             slept: since.elapsed(),
         });
+    }
+
+    /// The agent's link, if it has one.
+    #[must_use]
+    pub fn link(&self) -> Option<Link> {
+        let run = lock(&self.run);
+        run.as_ref().and_then(|run| run.link.borrow().clone())
     }
 
     /// How the agent says its link is; `None` while it does not run.

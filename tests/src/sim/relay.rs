@@ -13,13 +13,15 @@ use ginnel_link::endpoint::{EndpointKeys, Listener};
 use ginnel_link::transport::TransportSettings;
 use ginnel_proto::id::{DeviceId, DeviceName, Domain, Environment, UserName};
 use ginnel_relay::drain::drain;
+use ginnel_relay::objects::Bucket;
 use ginnel_relay::registry::connection::Location;
 use ginnel_relay::registry::executor::Executor;
 use ginnel_relay::registry::join_codes::Invitation;
 use ginnel_relay::registry::pepper::Pepper;
 use ginnel_relay::registry::redeem::{Claim, IssuedCertificate};
 use ginnel_relay::registry::{OpenOptions, Registry};
-use ginnel_relay::relay::{Parts, PublicUrl, Relay, unix_ms};
+use ginnel_relay::relay::{Artifacts, Parts, PublicUrl, Relay, unix_ms};
+use ginnel_relay::sync::seal::SealKey;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +41,7 @@ const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(3000 * 24 * 3600);
 pub(super) struct RelayState {
     folder: TempDir,
     registry: Registry,
+    bucket: Bucket,
     endpoint_secret: [u8; 32],
     domain: Domain,
     environment: Environment,
@@ -69,6 +72,7 @@ impl RelayState {
         Self {
             folder: tempfile::tempdir().expect("temporary folder"),
             registry: registry.await.expect("a registry in memory"),
+            bucket: Bucket::memory(),
             endpoint_secret: dice.bytes(),
             domain: DOMAIN.parse().expect("valid"),
             environment: "simulation".parse().expect("valid"),
@@ -105,7 +109,11 @@ impl RelayState {
             authority,
             registry: self.registry.clone(),
             upstreams: std::collections::BTreeMap::new(),
-            artifacts: None,
+            artifacts: Some(Artifacts {
+                bucket: self.bucket.clone(),
+                seal_key: SealKey::new(self.endpoint_secret),
+                quota: u64::MAX,
+            }),
             public_url: PublicUrl {
                 scheme: "https",
                 domain: self.domain.clone(),

@@ -23,6 +23,7 @@ mod dead_peer;
 mod determinism;
 mod fairness;
 mod load;
+mod manners;
 mod moves;
 mod quiet;
 mod restart;
