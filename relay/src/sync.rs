@@ -24,7 +24,6 @@ mod splice;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::stream::TryStreamExt as _;
 use ginnel_blob::hash::{Hash, Hasher};
@@ -68,8 +67,6 @@ pub struct Sync {
     seal_key: SealKey,
     /// Bytes that a user's artifacts may have together.
     quota: u64,
-    /// How far two writes of one object must be apart.
-    spacing: Duration,
     wall_clock: WallClock,
     pushes: Arc<Semaphore>,
     /// Pushes under way, by user.
@@ -104,7 +101,6 @@ impl Sync {
     pub fn new(parts: Parts) -> Self {
         Self {
             catalog: Catalog::new(parts.bucket.clone()),
-            spacing: parts.bucket.spacing(),
             bucket: parts.bucket,
             seal_key: parts.seal_key,
             quota: parts.quota,

@@ -188,7 +188,7 @@ impl Push<'_> {
         let mut tags = self.store.transfer_parts(id).await?;
         let kept = usize::try_from(want.parts).unwrap_or(usize::MAX);
         let goes_on = self.transfer.upload.as_ref().map(|it| &*it.id) == Some(&*want.upload.id);
-        if want.parts >= parting.count() || kept > if goes_on { tags.len() } else { 0 } {
+        if want.parts > parting.count() || kept > if goes_on { tags.len() } else { 0 } {
             return Err(strange("more than there is"));
         }
         // The upload may be the same, but its fence is a new one.

@@ -1,11 +1,12 @@
 //! The catalog in the bucket: entries read, written by condition, and listed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::TryStreamExt as _;
 use ginnel_proto::artifact::Artifact;
 use object_store::path::Path;
+use tokio::time::{Instant, sleep_until};
 
 use super::entry::{ENTRY_MAX, Entry};
 use crate::objects::error::{Error, ErrorKind, Result};
@@ -24,6 +25,8 @@ const REMEMBERED: usize = 20_000;
 pub struct Catalog {
     bucket: Bucket,
     remembered: Mutex<HashMap<Path, Versioned>>,
+    /// When entries were last written; those of long ago are forgotten.
+    written: Mutex<HashMap<Path, Instant>>,
 }
 
 /// An entry as it was at one time.
@@ -51,6 +54,7 @@ impl Catalog {
         Self {
             bucket,
             remembered: Mutex::default(),
+            written: Mutex::default(),
         }
     }
 
@@ -87,11 +91,13 @@ impl Catalog {
         entry: Entry,
     ) -> Result<Written> {
         let key = place.entry();
+        self.wait_for_turn(&key).await;
         let bytes = entry.encode().into();
         let written = match old {
             Some(old) => self.bucket.replace(&key, &old.etag, bytes).await,
             None => self.bucket.create(&key, bytes).await,
         };
+        lock(&self.written).insert(key.clone(), Instant::now());
         match written {
             Ok(etag) => {
                 let entry = Arc::new(entry);
@@ -108,6 +114,20 @@ impl Catalog {
                 }
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Buckets take one write a second of an entry: a second push would be
+    /// refused, and be tried again by chance.
+    async fn wait_for_turn(&self, key: &Path) {
+        let spacing = self.bucket.spacing();
+        let until = {
+            let mut written = lock(&self.written);
+            written.retain(|_, at| at.elapsed() < spacing);
+            written.get(key).map(|at| *at + spacing)
+        };
+        if let Some(until) = until {
+            sleep_until(until).await;
         }
     }
 
@@ -161,10 +181,12 @@ impl Catalog {
         Ok(Some(entry))
     }
 
-    /// Nothing under this lock panics half-way.
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Path, Versioned>> {
-        self.remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Path, Versioned>> {
+        lock(&self.remembered)
     }
+}
+
+/// Nothing under these locks panics half-way.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

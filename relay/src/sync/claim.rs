@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ginnel_blob::hash::Hash;
 use ginnel_proto::push::Upload;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::Sync;
@@ -43,7 +43,6 @@ pub(super) struct Claim<'a> {
     upload: String,
     /// The entry as last written or read.
     entry: Versioned,
-    written: Instant,
     ends: Instant,
 }
 
@@ -86,7 +85,6 @@ impl<'a> Claim<'a> {
                         fence,
                         upload,
                         entry,
-                        written: Instant::now(),
                         ends: begun + CLAIM_FOR,
                     });
                 }
@@ -155,7 +153,6 @@ impl<'a> Claim<'a> {
 
     /// Publishes the object that is there already.
     pub(super) async fn publish_as(mut self, etag: Etag, index: Hash) -> Result<Etag, Declined> {
-        sleep_until(self.written + self.sync.spacing).await;
         let (fence, now_ms) = (self.fence, self.sync.now_ms());
         self.write(|entry| entry.publish(fence, etag.as_str(), index, now_ms))
             .await?;
@@ -166,7 +163,6 @@ impl<'a> Claim<'a> {
     /// gone on with.
     pub(super) async fn release(mut self) {
         let fence = self.fence;
-        sleep_until(self.written + self.sync.spacing).await;
         if let Err(error) = self.write(|entry| entry.released(fence)).await {
             debug!(reason = %error, "cannot let a name go; its claim will run out");
             // Whoever has the name now has ended the upload, or goes on with it.
@@ -194,7 +190,6 @@ impl<'a> Claim<'a> {
                 Written::Lost(Some(entry)) => ControlFlow::Continue(entry),
                 Written::Lost(None) => return Err(Declined::lost()),
             };
-            self.written = Instant::now();
             match step {
                 ControlFlow::Break(entry) => {
                     self.entry = entry;

@@ -216,7 +216,6 @@ impl Desk<'_> {
             return Err(Declined::busy());
         };
         self.sync.clear(&place, &now).await?;
-        tokio::time::sleep(self.sync.spacing).await;
         let removed = begun.entry.removed();
         let written = self
             .sync
