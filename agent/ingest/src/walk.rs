@@ -78,6 +78,7 @@ pub fn walk(root: &Path, rules: Rules) -> Walk {
         folders: Vec::new(),
         links: Links::new(root),
         seen: 0,
+        is_cut_short: false,
         told: Vec::new(),
     }
 }
@@ -92,6 +93,8 @@ pub struct Walk {
     folders: Vec<Folder>,
     links: Links,
     seen: usize,
+    /// Whether it ended at the limit of entries.
+    is_cut_short: bool,
     /// Errors to tell before going on, the next one last.
     told: Vec<Error>,
 }
@@ -116,6 +119,13 @@ struct Found {
 }
 
 impl Walk {
+    /// Whether it ended before it had seen everything, at
+    /// [`Rules::entries_max`]: what it has not found may well be there.
+    #[must_use]
+    pub fn is_cut_short(&self) -> bool {
+        self.is_cut_short
+    }
+
     fn start(&mut self, root: PathBuf) -> Option<Result<Entry, Error>> {
         let name = root.file_name().unwrap_or(root.as_os_str());
         let relative = name.to_string_lossy().into_owned();
@@ -261,7 +271,11 @@ impl Walk {
             self.seen = self.seen.saturating_add(1);
             if self.seen > self.rules.entries_max {
                 self.folders.clear();
-                let reason = format!("too many files, limit={}", self.rules.entries_max);
+                self.is_cut_short = true;
+                let reason = format!(
+                    "too many files, the rest of the folder is not looked at, limit={}",
+                    self.rules.entries_max
+                );
                 return Err(Error::new(ErrorKind::TooLarge, reason));
             }
             names.push(entry.file_name());

@@ -18,6 +18,8 @@ use crate::limits::{CONTEXT_MAX, DEPTH_MAX, QUERY_MAX, RESULTS_MAX};
 use crate::vector::passages::Passages;
 use crate::vector::{Neighbour, Request};
 
+use words::CommonWords;
+
 pub use hit::{Hit, Place, Rank};
 
 /// How deep both lists are looked at when they are made into one.
@@ -114,13 +116,16 @@ impl Search {
                     .collect()
             }
             By::Words(words) => {
-                let found = words::search(connection, words, depth, passing)?;
+                let common = CommonWords::ToFill;
+                let found = words::search(connection, words, depth, passing, common)?;
                 found.into_iter().enumerate().map(Place::by_words).collect()
             }
             By::Both(near, words) => {
                 let depth = depth.max(FUSED_DEPTH);
                 let near = self.near(connection, near, depth, passing)?;
-                let words = words::search(connection, words, depth, passing)?;
+                // What fills the list is found by meaning, and better.
+                let common = CommonWords::IfNothingElse;
+                let words = words::search(connection, words, depth, passing, common)?;
                 fuse::fuse(&near, &words)
             }
         };

@@ -32,6 +32,10 @@ const STACK_BYTES: usize = 64 << 20;
 /// ended.
 const COMPLAINT_BYTES_MAX: u64 = 64 << 10;
 
+/// What of the parent's environment the child needs to start: where the
+/// system's libraries are.
+const ENVIRONMENT: [&str; 3] = ["LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SystemRoot"];
+
 /// What the child says on standard output, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 enum Answer {
@@ -104,8 +108,12 @@ pub fn run(
     bytes: &[u8],
     time_max: Duration,
 ) -> Result<Extracted, Error> {
+    let kept = std::env::vars_os().filter(|(name, _)| ENVIRONMENT.iter().any(|kept| name == kept));
     let started = Command::new(program)
         .args(arguments)
+        // What a bad file could make the child tell: keys of the parent.
+        .env_clear()
+        .envs(kept)
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

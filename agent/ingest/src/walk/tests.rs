@@ -132,8 +132,19 @@ fn the_walk_ends_at_its_limits() {
     );
     assert_eq!(
         found(dir.path(), rules(2, 5)),
-        ["a", "! too many files, limit=5, item=b/c"]
+        [
+            "a",
+            "! too many files, the rest of the folder is not looked at, limit=5, item=b/c"
+        ]
     );
+    let is_cut_short = |rules| {
+        let mut walk = walk(dir.path(), rules);
+        while walk.next().is_some() {}
+        walk.is_cut_short()
+    };
+    assert!(is_cut_short(rules(2, 5)));
+    assert!(!is_cut_short(rules(2, 6)));
+    assert!(!is_cut_short(rules(1, 6)), "a folder too deep is left out");
 }
 
 #[cfg(unix)]

@@ -1,5 +1,7 @@
 //! Search by words: FTS5's BM25 over live passages.
 
+use std::collections::HashSet;
+
 use rusqlite::Connection;
 
 use crate::error::Result;
@@ -15,14 +17,27 @@ const WORDS_MAX: usize = 64;
 /// 3 µs, so a question's stop words alone would take seconds among a million.
 const COMMON: usize = 4096;
 
-/// Passages that are ranked if all words of a query are common, the newest
+/// Passages that are ranked of those with the words that count, the newest
 /// first: a fifth of a second.
 const RANKED_MAX: usize = 65_536;
 
+/// Passages that have only common words and are ranked to fill a list, the
+/// newest first: some 50 ms.
+const FILLING_MAX: usize = 16_384;
+
+/// When common words count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CommonWords {
+    /// Where no passage has a rarer one.
+    IfNothingElse,
+    /// As soon as those with rarer ones are fewer than wanted.
+    ToFill,
+}
+
 /// The passages with the most and rarest of these words, the best first.
 ///
-/// Any word will do, but common ones only count where there are no others:
-/// then those passages come first that have them all. Words in double quotes
+/// Any word will do, but common ones only count as `common` says: after those
+/// with rarer words, those passages come first that have them all. Words in double quotes
 /// are looked for in that order; a word that ends with `*` stands for all that
 /// begin so.
 pub(super) fn search(
@@ -30,30 +45,55 @@ pub(super) fn search(
     query: &str,
     wanted: usize,
     passing: Option<&Passages>,
+    common: CommonWords,
 ) -> Result<Vec<Neighbour>> {
-    let mut all = Vec::new();
-    let mut rare = Vec::new();
+    let (mut rare_words, mut common_words) = (Vec::new(), Vec::new());
     for phrase in phrases(query) {
         match count(connection, &phrase)? {
-            0 => continue,
-            COMMON.. => {}
-            _ => rare.push(phrase.clone()),
+            0 => {}
+            COMMON.. => common_words.push(phrase),
+            _ => rare_words.push(phrase),
         }
-        all.push(phrase);
     }
-    let (first, enough) = if rare.is_empty() {
-        (all.join(" AND "), wanted)
-    } else {
-        (rare.join(" OR "), 1)
+    let mut found = Vec::new();
+    if !rare_words.is_empty() {
+        let any = rare_words.join(" OR ");
+        found = best_live(connection, &any, wanted, RANKED_MAX, passing)?;
+    }
+    let is_enough = match common {
+        CommonWords::IfNothingElse => !found.is_empty(),
+        CommonWords::ToFill => found.len() >= wanted,
     };
-    if all.is_empty() {
-        return Ok(Vec::new());
-    }
-    let found = best_live(connection, &first, wanted, passing)?;
-    if found.len() >= enough || rare.len() == all.len() {
+    if is_enough || common_words.is_empty() {
         return Ok(found);
     }
-    best_live(connection, &all.join(" OR "), wanted, passing)
+    let ranked_max = match found.is_empty() {
+        true => RANKED_MAX,
+        false => FILLING_MAX,
+    };
+    for between in [" AND ", " OR "] {
+        if found.len() < wanted {
+            let words = common_words.join(between);
+            let more = best_live(connection, &words, wanted, ranked_max, passing)?;
+            append(&mut found, more, wanted);
+        }
+    }
+    Ok(found)
+}
+
+/// Appends what is not there yet, up to `wanted` in all. What comes later is
+/// worth no more than what comes before.
+fn append(found: &mut Vec<Neighbour>, more: Vec<Neighbour>, wanted: usize) {
+    let known: HashSet<_> = found.iter().map(|neighbour| neighbour.passage).collect();
+    let least = found.last().map_or(f32::INFINITY, |last| last.score);
+    let new = more
+        .into_iter()
+        .filter(|neighbour| !known.contains(&neighbour.passage));
+    let left = wanted.saturating_sub(found.len());
+    found.extend(new.take(left).map(|neighbour| Neighbour {
+        score: neighbour.score.min(least),
+        ..neighbour
+    }));
 }
 
 /// How many passages match, up to [`COMMON`].
@@ -69,11 +109,12 @@ fn best_live(
     connection: &Connection,
     expression: &str,
     wanted: usize,
+    ranked_max: usize,
     passing: Option<&Passages>,
 ) -> Result<Vec<Neighbour>> {
     let mut looked_at = wanted;
     loop {
-        let (found, all) = best(connection, expression, looked_at, passing)?;
+        let (found, all) = best(connection, expression, looked_at, ranked_max, passing)?;
         let live = match passing {
             // Filters let nothing through that is not live.
             Some(_) => found,
@@ -91,6 +132,7 @@ fn best(
     connection: &Connection,
     expression: &str,
     wanted: usize,
+    ranked_max: usize,
     passing: Option<&Passages>,
 ) -> Result<(Vec<Neighbour>, bool)> {
     let mut find = connection.prepare_cached(
@@ -109,7 +151,7 @@ fn best(
             let score = -score;
             nearest.push(Neighbour { passage, score });
         }
-        if seen == RANKED_MAX {
+        if seen == ranked_max {
             break;
         }
     }
@@ -129,6 +171,8 @@ fn only_live(connection: &Connection, found: Vec<Neighbour>) -> Result<Vec<Neigh
 
 /// The words of a query in FTS5's language.
 fn phrases(query: &str) -> Vec<String> {
+    // FTS5 reads up to a NUL, which is in no word, as other control characters.
+    let query = query.replace(char::is_control, " ");
     let mut phrases = Vec::new();
     // Every second piece is in quotes.
     for (at, piece) in query.split('"').enumerate() {
@@ -166,5 +210,7 @@ mod tests {
         assert_eq!(read("tun* NEAR(a b)"), "\"tun\" * OR \"NEAR(a\" OR \"b)\"");
         assert_eq!(read("odd \"quote"), "\"odd\" OR \"quote\"");
         assert_eq!(read(" -- ? \"\" * "), "");
+        assert_eq!(read("a\0b\u{1b}c"), "\"a\" OR \"b\" OR \"c\"");
+        assert_eq!(read("\"a\0b\" \0"), "\"a b\"");
     }
 }

@@ -35,13 +35,16 @@ async fn words_are_found_wherever_they_are() {
         ["tunnels and bridges"]
     );
     assert_eq!(world.words("\"bridges and\"").await, Vec::<String>::new());
-    for odd in ["\"", "NEAR(", "a AND", "*", "col:x", "-", "'; --"] {
+    assert_eq!(world.words("nothing\0here").await, ["nothing here"]);
+    for odd in [
+        "\0", "\"\0", "\"", "NEAR(", "a AND", "*", "col:x", "-", "'; --",
+    ] {
         world.words(odd).await;
     }
 }
 
 #[tokio::test]
-async fn common_words_count_where_there_are_no_others() {
+async fn common_words_count_after_rarer_ones() {
     let world = World::new();
     let paragraphs: Vec<String> = (0..5000).map(|at| format!("the {at}th day")).collect();
     let paragraphs = paragraphs.iter().map(String::as_str);
@@ -52,8 +55,25 @@ async fn common_words_count_where_there_are_no_others() {
         ..document
     };
     world.store.put(document).await.expect("stored");
-    assert_eq!(world.words("the tunnel").await, ["a tunnel"]);
-    assert_eq!(world.words("the sea").await, ["the sea"]);
+    for (query, first) in [("the tunnel", "a tunnel"), ("the sea", "the sea")] {
+        let found = world.words(query).await;
+        assert_eq!((found[0].as_str(), found.len()), (first, 10));
+        let rest = &found[1..];
+        assert!(rest.iter().all(|text| text.starts_with("the ")), "{rest:?}");
+    }
+    let found = world.search(By::Words("the sea".to_owned())).await;
+    let mut ids: Vec<String> = found.hits.iter().map(|hit| hit.passage.text.clone()).collect();
+    let is_falling = found
+        .hits
+        .is_sorted_by(|a, b| a.place.score >= b.place.score);
+    assert!(is_falling, "{found:?}");
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 10, "each once");
+    // Those with all common words fill first.
+    let found = world.words("the day tunnel").await;
+    assert_eq!((found[0].as_str(), found.len()), ("a tunnel", 10));
+    assert!(found[1..].iter().all(|text| text.ends_with("day")));
     assert_eq!(world.words("the unheard").await.len(), 10);
     // Those that have them all.
     let both = world.words("day the").await;

@@ -36,6 +36,18 @@ fn an_answer_is_taken_and_checked() {
     }
 }
 
+/// Whatever the tests were started with, such as `HOME` and `PATH`, or keys.
+#[test]
+fn a_reader_is_told_nothing_of_our_environment() {
+    assert!(std::env::vars_os().count() > 1, "there is some");
+    let command = "printf '{\"Refused\":{\"kind\":\"Invalid\",\"reason\":\"'; \
+        tr '\\0' ' ' < /proc/$$/environ; printf '\"}}'";
+    let kept = ENVIRONMENT.map(std::env::var_os);
+    if cfg!(target_os = "linux") && kept.iter().all(Option::is_none) {
+        check_fails(command, "RUST_BACKTRACE=0 ");
+    }
+}
+
 #[test]
 fn a_reader_that_does_not_end_is_ended() {
     for command in ["exec sleep 1000", "exec >&- 2>&-; exec sleep 1000"] {
