@@ -292,14 +292,14 @@ impl Scribe {
         let connection = self.connection.insert(connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let begun = Instant::now();
-        let now = (self.setup.now)();
         let mut work = first.take();
         while let Some(job) = work {
             let mut turn = Turn {
                 connection: &transaction,
                 origin: &self.setup.origin,
                 clock: &mut self.clock,
-                now,
+                // Not once for the group, which others may have begun earlier.
+                now: (self.setup.now)(),
             };
             in_savepoint(&mut turn, job, answers)?;
             let more = answers.len() < GROUP_MAX && begun.elapsed() < GROUP_TIME;
