@@ -225,11 +225,28 @@ impl Adding<'_> {
                     }
                 },
                 Some(stored) = storing.next() => {
-                    for event in stored? {
+                    let done = stored?;
+                    for event in done.events {
                         self.tell(event).await;
+                    }
+                    if let Some(path) = done.without_text {
+                        self.remove_text(path).await?;
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes away what was stored of a file that holds no text any more, and
+    /// tells it if there was something.
+    async fn remove_text(&mut self, path: String) -> Result<(), AddError> {
+        let source = self.folder.source(&path);
+        let folder = self.folder.clone();
+        let documents = self.knowledge.store.forget_file(folder, path).await?;
+        if documents > 0 {
+            self.summary.documents_removed += documents as u64;
+            self.tell(Event::file(source, FileOutcome::Removed)).await;
         }
         Ok(())
     }

@@ -69,14 +69,16 @@ pub(super) enum Read {
 #[derive(Debug)]
 pub(super) enum Piece {
     Document(Box<NewDocument>),
-    /// What is wrong with a part of it, or with all.
+    /// What is wrong with a part of it, or why all of it could not be read.
     Problem(Error),
+    /// All of it was read and none of it is a text, which it was before.
+    NoText(Error),
     /// There is no more.
     End(File),
 }
 
 /// Reads every file of the folder that is not as it was. Gives the paths of
-/// files that are gone.
+/// files that are gone: none if the folder was not looked at to its end.
 pub(super) fn read_all(reading: &Reading, found: &mpsc::Sender<Read>) -> Vec<String> {
     let (mut files, mut bytes) = (0, 0);
     for entry in walk(&reading.root, reading.rules).flatten() {
@@ -89,7 +91,8 @@ pub(super) fn read_all(reading: &Reading, found: &mpsc::Sender<Read>) -> Vec<Str
     let is_file = reading.root.is_file();
     let mut left = reading.known.clone();
     let mut unreadable = Vec::new();
-    for entry in walk(&reading.root, reading.rules) {
+    let mut walk = walk(&reading.root, reading.rules);
+    for entry in &mut walk {
         if reading.stop.load(Ordering::Relaxed) {
             return Vec::new();
         }
@@ -114,6 +117,9 @@ pub(super) fn read_all(reading: &Reading, found: &mpsc::Sender<Read>) -> Vec<Str
         if done.is_err() {
             return Vec::new();
         }
+    }
+    if walk.is_cut_short() {
+        return Vec::new();
     }
     // What is below a folder that could not be read is not gone for that.
     let is_gone = |path: &String| !unreadable.iter().any(|folder| is_below(path, folder));
@@ -160,6 +166,9 @@ impl Reading {
         match done {
             Ok(Some(file)) => send(&to, Piece::End(file)),
             Ok(None) => Err(Unwanted),
+            Err(error) if known.is_some() && is_of_content(&error) => {
+                send(&to, Piece::NoText(error))
+            }
             Err(error) => send(&to, Piece::Problem(error)),
         }
     }
@@ -197,6 +206,16 @@ impl Reading {
         let sent = send(to, Piece::Document(Box::new(document)));
         Ok(sent.ok().map(|()| file))
     }
+}
+
+/// Whether it says what the file holds, and not merely that it cannot be read
+/// now or by us.
+fn is_of_content(error: &Error) -> bool {
+    // Any other may pass, or be a limit of ours.
+    matches!(
+        error.kind(),
+        ErrorKind::Empty | ErrorKind::Unsupported | ErrorKind::Invalid
+    )
 }
 
 /// The time by which a file is known again; none that comes again if it was

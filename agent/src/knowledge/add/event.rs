@@ -59,11 +59,12 @@ pub enum FileOutcome {
     Changed,
     /// It is as it was.
     Unchanged,
-    /// It is gone, and its documents with it.
+    /// It is gone, or no text any more, and its documents with it.
     Removed,
     /// It is no text.
     Skipped,
-    /// It could not be read; what is known of it stays.
+    /// It could not be read; what is known of it stays, unless it is told as
+    /// removed too.
     Failed,
 }
 
@@ -76,7 +77,7 @@ pub struct Summary {
     pub changed: u64,
     /// Files that were as before.
     pub unchanged: u64,
-    /// Files that are gone.
+    /// Files that are gone, or no text any more.
     pub removed: u64,
     /// Files that are no text.
     pub skipped: u64,

@@ -26,16 +26,25 @@ struct SoFar {
     more_problems: usize,
 }
 
-/// Stores all pieces. Gives what to tell: the problems, then the file.
+/// What has come of a file.
+pub(super) struct Done {
+    /// What to tell: the problems, then the file.
+    pub(super) events: Vec<Event>,
+    /// Its path, if it was read and no part of it is a text: what was stored
+    /// of it before is not in it any more.
+    pub(super) without_text: Option<String>,
+}
+
+/// Stores all pieces.
 pub(super) async fn store(
     knowledge: Knowledge,
     origin: Origin,
     mut pieces: mpsc::Receiver<Piece>,
-) -> Result<Vec<Event>, AddError> {
+) -> Result<Done, AddError> {
     let source = origin.folder.source(&origin.path);
     let mut so_far = SoFar::default();
     let mut puts = FuturesUnordered::new();
-    let mut end = None;
+    let (mut end, mut has_text) = (None, true);
     while let Some(piece) = pieces.recv().await {
         match piece {
             Piece::Document(document) => {
@@ -49,6 +58,10 @@ pub(super) async fn store(
                 };
                 so_far.problem(Event::of_error(item, &error));
             }
+            Piece::NoText(error) => {
+                has_text = false;
+                so_far.problem(Event::of_error(source.clone(), &error));
+            }
             Piece::End(file) => end = Some(file),
         }
         while puts.len() >= AT_ONCE {
@@ -59,12 +72,19 @@ pub(super) async fn store(
         so_far.count(puts.next().await, &source)?;
     }
     let Some(file) = end else {
-        // It was not read to its end: what was known of it before stays.
-        return Ok(so_far.problems);
+        // What was known of it before stays, unless it was read to its end.
+        return Ok(Done {
+            events: so_far.problems,
+            without_text: (!has_text).then_some(origin.path),
+        });
     };
     let ids = std::mem::take(&mut so_far.ids);
     if ids.is_empty() && !so_far.problems.is_empty() {
-        return Ok(so_far.finish(&source, None));
+        // It is not remembered, so that it is told again the next time.
+        return Ok(Done {
+            events: so_far.finish(&source, None),
+            without_text: Some(origin.path),
+        });
     }
     let removed = knowledge.store.keep_file(origin.folder, file, ids).await?;
     let outcome = match (so_far.added, so_far.changed + removed) {
@@ -72,7 +92,10 @@ pub(super) async fn store(
         (_, 0) => FileOutcome::Added,
         _ => FileOutcome::Changed,
     };
-    Ok(so_far.finish(&source, Some(outcome)))
+    Ok(Done {
+        events: so_far.finish(&source, Some(outcome)),
+        without_text: None,
+    })
 }
 
 impl SoFar {

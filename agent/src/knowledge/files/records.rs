@@ -39,6 +39,8 @@ impl Reading {
         for record in Lines::new("", BufReader::with_capacity(BUFFER, &mut hashing)) {
             let piece = match record.and_then(|record| self.document_of(&source, record)) {
                 Ok(document) => Piece::Document(Box::new(document)),
+                // The lines after it are unread, and not gone.
+                Err(error) if error.kind() == ErrorKind::Unreadable => return Err(error),
                 Err(error) => Piece::Problem(error),
             };
             if send(to, piece).is_err() {

@@ -362,6 +362,91 @@ async fn a_folder_that_is_away_loses_nothing() {
     assert_eq!(summary.unchanged, 2);
 }
 
+/// What a file held before is not found in what it holds now.
+#[tokio::test]
+async fn a_file_that_is_no_text_any_more_is_not_found() {
+    let world = World::without_model().await;
+    let cases: [(&str, &[u8], FileOutcome); 4] = [
+        ("empty.txt", b"", FileOutcome::Skipped),
+        ("binary.txt", b"\x7fELF\0\0\0\0", FileOutcome::Skipped),
+        (
+            "latin.txt",
+            b"\xe4\xf6\xfc \xff\xfe\xfd text \xc0\xc1 everywhere \xf5\xf6",
+            FileOutcome::Failed,
+        ),
+        ("lines.jsonl", b"nonsense\n", FileOutcome::Failed),
+    ];
+    for (name, _, _) in cases {
+        world.write(name, "{\"text\": \"about apples\"}\n");
+    }
+    world.write("other.txt", "other apples");
+    world.add().await;
+    assert_eq!(world.found(Mode::Text, "apples").await.len(), 5);
+    for (name, now, told) in cases {
+        world.write(name, now);
+        let (summary, events) = world.add().await;
+        let of_file: Vec<_> = outcomes(&events)
+            .into_iter()
+            .filter(|(source, _)| source.contains(name))
+            .map(|(_, outcome)| outcome)
+            .collect();
+        assert_eq!(of_file.len(), 2, "{name}: {of_file:?}");
+        for outcome in [told, FileOutcome::Removed] {
+            assert!(of_file.contains(&outcome), "{name}: {of_file:?}");
+        }
+        assert_eq!((summary.removed, summary.documents_removed), (1, 1));
+        let (summary, events) = world.add().await;
+        assert_eq!(summary.removed, 0, "{events:?}");
+    }
+    assert_eq!(world.found(Mode::Text, "apples").await, ["notes/other.txt"]);
+    let (summary, _) = world.add().await;
+    assert_eq!((summary.skipped, summary.failed), (2, 2), "still told");
+}
+
+/// It may be readable again: nothing says that its text is not in it.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_that_cannot_be_read_now_is_still_found() {
+    let world = World::without_model().await;
+    world.write("a.txt", "about apples");
+    world.write("b.jsonl", "{\"text\": \"about apples\"}\n");
+    world.add().await;
+    // Rights do not bind every user; this file gives nobody its beginning.
+    for name in ["a.txt", "b.jsonl"] {
+        let path = world.root().join(name);
+        std::fs::remove_file(&path).expect("removed");
+        std::os::unix::fs::symlink("/proc/self/mem", &path).expect("linked");
+    }
+    let mut request = world.request();
+    request.rules.follow_links = true;
+    let (summary, events) = world.add_as(request).await;
+    assert_eq!((summary.failed, summary.removed), (2, 0), "{events:?}");
+    assert_eq!(world.found(Mode::Text, "apples").await.len(), 2);
+}
+
+/// What a walk that reached its limit has not come to is not gone.
+#[tokio::test]
+async fn a_walk_that_is_cut_short_removes_nothing() {
+    let world = World::without_model().await;
+    world.write("a/deep/apple.txt", "about apples");
+    world.write("b/banana.txt", "about bananas");
+    world.write("cherry.txt", "about cherries");
+    world.add().await;
+    std::fs::remove_file(world.root().join("cherry.txt")).expect("removed");
+    let mut request = world.request();
+    // Both folders at the top, and `deep`; not what is in it.
+    request.rules.entries_max = 3;
+    let (summary, events) = world.add_as(request).await;
+    assert_eq!((summary.removed, summary.failed), (0, 1), "{events:?}");
+    let told = format!("{events:?}");
+    assert!(told.contains("too many files"), "{told}");
+    let found = world.found(Mode::Text, "apples bananas cherries").await;
+    assert_eq!(found.len(), 3, "{found:?}");
+
+    let (summary, _) = world.add().await;
+    assert_eq!((summary.unchanged, summary.removed), (2, 1));
+}
+
 #[tokio::test]
 async fn texts_need_no_file() {
     let world = World::new().await;

@@ -62,7 +62,11 @@ async fn common_words_count_after_rarer_ones() {
         assert!(rest.iter().all(|text| text.starts_with("the ")), "{rest:?}");
     }
     let found = world.search(By::Words("the sea".to_owned())).await;
-    let mut ids: Vec<String> = found.hits.iter().map(|hit| hit.passage.text.clone()).collect();
+    let mut ids: Vec<String> = found
+        .hits
+        .iter()
+        .map(|hit| hit.passage.text.clone())
+        .collect();
     let is_falling = found
         .hits
         .is_sorted_by(|a, b| a.place.score >= b.place.score);
