@@ -36,11 +36,12 @@ use ginnel_store::blob::BlobFolder;
 use ginnel_store::transfer::{Direction, NewTransfer, State, Step, Transfer, TransferId};
 use tokio::sync::{Notify, watch};
 
-use self::catalog::{Catalog, Listing};
+use self::catalog::{Catalog, Listed, Listing};
 use self::failure::Failure;
 use self::fetch::{Way, Web};
 use self::pace::Pace;
 use self::schedule::Schedule;
+use crate::models::room::RelayHas;
 use crate::models::{Models, ModelsError};
 
 /// What a person sets about transfers.
@@ -158,6 +159,15 @@ impl Sync {
     /// There is no link, or the relay's.
     pub async fn list(&self) -> Result<Listing, Failure> {
         self.catalog()?.list().await
+    }
+
+    /// What the relay has at this moment, if it can be asked.
+    pub async fn relay_has(&self) -> RelayHas {
+        let Ok(listing) = self.list().await else {
+            return RelayHas::Unknown;
+        };
+        let known = |listed: &Listed| Some((listed.name.parse().ok()?, listed.blob.parse().ok()?));
+        RelayHas::These(listing.artifacts.iter().filter_map(known).collect())
     }
 
     /// Takes an artifact away from the relay; the file here stays.

@@ -154,9 +154,7 @@ where
             let asked = read_json(request, QUESTION_MAX).await?;
             upkeep::backup(knowledge, asked).await
         }
-        KnowledgeRoute::Artifacts(route) => {
-            artifacts::answer(knowledge.models(), route, request).await
-        }
+        KnowledgeRoute::Artifacts(route) => artifacts::answer(knowledge, route, request).await,
         KnowledgeRoute::Transfers(route) => transfers::answer(knowledge, route, request).await,
         KnowledgeRoute::OpenApi => Ok(openapi::answer()),
     }

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ginnel_blob::hash::Hash;
+use ginnel_proto::artifact::Artifact;
 use ginnel_store::blob::BlobFolder;
 use ginnel_store::blob::path::BlobPath;
 use ginnel_store::blob::stamp::Stamp;
@@ -24,6 +26,26 @@ pub enum Run {
     Wet,
     /// Only tell.
     Dry,
+}
+
+/// What the relay has at this moment. What this device remembers may have been
+/// taken away by another one since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelayHas {
+    /// These blobs, under these names.
+    These(HashSet<(Artifact, Hash)>),
+    /// It cannot be asked.
+    Unknown,
+}
+
+impl RelayHas {
+    fn has(&self, listed: &Listed) -> bool {
+        let blob = listed.entry.remote.as_ref().map(|remote| remote.blob);
+        match (self, blob) {
+            (Self::These(these), Some(blob)) => these.contains(&(listed.entry.name.clone(), blob)),
+            (Self::These(_) | Self::Unknown, _) => false,
+        }
+    }
 }
 
 /// What making room came to. Bytes of files that another program has too are
@@ -64,17 +86,19 @@ pub struct Kept {
     pub in_use: u64,
     /// They are not published, or are others than what is.
     pub unsynced: u64,
+    /// They were published, and the relay does not say that they still are.
+    pub unconfirmed: u64,
 }
 
 impl Models {
     /// Takes files away until all of them fit the budget, the longest unused
-    /// first. Only files go that are published just as they are and that
+    /// first. Only files go that the relay has just as they are and that
     /// nobody pinned or works with. Unfinished files that are forgotten go
     /// too.
     ///
     /// # Errors
     /// The catalog or the folder cannot be read, or a file not be taken away.
-    pub async fn make_room(&self, budget: Option<u64>, run: Run) -> Result<Room> {
+    pub async fn make_room(&self, budget: Option<u64>, run: Run, relay: &RelayHas) -> Result<Room> {
         let budget = budget.or_else(|| self.settings().budget);
         let listing = self.list().await?;
         let with_bytes = |listed: &Listed| listed.found.is_some() && !listed.is_shared();
@@ -89,7 +113,7 @@ impl Models {
         };
         files.sort_by_key(|listed| (listed.entry.used_ms, listed.entry.name.clone()));
         for listed in files {
-            if !room.takes(&listed) {
+            if !room.takes(&listed, relay) {
                 continue;
             }
             if budget.is_none_or(|budget| room.after <= budget) {
@@ -145,7 +169,7 @@ impl Models {
 
 impl Room {
     /// Whether a file may go; if not, it is counted.
-    fn takes(&mut self, listed: &Listed) -> bool {
+    fn takes(&mut self, listed: &Listed, relay: &RelayHas) -> bool {
         let kept = &mut self.kept;
         let why = if listed.entry.is_pinned {
             &mut kept.pinned
@@ -153,6 +177,8 @@ impl Room {
             &mut kept.in_use
         } else if listed.state() != State::Synced || listed.is_damaged() {
             &mut kept.unsynced
+        } else if !relay.has(listed) {
+            &mut kept.unconfirmed
         } else {
             return true;
         };

@@ -30,9 +30,10 @@ use super::adding::lines;
 use super::query::Query;
 use super::{ApiBody, Problem, QUESTION_MAX, invalid, json, read_json};
 use crate::api::answer::BoxError;
+use crate::knowledge::Knowledge;
 use crate::models::event::Event;
 use crate::models::import::{ImportRequest, Kind, Place};
-use crate::models::room::Run;
+use crate::models::room::{RelayHas, Run};
 use crate::models::verify::Changes;
 use crate::models::{Insist, Models, ModelsError};
 use view::{ArtifactView, Artifacts, Pinning, Removed, UseAnswer};
@@ -55,7 +56,7 @@ pub(crate) enum Work {
 
 /// Answers one request.
 pub(super) async fn answer<B>(
-    models: &Models,
+    knowledge: &Knowledge,
     route: ArtifactsRoute,
     request: Request<B>,
 ) -> Result<Response<ApiBody>, Problem>
@@ -64,6 +65,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    let models = knowledge.models();
     match route {
         ArtifactsRoute::List => {
             let listing = models.list().await?;
@@ -92,7 +94,11 @@ where
         ArtifactsRoute::MakeRoom => {
             let asked: view::RoomRequest = read_json(request, QUESTION_MAX).await?;
             let run = if asked.dry_run { Run::Dry } else { Run::Wet };
-            let room = models.make_room(asked.budget, run).await?;
+            let relay = match knowledge.sync() {
+                Some(sync) => sync.relay_has().await,
+                None => RelayHas::Unknown,
+            };
+            let room = models.make_room(asked.budget, run, &relay).await?;
             Ok(json(StatusCode::OK, &room))
         }
         ArtifactsRoute::Verify => {

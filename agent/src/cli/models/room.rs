@@ -29,6 +29,10 @@ pub(super) fn write(room: &Room, is_dry: bool, out: &mut dyn Write) -> anyhow::R
     if room.after > budget {
         let kept = [
             (room.kept.unsynced, "not published as they are"),
+            (
+                room.kept.unconfirmed,
+                "of which the relay does not say that it has them",
+            ),
             (room.kept.pinned, "pinned"),
             (room.kept.in_use, "in use"),
         ];

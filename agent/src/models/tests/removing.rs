@@ -4,7 +4,7 @@ use ginnel_store::transfer::{Direction, NewTransfer, Step};
 
 use super::*;
 use crate::models::Insist;
-use crate::models::room::{Room, Run};
+use crate::models::room::{RelayHas, Room, Run};
 
 impl World {
     /// Three published files of one size, `a` unused for longest.
@@ -24,8 +24,18 @@ impl World {
     }
 
     async fn room(&self, budget: u64, run: Run) -> Room {
-        let made = self.models.make_room(Some(budget), run).await;
+        let relay = self.relay_has().await;
+        let made = self.models.make_room(Some(budget), run, &relay).await;
         made.expect("made")
+    }
+
+    /// A relay that has all that was ever published.
+    async fn relay_has(&self) -> RelayHas {
+        let entries = self.models.store().artifacts().await.expect("read");
+        let published = entries
+            .into_iter()
+            .filter_map(|entry| Some((entry.name, entry.remote?.blob)));
+        RelayHas::These(published.collect())
     }
 
     fn there(&self) -> Vec<&'static str> {
@@ -121,7 +131,9 @@ async fn the_longest_unused_go_first() {
     // One byte less is one file less.
     let wet = world.room(2 * size() - 1, Run::Wet).await;
     assert_eq!(evicted(&wet), [path("b")]);
-    let none = world.models.make_room(None, Run::Wet).await.expect("made");
+    let relay = world.relay_has().await;
+    let none = world.models.make_room(None, Run::Wet, &relay).await;
+    let none = none.expect("made");
     assert_eq!((none.budget, evicted(&none)), (None, Vec::new()));
     assert_eq!(world.there(), ["c"]);
 }
@@ -143,6 +155,27 @@ async fn what_is_pinned_in_use_or_unsynced_stays() {
     assert_eq!(room.kept.unsynced, 2 * size());
     assert_eq!(room.after, 4 * size());
     assert_eq!(world.there(), ["a", "b", "c"]);
+}
+
+/// Another device may have taken it away, or the relay be away itself.
+#[tokio::test]
+async fn what_the_relay_does_not_have_now_stays() {
+    let world = World::three().await;
+    let RelayHas::These(mut these) = world.relay_has().await else {
+        unreachable!("it was asked");
+    };
+    these.retain(|(artifact, _)| *artifact == name(&path("b")));
+    for (relay, gone) in [
+        (RelayHas::Unknown, vec![]),
+        (RelayHas::These(these), vec![path("b")]),
+    ] {
+        let room = world.models.make_room(Some(0), Run::Wet, &relay).await;
+        let room = room.expect("made");
+        assert_eq!(evicted(&room), gone);
+        let left = 3 - gone.len() as u64;
+        assert_eq!(room.kept.unconfirmed, left * size());
+    }
+    assert_eq!(world.there(), ["a", "c"]);
 }
 
 #[tokio::test]
@@ -215,6 +248,8 @@ async fn the_setting_is_the_budget_unless_another_is_given() {
     world.write("models/a.safetensors", &safetensors(64, 1));
     world.publish(&path("a")).await;
     assert_eq!(evicted(&world.room(size(), Run::Dry).await), [""; 0]);
-    let room = world.models.make_room(None, Run::Dry).await.expect("made");
+    let relay = world.relay_has().await;
+    let room = world.models.make_room(None, Run::Dry, &relay).await;
+    let room = room.expect("made");
     assert_eq!(evicted(&room), [path("a")]);
 }
