@@ -33,9 +33,6 @@
 //! used, if there is one.
 
 mod embed;
-mod models;
-
-pub(crate) use models::bytes;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,6 +42,7 @@ use std::path::{Path, PathBuf};
 use ginnel_daemon::environment::{Environment, set};
 use ginnel_daemon::log::{self, LogFormat};
 use ginnel_daemon::mistakes::Mistakes;
+use ginnel_daemon::quantity::parse_bytes;
 use ginnel_daemon::state_dir;
 use ginnel_daemon::toml_file::TomlFile;
 use ginnel_link::transport::Congestion;
@@ -195,9 +193,9 @@ impl Config {
             models_folder: places
                 .find("models.folder", &None, path)
                 .unwrap_or(default.models_folder),
-            models_budget: places.find("models.budget", &None, bytes),
+            models_budget: places.find("models.budget", &None, parse_bytes),
             sync: Settings {
-                bandwidth: places.find("models.bandwidth", &None, bytes),
+                bandwidth: places.find("models.bandwidth", &None, parse_bytes),
                 way: places
                     .find("models.pull", &None, str::parse)
                     .unwrap_or_default(),

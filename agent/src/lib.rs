@@ -47,3 +47,4 @@ pub mod services;
 pub mod status;
 pub mod sync;
 pub mod tcp;
+mod web;

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueHint};
 use ginnel_daemon::environment::Environment;
-use ginnel_daemon::quantity::bytes;
+use ginnel_daemon::quantity::{bytes, parse_bytes};
 use ginnel_proto::artifact::{Artifact, FileName};
 use http::Method;
 use serde::Serialize;
@@ -26,7 +26,6 @@ use crate::api::knowledge::artifacts::view::{
     ArtifactView, Artifacts, Pinning, Removed, RepairRequest, RoomRequest, UseAnswer, UseRequest,
     VerifyRequest,
 };
-use crate::config::bytes as amount;
 use transfer::Move;
 use work::Shown;
 
@@ -102,7 +101,7 @@ pub enum Models {
     /// Make room: take published files away that were not used for longest
     Gc {
         /// Bytes that models may take, such as 200GB, in place of models.budget
-        #[arg(long, value_name = "AMOUNT", value_parser = amount)]
+        #[arg(long, value_name = "AMOUNT", value_parser = parse_bytes)]
         budget: Option<u64>,
         /// Only tell what would go
         #[arg(long)]

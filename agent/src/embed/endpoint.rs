@@ -13,7 +13,7 @@ use ginnel_store::vector::metric::Metric;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::{EmbedError, Embedder, Purpose, Result, Vectors, with_causes};
+use crate::web;
 
 /// How long an answer may take: a model may have to be loaded first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -252,19 +253,9 @@ impl Embedder for Endpoint {
 }
 
 fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    tcp.set_nodelay(true);
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(ginnel_certs::web::client_config(roots))
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(tcp);
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .build(connector)
+        .build(web::connector(CONNECT_TIMEOUT))
 }
 
 #[cfg(test)]

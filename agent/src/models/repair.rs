@@ -21,7 +21,7 @@ use ginnel_store::error::{Error, Result as StoreResult};
 use tokio::sync::mpsc;
 
 use super::event::{Event, Outcome, Verified, progress};
-use super::verify::{Changes, verified};
+use super::verify::{Changes, Treatment, verified};
 use super::{Models, ModelsError, Result};
 
 /// Where chunks may be had: files of this device, and where they are cut.
@@ -43,24 +43,7 @@ impl Models {
         names: Vec<Artifact>,
         events: &mpsc::Sender<Event>,
     ) -> Result<()> {
-        let (mut good, mut bad) = (0, 0);
-        for name in self.named_or_all(names).await? {
-            let event = match self.repair(&name, events).await {
-                Ok(verified) => Event::Verified(verified),
-                Err(error) => Event::Failed {
-                    name: Some(name.to_string()),
-                    message: error.to_string(),
-                },
-            };
-            if event.is_good() {
-                good += 1;
-            } else {
-                bad += 1;
-            }
-            let _ = events.send(event).await;
-        }
-        let _ = events.send(Event::Done { good, bad }).await;
-        Ok(())
+        self.treat_all(names, Treatment::Repair, events).await
     }
 
     /// Verifies one artifact, and repairs it if all that is damaged is

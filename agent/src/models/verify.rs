@@ -21,6 +21,15 @@ pub enum Changes {
     Accept,
 }
 
+/// What is done with each of several artifacts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Treatment {
+    /// See [`Models::verify`].
+    Verify(Changes),
+    /// See [`Models::repair`].
+    Repair,
+}
+
 impl Models {
     /// Verifies artifacts one after the other, all that have files if none is
     /// named. Tells everything, and the end last.
@@ -34,15 +43,31 @@ impl Models {
         changes: Changes,
         events: &mpsc::Sender<Event>,
     ) -> Result<()> {
+        self.treat_all(names, Treatment::Verify(changes), events)
+            .await
+    }
+
+    /// Does the same with one artifact after the other, and tells what comes of
+    /// each.
+    pub(super) async fn treat_all(
+        &self,
+        names: Vec<Artifact>,
+        treatment: Treatment,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<()> {
         let (mut good, mut bad) = (0, 0);
         for name in self.named_or_all(names).await? {
-            let event = match self.verify(&name, changes, events).await {
-                Ok(verified) => Event::Verified(verified),
-                Err(error) => Event::Failed {
+            let treated = match treatment {
+                Treatment::Verify(changes) => self.verify(&name, changes, events).await,
+                Treatment::Repair => self.repair(&name, events).await,
+            };
+            let event = treated.map_or_else(
+                |error| Event::Failed {
                     name: Some(name.to_string()),
                     message: error.to_string(),
                 },
-            };
+                Event::Verified,
+            );
             if event.is_good() {
                 good += 1;
             } else {
@@ -55,7 +80,7 @@ impl Models {
     }
 
     /// Those that are named, or all that have files or should have.
-    pub(super) async fn named_or_all(&self, names: Vec<Artifact>) -> Result<Vec<Artifact>> {
+    async fn named_or_all(&self, names: Vec<Artifact>) -> Result<Vec<Artifact>> {
         if !names.is_empty() {
             return Ok(names);
         }

@@ -13,7 +13,7 @@ use http::header::RANGE;
 use http::{Request, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -24,6 +24,7 @@ use tracing::debug;
 use super::catalog::{Catalog, DirectUrl, if_match, range_of};
 use super::failure::Failure;
 use super::pace::Pace;
+use crate::web;
 
 /// How long the bucket may take until its answer begins, and between two
 /// pieces of it.
@@ -68,17 +69,7 @@ impl Web {
     /// Trusts the web's authorities.
     #[must_use]
     pub fn new() -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(SILENCE_MAX));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(ginnel_certs::web::client_config(roots))
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp);
+        let connector = web::connector(SILENCE_MAX);
         Self(Client::builder(TokioExecutor::new()).build(connector))
     }
 }

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ginnel_daemon::quantity::parse_bytes;
 use http::Uri;
 
 use super::Purpose;
@@ -77,7 +78,7 @@ pub(super) fn read(places: &mut Places<'_>, state: &Path, purpose: Purpose) -> B
     let endpoint = places.find("bucket.endpoint", None, parse_endpoint);
     let region = places.find("bucket.region", None, not_empty);
     let ca_file = places.find_path("bucket.ca_file");
-    let quota = places.find("bucket.quota", None, parse_size);
+    let quota = places.find("bucket.quota", None, parse_bytes);
     let folder = || BucketPlace::Folder(state.join(FOLDER));
     let at = match url {
         Some(Url::Folder(path)) => BucketPlace::Folder(path),
@@ -205,46 +206,9 @@ fn not_empty(text: &str) -> Result<String, String> {
     }
 }
 
-/// `100 GiB`, `5GB`, or a number of bytes.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("is no size such as 100 GiB, value={text:?}");
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit: u64 = match unit.trim() {
-        "" | "B" => 1,
-        "kB" => 1_000,
-        "KiB" => 1 << 10,
-        "MB" => 1_000_000,
-        "MiB" => 1 << 20,
-        "GB" => 1_000_000_000,
-        "GiB" => 1 << 30,
-        "TB" => 1_000_000_000_000,
-        "TiB" => 1 << 40,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).ok_or_else(wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_with_their_units() {
-        for (text, size) in [
-            ("0", 0),
-            ("7", 7),
-            ("100 GiB", 100 << 30),
-            ("5GB", 5_000_000_000),
-            ("1 TiB", 1 << 40),
-        ] {
-            assert_eq!(parse_size(text), Ok(size), "{text}");
-        }
-        for text in ["", "GiB", "1.5 GB", "-1", "1 gib", "99999999999 TiB", "1 G"] {
-            assert!(parse_size(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn urls_name_a_bucket_or_a_folder() {

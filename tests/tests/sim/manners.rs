@@ -218,7 +218,9 @@ async fn push(link: &Link, file: &File) {
             match next(&mut recv).await {
                 PushAnswer::Stored { .. } => {}
                 PushAnswer::Published { .. } => break,
-                other => panic!("{other:?}"),
+                answer @ (PushAnswer::Want(_) | PushAnswer::Declined { .. }) => {
+                    panic!("{answer:?}")
+                }
             }
         }
     };
