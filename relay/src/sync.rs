@@ -1,20 +1,26 @@
 //! Artifacts: models, adapters and data sets between devices and the bucket.
 //!
-//! * [`receive`] takes a push: [`claim`] holds the name, [`splice`] makes parts
-//!   of what the device sends and of what the bucket has.
-//! * [`deliver`] answers what devices ask of the catalog, and gives bytes.
+//! * [`receive`] takes a push: [`offer`] reads what the device says first,
+//!   [`claim`] holds the name, [`splice`] makes parts of what the device sends
+//!   and of what the bucket has, and [`seal`] lets the device keep their tags.
+//! * [`deliver`] answers what devices ask of the catalog, and gives bytes;
+//!   [`loras`] what they ask about adapters.
+//! * [`quota`], [`settle`] and [`clear`] keep the bucket in order.
 //! * [`catalog`] keeps an [`entry`] for each artifact, in the bucket.
 //!
 //! The bucket's entries are the truth; nothing that counts is kept here. Any
 //! number of relays may serve one bucket.
 
+mod answer;
 pub mod catalog;
 mod claim;
+mod clear;
 pub mod declined;
 pub mod deliver;
 mod ended;
 pub mod entry;
 mod loras;
+mod offer;
 mod quota;
 pub mod receive;
 pub mod seal;

@@ -25,7 +25,7 @@ use ginnel_proto::push::Upload;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::Store;
-use crate::artifact::{self, LocalFile, Remote};
+use crate::artifact::{LocalFile, Remote, catalog};
 use crate::blob::path::BlobPath;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{ERROR_MAX, TRANSFERS_KEPT};
@@ -216,7 +216,7 @@ impl Store {
     pub async fn finish_push(&self, id: TransferId, remote: Remote) -> Result<Transfer> {
         let finish = move |turn: &mut Turn<'_>| {
             let transfer = unfinished(turn, id, Direction::Push, remote.blob)?;
-            artifact::keep_remote(turn, &transfer.artifact, &remote)?;
+            catalog::keep_remote(turn, &transfer.artifact, &remote)?;
             finish(turn, id)
         };
         self.inner.writer.run(finish).await
@@ -239,8 +239,8 @@ impl Store {
             if file.blob != Some(transfer.blob) {
                 return Err(other_blob(id, transfer.blob));
             }
-            artifact::keep_file(turn, &transfer.artifact, &file, None)?;
-            artifact::keep_remote(turn, &transfer.artifact, &remote)?;
+            catalog::keep_file(turn, &transfer.artifact, &file, None)?;
+            catalog::keep_remote(turn, &transfer.artifact, &remote)?;
             finish(turn, id)
         };
         self.inner.writer.run(finish).await
@@ -254,7 +254,7 @@ impl Store {
     pub async fn forget_transfer(&self, id: TransferId) -> Result<bool> {
         let forget = move |turn: &mut Turn<'_>| {
             let was_there = delete(turn, id)?;
-            artifact::drop_indexes(turn)?;
+            catalog::drop_indexes(turn)?;
             Ok(was_there)
         };
         self.inner.writer.run(forget).await
@@ -290,8 +290,8 @@ fn begin(turn: &mut Turn<'_>, new: &NewTransfer) -> Result<Transfer> {
             insert(turn, new, &path)?
         }
     };
-    artifact::keep_index(turn, new.blob, new.index.as_ref())?;
-    artifact::drop_indexes(turn)?;
+    catalog::keep_index(turn, new.blob, new.index.as_ref())?;
+    catalog::drop_indexes(turn)?;
     expect(turn, id)
 }
 
@@ -416,7 +416,7 @@ fn finish(turn: &Turn<'_>, id: TransferId) -> Result<Transfer> {
              ORDER BY updated_ms DESC, id DESC LIMIT ?1)",
     )?;
     old.execute([TRANSFERS_KEPT])?;
-    artifact::drop_indexes(turn)?;
+    catalog::drop_indexes(turn)?;
     expect(turn, id)
 }
 

@@ -14,39 +14,34 @@
 //! the code's status.
 
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
 use ginnel_blob::hash::Hash;
-use ginnel_link::body::send_body;
 use ginnel_link::error::StreamError;
-use ginnel_link::stream::{RecvHalf, SendHalf, Stream};
+use ginnel_link::stream::{RecvHalf, Stream};
 use ginnel_proto::artifact::Artifact;
-use ginnel_proto::code::{Code, REASON};
-use ginnel_proto::http::{RequestHead, ResponseHead};
+use ginnel_proto::code::Code;
+use ginnel_proto::http::RequestHead;
 use ginnel_proto::id::{DeviceId, LoraId};
 use ginnel_proto::limits::HEAD_TIMEOUT;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, RANGE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http::header::{IF_MATCH, RANGE};
+use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::Sync;
+use super::answer::Answer;
 use super::catalog::{Versioned, Written};
 use super::declined::Declined;
 use super::entry::{Entry, Published};
 use super::loras::{self, Shop};
 use crate::links::Connected;
 use crate::objects::Etag;
-use crate::objects::error::{self, ErrorKind};
+use crate::objects::error::ErrorKind;
 use crate::objects::layout::{Place, Shelf};
 use crate::registry::Registry;
 use crate::relay::Relay;
@@ -351,32 +346,6 @@ pub(super) struct Found {
     pub(super) published: Published,
 }
 
-impl Sync {
-    /// Deletes what an entry spoke of that is no longer wanted.
-    async fn clear(&self, place: &Place, old: &Versioned) -> error::Result<()> {
-        if let Some(publishing) = &old.entry.publishing {
-            self.bucket
-                .abort(place.object(), &publishing.upload)
-                .await?;
-        }
-        self.bucket.delete(place.object()).await
-    }
-
-    /// Deletes the index of a blob, unless an entry of the shelf still has it.
-    pub(super) async fn clear_index(&self, place: &Place, blob: Hash) -> error::Result<()> {
-        let entries = self.catalog.list(place.shelf()).await?;
-        let is_used = entries.iter().any(|(_, entry)| {
-            let published = entry.published.as_ref().map(|it| it.blob);
-            let publishing = entry.publishing.as_ref().map(|it| it.blob);
-            published == Some(blob) || publishing == Some(blob)
-        });
-        if is_used {
-            return Ok(());
-        }
-        self.bucket.delete(&place.index(&blob)).await
-    }
-}
-
 fn named(name: &str) -> Result<Artifact, Declined> {
     let parsed = name.parse();
     parsed.map_err(|error| Declined::new(Code::BadRequest, error))
@@ -419,127 +388,4 @@ fn asked_place(headers: &HeaderMap, size: u64) -> Result<Range<u64>, Declined> {
         return Err(wrong());
     }
     Ok(first..last + 1)
-}
-
-/// What the device gets back.
-struct Answer {
-    head: ResponseHead,
-    body: AnswerBody,
-}
-
-enum AnswerBody {
-    Whole(Option<Bytes>),
-    Ranged {
-        stream: BoxStream<'static, error::Result<Bytes>>,
-        left: u64,
-    },
-}
-
-impl Answer {
-    fn whole(status: StatusCode, kind: &'static str, bytes: Bytes) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        Self {
-            head: ResponseHead {
-                status,
-                headers,
-                upgrade: None,
-                end: bytes.is_empty(),
-            },
-            body: AnswerBody::Whole(Some(bytes)),
-        }
-    }
-
-    fn json(value: &Value) -> Self {
-        let bytes = value.to_string().into();
-        Self::whole(StatusCode::OK, "application/json", bytes)
-    }
-
-    fn bytes(bytes: Bytes) -> Self {
-        Self::whole(StatusCode::OK, "application/octet-stream", bytes)
-    }
-
-    fn declined(declined: Declined) -> Self {
-        let Declined { code, reason } = declined;
-        let body = json!({ "error": reason, "reason": code.name() });
-        let bytes = body.to_string().into();
-        let mut answer = Self::whole(code.status(), "application/json", bytes);
-        let name = HeaderValue::from_static(code.name());
-        answer.head.headers.insert(REASON, name);
-        answer
-    }
-
-    fn ranged(
-        stream: BoxStream<'static, error::Result<Bytes>>,
-        place: Range<u64>,
-        size: u64,
-        etag: &Etag,
-    ) -> Self {
-        let left = place.end - place.start;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(left));
-        let range = format!("bytes {}-{}/{size}", place.start, place.end - 1);
-        for (name, text) in [(CONTENT_RANGE, &*range), (ETAG, etag.as_str())] {
-            if let Ok(value) = HeaderValue::from_str(text) {
-                headers.insert(name, value);
-            }
-        }
-        Self {
-            head: ResponseHead {
-                status: StatusCode::PARTIAL_CONTENT,
-                headers,
-                upgrade: None,
-                end: false,
-            },
-            body: AnswerBody::Ranged { stream, left },
-        }
-    }
-
-    async fn send(self, send: &mut SendHalf) -> Result<(), StreamError> {
-        send.send_response(&self.head).await?;
-        if let AnswerBody::Ranged { .. } = self.body {
-            send.make_bulk();
-        }
-        send_body(send, self.body).await?;
-        Ok(())
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = error::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, error::Error>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) => {
-                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
-                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
-            }
-            Self::Ranged { stream, left } => {
-                let polled = stream.poll_next_unpin(context);
-                if let Poll::Ready(Some(Ok(piece))) = &polled {
-                    *left = left.saturating_sub(piece.len() as u64);
-                }
-                polled.map(|piece| piece.map(|piece| piece.map(Frame::data)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Ranged { left, .. } => *left == 0,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Ranged { left, .. } => SizeHint::with_exact(*left),
-        }
-    }
 }
