@@ -24,6 +24,8 @@ pub mod knowledge;
 pub(crate) mod outside;
 pub(crate) mod percent;
 
+#[cfg(test)]
+mod described;
 mod listen;
 mod route;
 mod socket;

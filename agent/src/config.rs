@@ -20,6 +20,7 @@
 //! endpoint = "http://127.0.0.1:11434/v1"
 //! model = "nomic-embed-text"
 //! api_key_file = "/run/secrets/embeddings"
+//! tokens_max = 254         # of a passage, with an endpoint
 //!
 //! [models]
 //! folder = "/home/jane/models"    # the folder models of the state folder

@@ -320,7 +320,10 @@ impl Describe {
             link,
             store: match self.knowledge.stage() {
                 Stage::Opening => StoreStatus::Opening,
-                Stage::Open(_) => StoreStatus::Open,
+                Stage::Open(knowledge) => match knowledge.store().engine_problem() {
+                    Some(problem) => StoreStatus::Slow { problem },
+                    None => StoreStatus::Open,
+                },
                 Stage::Failed(problem) => StoreStatus::Failed { problem },
             },
             services: services

@@ -23,16 +23,23 @@ pub mod too_long;
 mod watch;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use ginnel_store::Store;
 use ginnel_store::options::Options;
+use ginnel_store::stats::Stats;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::models::Models;
 use crate::sync::Sync;
 use embedding::Embedding;
 use settings::KnowledgeSettings;
+
+/// How long callers from outside are told the same counts.
+const COUNTS_LAST: Duration = Duration::from_secs(5);
 
 /// What this device knows. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone)]
@@ -41,6 +48,8 @@ pub struct Knowledge {
     models: Models,
     sync: Arc<OnceLock<Sync>>,
     embedding: Arc<Embedding>,
+    /// What was counted last, and when.
+    counted: Arc<Mutex<Option<(Instant, Stats)>>>,
 }
 
 impl Knowledge {
@@ -69,6 +78,7 @@ impl Knowledge {
             models,
             sync: Arc::default(),
             embedding: Arc::new(embedding),
+            counted: Arc::default(),
         })
     }
 
@@ -76,6 +86,23 @@ impl Knowledge {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What the store holds, as it was a short time ago: counting reads much of
+    /// it, and callers from outside may ask as often as they like.
+    ///
+    /// # Errors
+    /// As [`Store::stats`].
+    pub async fn recent_stats(&self) -> Result<Stats, ginnel_store::error::Error> {
+        let mut counted = self.counted.lock().await;
+        if let Some((at, stats)) = &*counted
+            && at.elapsed() < COUNTS_LAST
+        {
+            return Ok(stats.clone());
+        }
+        let stats = self.store.stats().await?;
+        *counted = Some((Instant::now(), stats.clone()));
+        Ok(stats)
     }
 
     /// The models, whose catalog is in the same store.

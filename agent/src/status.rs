@@ -91,6 +91,12 @@ pub enum StoreStatus {
     /// It answers.
     #[default]
     Open,
+    /// It answers, but slowly: its vector index is not of the engine that was
+    /// chosen.
+    Slow {
+        /// Why, and what to do.
+        problem: String,
+    },
     /// It cannot be opened.
     Failed {
         /// Why, and what to do.

@@ -26,7 +26,7 @@ mod adding;
 mod documents;
 mod events;
 mod models;
-mod openapi;
+pub(in crate::api) mod openapi;
 mod query;
 mod route;
 mod search;
@@ -47,7 +47,11 @@ use crate::knowledge::opening::{Opening, Stage};
 use crate::knowledge::search::{NoVector, SearchError};
 
 pub(crate) use adding::add;
+#[cfg(test)]
+pub(super) use artifacts::ArtifactsRoute;
 pub(super) use route::{KnowledgeRoute, NoKnowledgeRoute};
+#[cfg(test)]
+pub(super) use transfers::TransfersRoute;
 
 /// Largest question, in bytes: a vector of 8,192 values as text.
 const QUESTION_MAX: usize = 1 << 20;
@@ -171,6 +175,21 @@ pub(crate) async fn ask(
     path: &str,
     body: &impl serde::Serialize,
 ) -> Result<serde_json::Value, Problem> {
+    let response = exchange(knowledge, method, path, body).await?;
+    let body = response.into_body().collect().await;
+    let body = body.map_err(|error| invalid(error.to_string()))?.to_bytes();
+    if body.is_empty() {
+        return Ok(serde_json::Value::Null);
+    }
+    serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))
+}
+
+async fn exchange(
+    knowledge: &Knowledge,
+    method: Method,
+    path: &str,
+    body: &impl serde::Serialize,
+) -> Result<Response<ApiBody>, Problem> {
     let uri: http::Uri = path.parse().map_err(|_| invalid("path is no path"))?;
     let parts: Vec<&str> = uri.path().split('/').collect();
     let route = match parts.as_slice() {
@@ -181,13 +200,7 @@ pub(crate) async fn ask(
     let body = serde_json::to_vec(body).map_err(|error| invalid(error.to_string()))?;
     let mut request = Request::new(Full::new(Bytes::from(body)));
     *request.uri_mut() = uri;
-    let response = answer(knowledge, route, request, Caller::Local).await?;
-    let body = response.into_body().collect().await;
-    let body = body.map_err(|error| invalid(error.to_string()))?.to_bytes();
-    if body.is_empty() {
-        return Ok(serde_json::Value::Null);
-    }
-    serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))
+    answer(knowledge, route, request, Caller::Local).await
 }
 
 /// Reads a body that is JSON, of at most `limit` bytes.

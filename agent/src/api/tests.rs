@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::described::{self, Description};
 use super::*;
 use crate::knowledge::tests::World;
 use crate::local_client::{ClientError, LocalClient};
@@ -37,6 +38,40 @@ async fn health_needs_no_token_and_all_else_does() {
     assert_eq!(status, 404);
     let (status, _) = api.ask("POST", "/v1/status", &[&api.key()]).await;
     assert_eq!(status, 405);
+}
+
+/// What this device knows is held to the description beside its own tests.
+#[tokio::test]
+async fn answers_are_as_described() {
+    let api = Api::start().await;
+    let description = Description::read();
+    let key = api.key();
+    let service = r#"{"target":"http://127.0.0.1:3000","public":true}"#;
+    for (method, path, body) in [
+        ("GET", "/health", ""),
+        ("GET", "/v1/status", ""),
+        ("PUT", "/v1/services/web", service),
+        ("PUT", "/v1/services/web", service),
+        ("GET", "/v1/services/web", ""),
+        ("GET", "/v1/services", ""),
+        ("DELETE", "/v1/services/web", ""),
+        ("POST", "/v1/stop", ""),
+    ] {
+        let (status, answer) = match method {
+            "PUT" => api.put(path, body).await,
+            _ => api.ask(method, path, &[&key]).await,
+        };
+        let operation = description.operation(method, path);
+        let described = operation["responses"].get(status.to_string());
+        let described = described.unwrap_or_else(|| panic!("{method} {path} answers {status}"));
+        match described::body_of(Some(described)) {
+            Some(schema) => {
+                let answer = serde_json::from_str(&answer).expect(path);
+                description.fits(&answer, schema, &format!("{method} {path}"));
+            }
+            None => assert_eq!(answer, "", "{method} {path}"),
+        }
+    }
 }
 
 #[tokio::test]

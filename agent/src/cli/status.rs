@@ -102,6 +102,10 @@ fn write_screen(status: &Status, now_ms: u64, out: &mut dyn Write) -> io::Result
     match &status.store {
         StoreStatus::Open => {}
         StoreStatus::Opening => row("store", "being opened".to_owned()),
+        StoreStatus::Slow { problem } => {
+            let problem = report::take_hints(problem, &mut hints);
+            row("store", format!("every row is read: {problem}"));
+        }
         StoreStatus::Failed { problem } => row("store", report::take_hints(problem, &mut hints)),
     }
     let up = duration(Duration::from_secs(status.uptime_s));
@@ -268,6 +272,14 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("\nhint: try\n"), "{text}");
+        let problem = "sqlite-vss cannot be loaded; hint: set store.vss_dir".to_owned();
+        opening.store = StoreStatus::Slow { problem };
+        let text = screen(&opening);
+        assert!(
+            text.contains("store   every row is read: sqlite-vss cannot be loaded\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("\nhint: set store.vss_dir\n"), "{text}");
         let text = screen(&status);
         assert!(!text.contains("store"), "{text}");
         assert!(text.contains("link    not joined to a relay\n"), "{text}");

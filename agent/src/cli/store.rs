@@ -153,6 +153,11 @@ fn write_status(status: &KnowledgeStatus, json: bool, out: &mut dyn Write) -> an
         rows.push(["too long".to_owned(), text]);
     }
     for model in &status.models {
+        if let Some(problem) = &model.engine_problem {
+            let problem = report::take_hints(&printable::line(problem), &mut hints);
+            let text = format!("not {}: {problem}", status.vector_engine);
+            rows.push(["engine".to_owned(), text]);
+        }
         let ready = if model.ready { "ready" } else { "being made" };
         let text = format!(
             "{} vectors of {} dimensions, {} passages without; index {} {ready}, {} on disk, {} in memory",

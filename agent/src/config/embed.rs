@@ -5,15 +5,20 @@ use std::path::Path;
 
 use ginnel_certs::private_file;
 use ginnel_daemon::environment::set;
+use ginnel_ingest::cut::TOKENS_MIN;
 use http::Uri;
 
 use super::{Places, path};
 use crate::embed::EmbedSettings;
-use crate::embed::endpoint::{ApiKey, EndpointSettings};
+use crate::embed::endpoint::{ApiKey, EndpointSettings, TOKENS_DEFAULT};
 use crate::knowledge::settings::MODEL_FOLDER;
 
 /// The secret itself may only be in the environment or a file of its own.
 const API_KEY: &str = "GINNEL_EMBED_API_KEY";
+
+/// Most tokens of a passage: more than any embedding model reads well, and a
+/// request of such passages stays below 4 MiB.
+const TOKENS_MOST: usize = 8192;
 
 /// Longest secret, in bytes.
 const API_KEY_MAX: usize = 4096;
@@ -33,6 +38,7 @@ pub(super) fn load(places: &mut Places<'_>, state: &Path) -> Option<EmbedSetting
         }
         None => from_file,
     };
+    let tokens_max = places.find("embed.tokens_max", &None, tokens);
     let mut mistake = |what: &dyn fmt::Display| places.mistakes.add("embed", what);
     match (folder, endpoint, model) {
         (Some(_), Some(_), _) => {
@@ -44,6 +50,7 @@ pub(super) fn load(places: &mut Places<'_>, state: &Path) -> Option<EmbedSetting
             url,
             model,
             api_key,
+            tokens_max: tokens_max.unwrap_or(TOKENS_DEFAULT),
         })),
         (None, Some(_), None) => {
             mistake(&"endpoint is set without a model; hint: set embed.model");
@@ -78,6 +85,16 @@ fn endpoint(text: &str) -> Result<Uri, String> {
         true => Ok(uri),
         false => Err(wrong()),
     }
+}
+
+fn tokens(text: &str) -> Result<usize, String> {
+    let tokens = text.parse().ok();
+    let allowed = TOKENS_MIN..=TOKENS_MOST;
+    tokens
+        .filter(|tokens| allowed.contains(tokens))
+        .ok_or_else(|| {
+            format!("is not a number from {TOKENS_MIN} to {TOKENS_MOST}, value={text:?}")
+        })
 }
 
 fn read_key(text: &str) -> Result<ApiKey, String> {

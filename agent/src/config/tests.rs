@@ -178,6 +178,35 @@ fn an_endpoint_holds_no_secrets() {
 }
 
 #[test]
+fn passages_for_an_endpoint_are_as_long_as_set() {
+    let dir = tempfile::tempdir().expect("folder");
+    for (text, expected) in [
+        ("", Some(254)),
+        ("tokens_max = 512", Some(512)),
+        ("tokens_max = 16", Some(16)),
+        ("tokens_max = 15", None),
+        ("tokens_max = 8193", None),
+    ] {
+        let case = Case::new(dir.path());
+        case.file(&format!(
+            "[embed]\nendpoint = 'http://[::1]/v1'\nmodel = 'm'\n{text}"
+        ));
+        let found = match case.load() {
+            Ok(settings) => match settings.embed {
+                Some(EmbedSettings::Endpoint(endpoint)) => Some(endpoint.tokens_max),
+                Some(EmbedSettings::Folder(_)) | None => None,
+            },
+            Err(mistakes) => {
+                let told = mistakes.to_string();
+                assert!(told.contains("from 16 to 8192"), "{told}");
+                None
+            }
+        };
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
 fn the_state_folder_is_absolute() {
     let none = |_: &str| None;
     let relative = state_dir(Some(Path::new("x")), &none).expect("a folder");

@@ -2,6 +2,7 @@
 //! Ollama, llama.cpp, vLLM, OpenAI and many others.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,9 +39,12 @@ const ANSWER_MAX: usize = 16 << 20;
 /// What is read of an answer that says no, in characters.
 const REASON_MAX: usize = 300;
 
-/// Tokens of a passage, where the endpoint cannot be asked. Models that read
-/// less cut the rest off.
-const TOKENS_MAX: usize = 254;
+/// Tokens of a passage if nobody says how many: the endpoint cannot be asked.
+/// What most sentence models read; of longer ones it is a good size too.
+pub const TOKENS_DEFAULT: usize = 254;
+
+/// What it is asked first, to learn how many values its vectors have.
+pub(super) const OPENING: &str = "ginnel";
 
 /// Where the endpoint is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +55,9 @@ pub struct EndpointSettings {
     pub model: String,
     /// Sent as a bearer token.
     pub api_key: Option<ApiKey>,
+    /// Tokens of a passage, as [`Estimate`] counts them. Models that read less
+    /// cut the rest off, or refuse.
+    pub tokens_max: usize,
 }
 
 /// A secret of the endpoint.
@@ -127,11 +134,23 @@ impl Endpoint {
                 metric: Metric::Cosine,
             },
         };
-        let vectors = endpoint.ask(&["ginnel".to_owned()]).await?;
+        endpoint.warn_of_an_open_key();
+        let vectors = endpoint.ask(&[OPENING.to_owned()]).await?;
         let dimensions = vectors.first().map_or(0, Vec::len);
         endpoint.model.dimensions = dimensions;
         endpoint.model.id = ModelId::of_name(&url, &settings.model, dimensions);
         Ok(endpoint)
+    }
+
+    /// A key that leaves this machine unencrypted can be read on the way.
+    fn warn_of_an_open_key(&self) {
+        let is_open = self.uri.scheme_str() != Some("https");
+        if self.settings.api_key.is_some() && is_open && !is_this_machine(&self.uri) {
+            tracing::warn!(
+                url = %self.uri,
+                "the API key of the endpoint is sent without encryption; hint: use https://"
+            );
+        }
     }
 
     async fn ask(&self, texts: &[String]) -> Result<Vectors> {
@@ -234,7 +253,7 @@ impl Embedder for Endpoint {
     }
 
     fn tokens_max(&self) -> usize {
-        TOKENS_MAX
+        self.settings.tokens_max
     }
 
     fn counter(&self) -> &(dyn CountTokens + Sync) {
@@ -250,6 +269,13 @@ impl Embedder for Endpoint {
             Ok(vectors)
         })
     }
+}
+
+fn is_this_machine(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {

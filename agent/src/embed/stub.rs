@@ -14,10 +14,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::EmbedSettings;
-use super::endpoint::EndpointSettings;
+use super::endpoint::{EndpointSettings, OPENING, TOKENS_DEFAULT};
 
 /// A server that embeds by counting letters.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Stub {
     pub(crate) refuses: Arc<AtomicBool>,
     /// Whether it takes requests and never answers.
     pub(crate) hangs: Arc<AtomicBool>,
+    /// Whether it does so with all but the one that opens it.
+    pub(crate) holds: watch::Sender<bool>,
     _serving: JoinSet<()>,
 }
 
@@ -45,11 +48,13 @@ impl Stub {
         let url = format!("http://{}/v1", listener.local_addr().expect("bound"));
         let asked = Arc::<AtomicUsize>::default();
         let (busy, hangs) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let holds = watch::Sender::new(false);
         let refuses = Arc::new(AtomicBool::new(true));
         let does = Does {
             busy: Arc::clone(&busy),
             refuses: Arc::clone(&refuses),
             hangs: Arc::clone(&hangs),
+            holds: holds.subscribe(),
         };
         let count = Arc::clone(&asked);
         let mut serving = JoinSet::new();
@@ -77,6 +82,7 @@ impl Stub {
             busy,
             refuses,
             hangs,
+            holds,
             _serving: serving,
         }
     }
@@ -86,6 +92,7 @@ impl Stub {
             url: self.url.parse().expect("a URL"),
             model: model.to_owned(),
             api_key: None,
+            tokens_max: TOKENS_DEFAULT,
         })
     }
 }
@@ -96,11 +103,12 @@ struct Does {
     busy: Arc<AtomicBool>,
     refuses: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
+    holds: watch::Receiver<bool>,
 }
 
 async fn answer(
     request: Request<Incoming>,
-    does: Does,
+    mut does: Does,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if does.hangs.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
@@ -112,6 +120,13 @@ async fn answer(
         .await
         .expect("a body")
         .to_bytes();
+    let opens = body
+        .windows(OPENING.len())
+        .any(|part| part == OPENING.as_bytes());
+    if !opens {
+        let released = does.holds.wait_for(|holds| !holds).await;
+        released.expect("the stub lives");
+    }
     let (status, answer) = embed(&path, &body, &does);
     let mut response = Response::new(Full::new(answer.to_string().into()));
     *response.status_mut() = status;

@@ -3,6 +3,7 @@
 mod adding;
 mod asking;
 mod embedding;
+mod serving;
 mod waiting;
 mod watching;
 

@@ -30,6 +30,7 @@ use crate::vector::engine::Engine;
 use crate::vector::exact::Exact;
 use crate::vector::{Neighbour, Request, Spec, Stats, VectorIndex};
 use crate::write::Followers;
+use engines::Opened;
 
 /// Changes that an index takes in at once: bounds the memory, at 8,192
 /// dimensions 128 MiB.
@@ -70,6 +71,8 @@ pub(crate) struct ModelIndex {
     pub(crate) model: Model,
     spec: Spec,
     index: Box<dyn VectorIndex>,
+    /// Why the engine that was chosen is not the one that answers.
+    problem: Option<String>,
     /// The number of the last change that it has.
     applied: AtomicI64,
     /// Whether it has every change that was committed.
@@ -109,6 +112,11 @@ impl Indexes {
         by_model.get(&model).map(Arc::clone).ok_or_else(|| {
             Error::new(ErrorKind::Missing, "model is not known").with("model", &model)
         })
+    }
+
+    /// The engine that was chosen.
+    pub(crate) fn chosen(&self) -> Engine {
+        self.place.engine
     }
 
     /// All of them.
@@ -209,12 +217,13 @@ impl ModelIndex {
             dimensions: model.dimensions,
             metric: model.metric,
         };
-        let index = engines::open(place, &model, &spec);
+        let Opened { index, problem } = engines::open(place, &model, &spec);
         let durable = i64::try_from(index.durable()).unwrap_or(i64::MAX);
         let index = Self {
             model,
             spec,
             index,
+            problem,
             applied: AtomicI64::new(durable),
             live: AtomicBool::new(false),
             joining: AtomicBool::new(false),
@@ -253,6 +262,11 @@ impl ModelIndex {
     /// Which engine it has.
     pub(crate) fn engine(&self) -> Engine {
         self.index.engine()
+    }
+
+    /// Why the engine that was chosen is not the one that answers.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
     }
 
     /// Whether its engine reads the rows themselves.

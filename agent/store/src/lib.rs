@@ -282,6 +282,15 @@ impl Store {
         self.inner.readers.run(count).await
     }
 
+    /// Why an index has another engine than the one that was chosen, if one
+    /// has. Takes no time.
+    #[must_use]
+    pub fn engine_problem(&self) -> Option<String> {
+        let indexes = self.inner.indexes.all();
+        let mut problems = indexes.iter().filter_map(|index| index.problem());
+        problems.next().map(str::to_owned)
+    }
+
     /// Searches.
     ///
     /// # Errors

@@ -72,6 +72,9 @@ pub struct Found {
     pub hits: Vec<Hit>,
     /// Whether every row was read, because the vector index is not ready.
     pub without_index: bool,
+    /// Whether so many passages have the words that only the newest of them
+    /// were ranked.
+    pub words_cut: bool,
 }
 
 /// A search, ready to be run on a snapshot.
@@ -106,6 +109,7 @@ impl Search {
         };
         let passing = passing.as_deref();
         let depth = limit + offset;
+        let mut words_cut = false;
         let mut places = match by {
             By::Meaning(near) => {
                 let found = self.near(connection, near, depth, passing)?;
@@ -117,16 +121,19 @@ impl Search {
             }
             By::Words(words) => {
                 let common = CommonWords::ToFill;
-                let found = words::search(connection, words, depth, passing, common)?;
-                found.into_iter().enumerate().map(Place::by_words).collect()
+                let by_words = words::search(connection, words, depth, passing, common)?;
+                words_cut = by_words.is_cut;
+                let found = by_words.found.into_iter();
+                found.enumerate().map(Place::by_words).collect()
             }
             By::Both(near, words) => {
                 let depth = depth.max(FUSED_DEPTH);
                 let near = self.near(connection, near, depth, passing)?;
                 // What fills the list is found by meaning, and better.
                 let common = CommonWords::IfNothingElse;
-                let words = words::search(connection, words, depth, passing, common)?;
-                fuse::fuse(&near, &words)
+                let by_words = words::search(connection, words, depth, passing, common)?;
+                words_cut = by_words.is_cut;
+                fuse::fuse(&near, &by_words.found)
             }
         };
         if let Some(minimum) = self.request.minimum_score {
@@ -137,6 +144,7 @@ impl Search {
         Ok(Found {
             hits: hits.filter_map(Result::transpose).collect::<Result<_>>()?,
             without_index: self.index.as_ref().is_some_and(|index| !index.is_live()),
+            words_cut,
         })
     }
 

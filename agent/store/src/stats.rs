@@ -24,6 +24,8 @@ pub struct Stats {
     pub changes: u64,
     /// Bytes of the database and its log.
     pub database_bytes: u64,
+    /// The vector engine that was chosen.
+    pub engine: vector::engine::Engine,
     /// Each model with its index.
     pub models: Vec<ModelStats>,
 }
@@ -39,6 +41,8 @@ pub struct ModelStats {
     pub missing: u64,
     /// Which engine the index has.
     pub engine: vector::engine::Engine,
+    /// Why that is not the engine that was chosen.
+    pub engine_problem: Option<String>,
     /// Whether the index has every change; if not, searches read every row.
     pub ready: bool,
     /// What the index holds and takes.
@@ -57,6 +61,7 @@ pub(crate) fn read(connection: &Connection, path: &Path, indexes: &Indexes) -> R
             vectors: vectors.query_row([model.id], |row| row.get(0))?,
             missing: embedding::count_missing(connection, model.id)?,
             engine: index.engine(),
+            engine_problem: index.problem().map(str::to_owned),
             ready: index.is_live(),
             index: index.stats()?,
             model,
@@ -73,6 +78,7 @@ pub(crate) fn read(connection: &Connection, path: &Path, indexes: &Indexes) -> R
         )?,
         changes: count("SELECT count(*) FROM change")?,
         database_bytes: bytes(path) + bytes(&log_of(path)),
+        engine: indexes.chosen(),
         models,
     })
 }

@@ -140,10 +140,21 @@ async fn other_engine(setup: &Setup) -> anyhow::Result<()> {
     let found: Value = serde_json::from_str(&found)?;
     let from = found["hits"][0]["source"].as_str().unwrap_or_default();
     ensure!(from == "alice.txt", "sqlite-vss found {from:?}");
-    row(
-        "a copy, by sqlite-vss",
-        &format!("{from} too, by the same vectors"),
+    // Another engine would find the same: this is which one it was.
+    let stats = ["--state", state, "store", "stats", "--json"];
+    let stats: Value = serde_json::from_str(&setup.ginnel(&stats).await?)?;
+    let model = &stats["models"][0];
+    ensure!(
+        model["engine"] == "sqlite-vss" && model["index_bytes"].as_u64() > Some(0),
+        "the engine is not sqlite-vss: {model}"
     );
+    let what = format!(
+        "{from} too, in {:.1} ms, {} vectors in {}",
+        found["took_ms"].as_f64().unwrap_or_default(),
+        model["vectors"],
+        model["engine"].as_str().unwrap_or_default()
+    );
+    row("a copy, by sqlite-vss", &what);
     Ok(())
 }
 

@@ -90,6 +90,7 @@ impl From<ModelStats> for ModelView {
             vectors: stats.vectors,
             missing: stats.missing,
             engine: stats.engine.to_string(),
+            engine_problem: stats.engine_problem,
             ready: stats.ready,
             index_bytes: stats.index.file_bytes,
             memory_bytes: stats.index.memory_bytes,

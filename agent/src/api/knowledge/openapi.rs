@@ -1,4 +1,4 @@
-//! The description of this part of the API, for programs.
+//! The description of the API, for programs.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response};

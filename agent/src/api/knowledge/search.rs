@@ -10,7 +10,7 @@ use super::query::Query;
 use super::view::{SearchAnswer, SearchRequest};
 use super::{ApiBody, Caller, Problem, invalid, json, models};
 use crate::knowledge::Knowledge;
-use crate::knowledge::search::{Mode, Question};
+use crate::knowledge::search::{Answer, Mode, Question};
 
 /// Hits that are given if nobody says how many.
 const LIMIT: usize = 10;
@@ -60,13 +60,26 @@ async fn answer(
     let answer = knowledge.search(question).await?;
     Ok(SearchAnswer {
         mode: answer.mode.name().to_owned(),
-        note: answer.note.map(|none| match caller {
-            Caller::Local => none.note(),
-            Caller::Outside => none.note_without_reason().to_owned(),
-        }),
+        note: note(&answer, caller),
         took_ms: began.elapsed().as_secs_f64() * 1000.0,
         hits: answer.found.hits.into_iter().map(Into::into).collect(),
     })
+}
+
+/// What the asker should know; what comes with a hint is last.
+fn note(answer: &Answer, caller: Caller) -> Option<String> {
+    let mut notes = Vec::new();
+    if answer.found.without_index {
+        notes.push("the vector index is not ready, so every vector was read".to_owned());
+    }
+    if answer.found.words_cut {
+        notes.push("many passages have these words, only the newest were ranked".to_owned());
+    }
+    notes.extend(answer.note.as_ref().map(|none| match caller {
+        Caller::Local => none.note(),
+        Caller::Outside => none.note_without_reason().to_owned(),
+    }));
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 async fn question(knowledge: &Knowledge, request: SearchRequest) -> Result<Question, Problem> {
@@ -112,4 +125,36 @@ fn mode(name: &str) -> Result<Mode, Problem> {
             "mode is auto, hybrid, vector or text, found={name:?}"
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ginnel_store::search::Found;
+
+    use super::*;
+    use crate::knowledge::search::NoVector;
+
+    #[test]
+    fn everything_the_asker_should_know_is_noted() {
+        let found = Found {
+            hits: vec![],
+            without_index: false,
+            words_cut: false,
+        };
+        let mut answer = Answer {
+            found,
+            mode: Mode::Hybrid,
+            note: None,
+        };
+        assert_eq!(note(&answer, Caller::Local), None);
+        answer.found.without_index = true;
+        answer.found.words_cut = true;
+        answer.note = Some(NoVector::NotNow("url=http://me".to_owned()));
+        let told = note(&answer, Caller::Local).expect("told");
+        for part in ["index is not ready", "only the newest", "url=http://me"] {
+            assert!(told.contains(part), "{told}");
+        }
+        let told = note(&answer, Caller::Outside).expect("told");
+        assert!(!told.contains("http://me"), "{told}");
+    }
 }

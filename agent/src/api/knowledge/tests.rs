@@ -14,51 +14,8 @@ mod texts;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::described::{self, Description};
 use crate::knowledge::tests::World;
-
-fn description() -> Value {
-    serde_json::from_str(openapi::DESCRIPTION).expect("JSON")
-}
-
-/// Every operation: path, method, itself.
-fn operations(description: &Value) -> Vec<(String, Method, &Value)> {
-    let paths = description["paths"].as_object().expect("paths");
-    let mut operations = Vec::new();
-    for (path, item) in paths {
-        for method in ["get", "put", "post", "delete"] {
-            if let Some(operation) = item.get(method) {
-                let method = method.to_uppercase().parse().expect("a method");
-                operations.push((path.clone(), method, operation));
-            }
-        }
-    }
-    operations
-}
-
-#[test]
-fn every_operation_leads_to_a_route_and_back() {
-    let description = description();
-    let mut routes = Vec::new();
-    for (path, method, operation) in operations(&description) {
-        let path = path
-            .replace("{id}", &"0".repeat(32))
-            .replace("{name}", "mine")
-            .replace("{artifact}", "models/mine");
-        let parts: Vec<&str> = path.split('/').skip(2).collect();
-        let route = KnowledgeRoute::find(&method, &parts);
-        let route = route.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
-        let outside = operation["x-ginnel-outside"] == true;
-        assert_eq!(route.only_reads(), outside, "{method} {path}");
-        assert!(
-            !routes.contains(&route),
-            "{method} {path} is the same as another"
-        );
-        routes.push(route);
-    }
-    // As many as there are: one that is not described fails here.
-    assert_eq!(routes.len(), 38);
-    assert_eq!(description["paths"].as_object().expect("paths").len(), 27);
-}
 
 #[tokio::test]
 async fn answers_are_as_described() {
@@ -305,29 +262,33 @@ async fn a_body_that_is_too_long_is_refused_before_it_is_sent() {
 /// Asks, and holds what is asked and answered to the description.
 struct Check {
     world: World,
-    description: Value,
+    description: Description,
 }
 
 impl Check {
     fn new(world: World) -> Self {
-        let description = description();
+        let description = Description::read();
         Self { world, description }
     }
 
     async fn ask(&mut self, method: &str, path: &str, body: Value) -> Value {
         let asked = Method::from_bytes(method.as_bytes()).expect("a method");
-        let answer = ask(&self.world.knowledge, asked, path, &body).await;
+        let answer = exchange(&self.world.knowledge, asked, path, &body).await;
         let answer = answer.unwrap_or_else(|problem| panic!("{method} {path}: {problem}"));
-        let operation = self.operation(method, path);
-        if let Some(schema) = operation.pointer("/requestBody/content/application~1json/schema") {
+        let operation = self.description.operation(method, path);
+        if let Some(schema) = described::body_of(operation.get("requestBody")) {
             self.fits(&body, schema, &format!("{method} {path} request"));
         }
-        let described = ["200", "201", "204"].map(|status| &operation["responses"][status]);
-        let described = described.into_iter().find(|described| !described.is_null());
-        match described
-            .expect("an answer")
-            .pointer("/content/application~1json/schema")
-        {
+        let status = answer.status();
+        let described = operation["responses"].get(status.as_str());
+        let described = described.unwrap_or_else(|| panic!("{method} {path} answers {status}"));
+        let answer = answer.into_body().collect().await.expect("a body");
+        let answer = answer.to_bytes();
+        let answer = match answer.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(&answer).expect("JSON"),
+        };
+        match described::body_of(Some(described)) {
             Some(schema) => self.fits(&answer, schema, &format!("{method} {path}")),
             None => assert_eq!(answer, Value::Null, "{method} {path}"),
         }
@@ -335,71 +296,10 @@ impl Check {
     }
 
     fn operation(&self, method: &str, path: &str) -> &Value {
-        let path = path.split('?').next().expect("a path");
-        let is_same = |described: &str| {
-            let (mut a, mut b) = (described.split('/'), path.split('/'));
-            a.by_ref()
-                .zip(b.by_ref())
-                .all(|(a, b)| a == b || a.starts_with('{'))
-                && described.split('/').count() == path.split('/').count()
-        };
-        let paths = self.description["paths"].as_object().expect("paths");
-        let (_, item) = paths
-            .iter()
-            .find(|(described, _)| is_same(described))
-            .expect(path);
-        &item[method.to_lowercase()]
+        self.description.operation(method, path)
     }
 
-    /// As much of JSON Schema as the description uses.
     fn fits(&self, value: &Value, schema: &Value, place: &str) {
-        if let Some(name) = schema["$ref"].as_str() {
-            let name = name.trim_start_matches("#/components/schemas/");
-            let schema = &self.description["components"]["schemas"][name];
-            assert!(schema.is_object(), "{place}: no schema {name}");
-            return self.fits(value, schema, place);
-        }
-        if let Some(any) = schema["anyOf"].as_array() {
-            let is_null = any.iter().any(|schema| schema["type"] == "null");
-            assert!(is_null && any.len() == 2, "{place}");
-            if !value.is_null() {
-                self.fits(value, &any[0], place);
-            }
-            return;
-        }
-        if let Some(values) = schema["enum"].as_array() {
-            assert!(values.contains(value), "{place}: {value}");
-            return;
-        }
-        match schema["type"].as_str().expect("a type") {
-            "string" => assert!(value.is_string(), "{place}: {value}"),
-            "integer" => assert!(value.is_i64() || value.is_u64(), "{place}: {value}"),
-            "number" => assert!(value.is_number(), "{place}: {value}"),
-            "boolean" => assert!(value.is_boolean(), "{place}: {value}"),
-            "array" => {
-                for (at, value) in value.as_array().expect(place).iter().enumerate() {
-                    self.fits(value, &schema["items"], &format!("{place}[{at}]"));
-                }
-            }
-            "object" => {
-                let fields = value
-                    .as_object()
-                    .unwrap_or_else(|| panic!("{place}: {value}"));
-                let none = Vec::new();
-                for name in schema["required"].as_array().unwrap_or(&none) {
-                    let name = name.as_str().expect("a name");
-                    assert!(fields.contains_key(name), "{place} lacks {name}");
-                }
-                for (name, value) in fields {
-                    match schema["properties"].get(name) {
-                        Some(schema) => self.fits(value, schema, &format!("{place}.{name}")),
-                        None => {
-                            assert_ne!(schema["additionalProperties"], false, "{place} has {name}")
-                        }
-                    }
-                }
-            }
-            other => panic!("{place}: {other}"),
-        }
+        self.description.fits(value, schema, place);
     }
 }

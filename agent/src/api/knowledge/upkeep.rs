@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use ginnel_store::check::Part;
+use ginnel_store::stats::Stats;
 use http::{Response, StatusCode, Uri};
 
 use super::query::Query;
@@ -31,7 +32,10 @@ pub(super) async fn status(
         true => knowledge.too_long().await?,
         false => None,
     };
-    let mut status = describe(knowledge).await?;
+    let mut status = match caller {
+        Caller::Local => describe(knowledge).await?,
+        Caller::Outside => describe_as(knowledge, knowledge.recent_stats().await?),
+    };
     status.embedder.too_long = too_long.map(|found| TooLongView {
         tokens_max: found.tokens_max,
         passages: found.passages,
@@ -40,6 +44,10 @@ pub(super) async fn status(
     if caller == Caller::Outside {
         status.embedder.settings = None;
         status.embedder.problem = None;
+        // It names paths of this machine.
+        for model in &mut status.models {
+            model.engine_problem = None;
+        }
     }
     Ok(json(StatusCode::OK, &status))
 }
@@ -47,6 +55,10 @@ pub(super) async fn status(
 /// What there is, and what makes vectors.
 pub(crate) async fn describe(knowledge: &Knowledge) -> Result<KnowledgeStatus, Problem> {
     let stats = knowledge.store().stats().await?;
+    Ok(describe_as(knowledge, stats))
+}
+
+fn describe_as(knowledge: &Knowledge, stats: Stats) -> KnowledgeStatus {
     let progress = knowledge.embedding().progress().borrow().clone();
     let (state, model, failed) = match knowledge.embedding().state() {
         State::Off => ("off", None, None),
@@ -54,7 +66,7 @@ pub(crate) async fn describe(knowledge: &Knowledge) -> Result<KnowledgeStatus, P
         State::Ready(embedder) => ("ready", Some(embedder.model().name.clone()), None),
         State::Failed(problem) => ("failed", None, Some(problem)),
     };
-    Ok(KnowledgeStatus {
+    KnowledgeStatus {
         documents: stats.documents,
         passages: stats.passages,
         tombstones: stats.tombstones,
@@ -67,8 +79,9 @@ pub(crate) async fn describe(knowledge: &Knowledge) -> Result<KnowledgeStatus, P
             embedded: progress.embedded,
             too_long: None,
         },
+        vector_engine: stats.engine.to_string(),
         models: stats.models.into_iter().map(ModelView::from).collect(),
-    })
+    }
 }
 
 /// `POST /v1/store/check`.

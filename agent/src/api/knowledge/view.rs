@@ -279,6 +279,9 @@ pub struct KnowledgeStatus {
     pub database_bytes: u64,
     /// What makes vectors.
     pub embedder: EmbedderView,
+    /// The vector engine that was chosen.
+    #[serde(default)]
+    pub vector_engine: String,
     /// Every model with its index.
     pub models: Vec<ModelView>,
 }
@@ -334,6 +337,9 @@ pub struct ModelView {
     pub missing: u64,
     /// The engine of its index.
     pub engine: String,
+    /// Why that is not the engine that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_problem: Option<String>,
     /// Whether the index has every change; if not, every row is read.
     pub ready: bool,
     /// Bytes of the index's files.

@@ -61,6 +61,7 @@ async fn refusals_are_told_apart() {
         url: "http://127.0.0.1:1/v1".parse().expect("a URL"),
         model: "letters".to_owned(),
         api_key: None,
+        tokens_max: TOKENS_DEFAULT,
     });
     let away = away.open().await.expect_err("away");
     assert!(matches!(away, EmbedError::Unavailable(_)), "{away:?}");
@@ -77,4 +78,26 @@ fn keys_are_not_shown() {
     assert!(!format!("{key:?}").contains("secret"));
     let error = ApiKey::new("sk\u{1}").expect_err("no header");
     assert!(!error.contains("sk"), "{error}");
+}
+
+#[test]
+fn this_machine_is_known_by_its_addresses() {
+    let at = |host: &str| is_this_machine(&format!("http://{host}/v1").parse().expect("a URL"));
+    for host in [
+        "localhost:1",
+        "127.0.0.1",
+        "127.9.9.9:80",
+        "[::1]:80",
+        "[::ffff:127.0.0.1]",
+    ] {
+        assert!(at(host), "{host}");
+    }
+    for host in [
+        "192.168.1.5",
+        "localhost.example",
+        "[fe80::1]",
+        "embeddings.example:80",
+    ] {
+        assert!(!at(host), "{host}");
+    }
 }

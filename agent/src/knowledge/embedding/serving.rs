@@ -33,13 +33,8 @@ impl Embedding {
         let old = match before {
             Some(Serving {
                 folder: Some(folder),
-                ..
-            }) if self.is_worth_it().await => {
-                let opened = EmbedSettings::Folder(folder).open().await;
-                opened
-                    .inspect_err(|error| tracing::info!(%error, "old model cannot serve"))
-                    .ok()
-            }
+                model,
+            }) if self.is_worth_it().await => open_old(folder, &model).await,
             Some(_) | None => None,
         };
         let serves = match old {
@@ -117,5 +112,22 @@ impl Embedding {
     async fn is_worth_it(&self) -> bool {
         let collections = self.store.collections().await;
         collections.is_ok_and(|collections| !collections.is_empty())
+    }
+}
+
+/// The model that served, if it is still in its folder: another one may have
+/// been put in its place, which knows none of the vectors.
+async fn open_old(folder: PathBuf, model: &str) -> Option<Arc<dyn Embedder>> {
+    match EmbedSettings::Folder(folder.clone()).open().await {
+        Ok(old) if old.model().id.to_string() == model => Some(old),
+        Ok(_) => {
+            let folder = folder.display();
+            tracing::info!(%folder, "old model cannot serve, its folder holds another one");
+            None
+        }
+        Err(error) => {
+            tracing::info!(%error, "old model cannot serve");
+            None
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::embed::endpoint::EndpointSettings;
+use crate::embed::endpoint::{EndpointSettings, TOKENS_DEFAULT};
 
 /// What an addition may take that waits for nothing.
 const IN_TIME: Duration = Duration::from_secs(20);
@@ -46,6 +46,7 @@ async fn an_endpoint_that_is_away_is_waited_for_some_time() {
         url: "http://127.0.0.1:1/v1".parse().expect("a URL"),
         model: "letters".to_owned(),
         api_key: None,
+        tokens_max: TOKENS_DEFAULT,
     }))
     .await;
     let (events, mut told) = mpsc::channel(16);

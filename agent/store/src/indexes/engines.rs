@@ -31,11 +31,21 @@ pub(super) fn prepare(place: &Place, models: &[Model]) -> Result<()> {
     Ok(())
 }
 
+/// The index of a model, or what stands in for it.
+pub(super) struct Opened {
+    pub(super) index: Box<dyn VectorIndex>,
+    /// Why the engine that was chosen is not the one that answers.
+    pub(super) problem: Option<String>,
+}
+
 /// The index of a model, from its files if they are there and whole. A model
 /// that the engine cannot do is searched without an index.
-pub(super) fn open(place: &Place, model: &Model, spec: &Spec) -> Box<dyn VectorIndex> {
+pub(super) fn open(place: &Place, model: &Model, spec: &Spec) -> Opened {
     match open_chosen(place, model, spec) {
-        Ok(index) => index,
+        Ok(index) => Opened {
+            index,
+            problem: None,
+        },
         Err(error) => {
             tracing::warn!(
                 error = %error,
@@ -43,7 +53,10 @@ pub(super) fn open(place: &Place, model: &Model, spec: &Spec) -> Box<dyn VectorI
                 engine = %place.engine,
                 "no vector index for this model, every row is read"
             );
-            Box::new(Exact::new(spec.clone()))
+            Opened {
+                index: Box::new(Exact::new(spec.clone())),
+                problem: Some(error.to_string()),
+            }
         }
     }
 }

@@ -34,6 +34,16 @@ pub(super) enum CommonWords {
     ToFill,
 }
 
+/// What was found by words.
+#[derive(Debug, Default)]
+pub(super) struct ByWords {
+    /// The best first.
+    pub(super) found: Vec<Neighbour>,
+    /// Whether more passages have the words that count than were ranked: then
+    /// only the newest were.
+    pub(super) is_cut: bool,
+}
+
 /// The passages with the most and rarest of these words, the best first.
 ///
 /// Any word will do, but common ones only count as `common` says: after those
@@ -46,7 +56,7 @@ pub(super) fn search(
     wanted: usize,
     passing: Option<&Passages>,
     common: CommonWords,
-) -> Result<Vec<Neighbour>> {
+) -> Result<ByWords> {
     let (mut rare_words, mut common_words) = (Vec::new(), Vec::new());
     for phrase in phrases(query) {
         match count(connection, &phrase)? {
@@ -55,30 +65,33 @@ pub(super) fn search(
             _ => rare_words.push(phrase),
         }
     }
-    let mut found = Vec::new();
+    let mut by_words = ByWords::default();
     if !rare_words.is_empty() {
         let any = rare_words.join(" OR ");
-        found = best_live(connection, &any, wanted, RANKED_MAX, passing)?;
+        by_words = best_live(connection, &any, wanted, RANKED_MAX, passing)?;
     }
+    let ByWords { found, .. } = &by_words;
     let is_enough = match common {
         CommonWords::IfNothingElse => !found.is_empty(),
         CommonWords::ToFill => found.len() >= wanted,
     };
     if is_enough || common_words.is_empty() {
-        return Ok(found);
+        return Ok(by_words);
     }
-    let ranked_max = match found.is_empty() {
-        true => RANKED_MAX,
-        false => FILLING_MAX,
+    // What only fills a list may be any of them.
+    let (ranked_max, only_fills) = match found.is_empty() {
+        true => (RANKED_MAX, false),
+        false => (FILLING_MAX, true),
     };
     for between in [" AND ", " OR "] {
-        if found.len() < wanted {
+        if by_words.found.len() < wanted {
             let words = common_words.join(between);
             let more = best_live(connection, &words, wanted, ranked_max, passing)?;
-            append(&mut found, more, wanted);
+            append(&mut by_words.found, more.found, wanted);
+            by_words.is_cut |= more.is_cut && !only_fills;
         }
     }
-    Ok(found)
+    Ok(by_words)
 }
 
 /// Appends what is not there yet, up to `wanted` in all. What comes later is
@@ -111,30 +124,33 @@ fn best_live(
     wanted: usize,
     ranked_max: usize,
     passing: Option<&Passages>,
-) -> Result<Vec<Neighbour>> {
+) -> Result<ByWords> {
     let mut looked_at = wanted;
     loop {
-        let (found, all) = best(connection, expression, looked_at, ranked_max, passing)?;
+        let (found, seen) = best(connection, expression, looked_at, ranked_max, passing)?;
         let live = match passing {
             // Filters let nothing through that is not live.
             Some(_) => found,
             None => only_live(connection, found)?,
         };
-        if live.len() >= wanted || all {
-            return Ok(live.into_iter().take(wanted).collect());
+        if live.len() >= wanted || seen <= looked_at {
+            return Ok(ByWords {
+                found: live.into_iter().take(wanted).collect(),
+                is_cut: seen == ranked_max,
+            });
         }
         looked_at *= 2;
     }
 }
 
-/// The best so many, and whether these are all.
+/// The best so many, and how many were ranked.
 fn best(
     connection: &Connection,
     expression: &str,
     wanted: usize,
     ranked_max: usize,
     passing: Option<&Passages>,
-) -> Result<(Vec<Neighbour>, bool)> {
+) -> Result<(Vec<Neighbour>, usize)> {
     let mut find = connection.prepare_cached(
         "SELECT rowid, bm25(passage_text_index) FROM passage_text_index
          WHERE passage_text_index MATCH ?1 ORDER BY rowid DESC",
@@ -155,7 +171,7 @@ fn best(
             break;
         }
     }
-    Ok((nearest.finish(), seen <= wanted))
+    Ok((nearest.finish(), seen))
 }
 
 fn only_live(connection: &Connection, found: Vec<Neighbour>) -> Result<Vec<Neighbour>> {
@@ -201,6 +217,26 @@ fn phrase(words: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_says_when_only_the_newest_were_ranked() {
+        let connection = Connection::open_in_memory().expect("opened");
+        let made = connection.execute_batch(
+            "CREATE VIRTUAL TABLE passage_text_index USING fts5(text);
+             CREATE VIEW live_passage AS SELECT rowid FROM passage_text_index;
+             INSERT INTO passage_text_index (text) VALUES ('a tunnel'), ('tunnel b'), ('tunnel c');",
+        );
+        made.expect("made");
+        let ranked = |most: usize| {
+            let found = best_live(&connection, "tunnel", 2, most, None).expect("found");
+            let mut passages: Vec<i64> = found.found.iter().map(|found| found.passage).collect();
+            passages.sort_unstable();
+            (passages, found.is_cut)
+        };
+        assert_eq!(ranked(2), (vec![2, 3], true));
+        assert!(!ranked(4).1);
+        assert_eq!(ranked(4).0.len(), 2);
+    }
 
     #[test]
     fn queries_are_put_into_words() {

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::check::{Finding, Part};
 use crate::options::Executor;
+use crate::vector::engine::Engine;
 
 #[tokio::test]
 async fn an_index_that_others_overwrite_is_not_asked() {
@@ -214,4 +215,28 @@ fn text_of(number: usize) -> String {
         letter(number / 26).to_string().repeat(5),
         letter(number * 7 + 3)
     )
+}
+
+/// Searches still find everything, and it is told why they take long.
+#[tokio::test]
+async fn an_engine_that_cannot_be_loaded_is_told() {
+    let world = World::new();
+    world.model().await;
+    world.put("a.md", &["one fish", "two fish"]).await;
+    assert_eq!(world.store.engine_problem(), None);
+    world.store.close().await.expect("closed");
+    let nothing = tempfile::tempdir().expect("a folder");
+    let mut options = Options::new(world.folder.path());
+    options.engine = Engine::SqliteVss;
+    options.vss_folder = Some(nothing.path().to_owned());
+    let store = Store::open(options).expect("opened");
+    let world = World { store, ..world };
+    assert_eq!(world.near("two").await.len(), 2);
+    let stats = world.store.stats().await.expect("read");
+    assert_eq!(stats.engine, Engine::SqliteVss);
+    let model = &stats.models[0];
+    assert_eq!(model.engine, Engine::Exact);
+    let problem = model.engine_problem.clone().expect("told");
+    assert!(problem.contains("store.vss_dir"), "{problem}");
+    assert_eq!(world.store.engine_problem(), Some(problem));
 }

@@ -48,6 +48,23 @@ async fn many_writers_share_commits() {
     assert_eq!(stamps, 320);
 }
 
+/// A process that is killed shows nothing of this: only a machine that loses
+/// its power does.
+#[test]
+fn the_writer_waits_for_the_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let connection = crate::connection::open_writer(&folder.path().join(FILE_NAME));
+    let connection = connection.expect("opened");
+    let pragma = |name: &str| -> String {
+        let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+        let read = connection.query_row(&sql, [], |row| row.get(0));
+        read.expect("read")
+    };
+    let full = "2";
+    assert_eq!(pragma("synchronous"), full);
+    assert_eq!(pragma("journal_mode"), "wal");
+}
+
 #[tokio::test]
 async fn a_job_that_fails_takes_back_only_its_own() {
     let world = World::new();

