@@ -37,12 +37,15 @@ use ginnel_store::transfer::{Direction, NewTransfer, State, Step, Transfer, Tran
 use tokio::sync::{Notify, watch};
 
 use self::catalog::{Catalog, Listed, Listing};
-use self::failure::Failure;
+use self::failure::{Failure, Then};
 use self::fetch::{Way, Web};
 use self::pace::Pace;
 use self::schedule::Schedule;
 use crate::models::room::RelayHas;
 use crate::models::{Models, ModelsError};
+
+/// How often a pull looks which version is published, while others are.
+const PULL_TRIES: u32 = 5;
 
 /// What a person sets about transfers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -112,24 +115,35 @@ impl Sync {
         self.begin(new).await
     }
 
-    /// Queues a pull of what is published now.
+    /// Queues a pull of what is published now. If another version is published
+    /// at this moment, it is that one.
     ///
     /// # Errors
     /// There is no link, the relay has no such artifact, or the file here has
     /// changes that were never pushed.
     pub async fn pull(&self, artifact: Artifact, over: Changes) -> Result<Transfer, Failure> {
+        let mut tries = 1;
+        loop {
+            match self.try_pull(&artifact, over).await {
+                Err(failure) if failure.then == Then::Anew && tries < PULL_TRIES => tries += 1,
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn try_pull(&self, artifact: &Artifact, over: Changes) -> Result<Transfer, Failure> {
         let catalog = self.catalog()?;
-        let version = catalog.version(&artifact).await?;
-        if over == Changes::Keep && self.has_changes(&artifact, version.remote.blob).await? {
+        let version = catalog.version(artifact).await?;
+        if over == Changes::Keep && self.has_changes(artifact, version.remote.blob).await? {
             return Err(Failure::give(format_args!(
                 "the file here has changes that were never pushed, name={artifact}; hint: push it, \
                  or let the published version replace it with --force"
             )));
         }
-        let index = catalog.index(&artifact, &version).await?;
+        let index = catalog.index(artifact, &version).await?;
         let new = NewTransfer {
             direction: Direction::Pull,
-            artifact,
+            artifact: artifact.clone(),
             blob: version.remote.blob,
             size: version.remote.size,
             index: Some(index),

@@ -62,10 +62,17 @@ pub struct Listed {
 pub struct Listing {
     /// The artifacts.
     pub artifacts: Vec<Listed>,
+    /// Whether these are all.
+    #[serde(default = "yes")]
+    pub complete: bool,
     /// Bytes that the user's artifacts have.
     pub used: u64,
     /// Bytes that they may have.
     pub quota: u64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A URL that reads an object without the relay.
@@ -221,7 +228,7 @@ impl Catalog {
         if head.status == StatusCode::PARTIAL_CONTENT {
             return Ok(body);
         }
-        Err(declined(head.status, body).await)
+        Err(declined_read(head.status, body).await)
     }
 
     async fn whole(
@@ -230,11 +237,13 @@ impl Catalog {
         path: &str,
         headers: HeaderMap,
     ) -> Result<Bytes, Failure> {
+        let reads = method != Method::DELETE;
         let (head, body) = self.ask(method, path, headers).await?;
-        if head.status != StatusCode::OK {
-            return Err(declined(head.status, body).await);
+        match head.status {
+            StatusCode::OK => collect(body, ANSWER_MAX.max(ENCODED_MAX)).await,
+            status if reads => Err(declined_read(status, body).await),
+            status => Err(declined(status, body).await),
         }
-        collect(body, ANSWER_MAX.max(ENCODED_MAX)).await
     }
 
     async fn ask(
@@ -302,6 +311,19 @@ async fn collect(body: RecvBody, limit: usize) -> Result<Bytes, Failure> {
             "the answer broke off: {error}"
         ))),
         Err(_) => Err(Failure::retry("the relay's answer stands still")),
+    }
+}
+
+/// What the relay says instead to who reads: a conflict is that another version
+/// was published meanwhile, which can be read.
+async fn declined_read(status: StatusCode, body: RecvBody) -> Failure {
+    let failure = declined(status, body).await;
+    match status {
+        StatusCode::CONFLICT => Failure {
+            then: Then::Anew,
+            ..failure
+        },
+        _ => failure,
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::catalog::{Catalog, DirectUrl, if_match, range_of};
-use super::failure::Failure;
+use super::failure::{Failure, Then};
 use super::pace::Pace;
 use crate::web;
 
@@ -185,7 +185,9 @@ impl<'a> Source<'a> {
         match response.status() {
             StatusCode::PARTIAL_CONTENT => Ok(response.into_body()),
             StatusCode::PRECONDITION_FAILED => {
-                Err(Failure::retry("another version was published meanwhile"))
+                let reason = "another version was published meanwhile".to_owned();
+                let then = Then::Anew;
+                Err(Failure { then, reason })
             }
             status => {
                 // The next range asks for a URL of its own.
@@ -234,7 +236,10 @@ fn check_url(url: &str, relay_is_here: bool) -> Result<(), Failure> {
     }
     let host = authority.host();
     let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    let is_here = host == "localhost" || address.is_some_and(|address| address.is_loopback());
+    let address = address.map(|address| address.to_canonical());
+    // Who connects to no address at all reaches this machine too.
+    let leads_here = |it: IpAddr| it.is_loopback() || it.is_unspecified();
+    let is_here = host == "localhost" || address.is_some_and(leads_here);
     match uri.scheme_str() {
         Some("http" | "https") if is_here && relay_is_here => Ok(()),
         _ if is_here => Err(wrong("it leads to this machine")),
@@ -324,6 +329,9 @@ mod tests {
             "https://localhost:7411/v1/stop",
             "http://127.0.0.1:7411/v1/status",
             "https://[::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://0.0.0.0:7411/v1/stop",
+            "https://[::]/",
             "https://user:word@s3.example.com/",
             "file:///etc/passwd",
             "/models",

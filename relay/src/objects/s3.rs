@@ -2,6 +2,7 @@
 //!
 //! Which operations R2 takes: <https://developers.cloudflare.com/r2/api/s3/api/>
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub struct S3 {
 impl S3 {
     pub(super) fn open(self) -> object_store::Result<Arc<AmazonS3>> {
         let is_plain = self.endpoint.starts_with("http://");
+        let is_exposed = is_plain && !self.is_here();
         let store = AmazonS3Builder::new()
             .with_bucket_name(self.bucket)
             .with_endpoint(self.endpoint)
@@ -45,9 +47,10 @@ impl S3 {
             .with_secret_access_key(self.secret_access_key)
             .with_virtual_hosted_style_request(false)
             .with_allow_http(is_plain)
-            // TLS protects the bytes; a SHA-256 of each would cost four times
-            // the CPU of the BLAKE3 that they are held to anyway.
-            .with_unsigned_payload(!is_plain)
+            // TLS protects the bytes, or they never leave this machine; a
+            // SHA-256 of each would cost four times the CPU of the BLAKE3 that
+            // they are held to anyway.
+            .with_unsigned_payload(!is_exposed)
             // R2 has no tags.
             .with_disable_tagging(true)
             .with_retry(RetryConfig {
@@ -58,6 +61,16 @@ impl S3 {
             .with_http_connector(Http::new(self.roots))
             .build()?;
         Ok(Arc::new(store))
+    }
+
+    /// Whether the endpoint is on this machine.
+    fn is_here(&self) -> bool {
+        let endpoint: Option<http::Uri> = self.endpoint.parse().ok();
+        let host = endpoint.as_ref().and_then(http::Uri::host);
+        let host = host.unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        let address = address.parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|it| it.to_canonical().is_loopback())
     }
 }
 
@@ -70,5 +83,40 @@ impl std::fmt::Debug for S3 {
             .field("access_key_id", &self.access_key_id)
             .field("secret_access_key", &"***")
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_on_this_machine_is_known() {
+        let at = |endpoint: &str| {
+            let s3 = S3 {
+                bucket: String::new(),
+                endpoint: endpoint.to_owned(),
+                region: String::new(),
+                access_key_id: String::new(),
+                secret_access_key: String::new(),
+                roots: RootCertStore::empty(),
+            };
+            s3.is_here()
+        };
+        for here in [
+            "http://127.0.0.1:8333",
+            "http://[::1]:1",
+            "http://localhost:9000",
+        ] {
+            assert!(at(here), "{here}");
+        }
+        for away in [
+            "http://10.0.0.1:8333",
+            "http://localhost.example",
+            "",
+            "http://[fe80::1]:1",
+        ] {
+            assert!(!at(away), "{away}");
+        }
     }
 }

@@ -18,8 +18,8 @@ use crate::objects::layout::Place;
 /// How often a write is tried against others who write the same entry.
 const TRIES: usize = 5;
 
-/// An object is only replaced while so much of the claim is left: no request
-/// to the bucket takes longer.
+/// An object is only replaced while so much of the claim is left, and while it
+/// is renewed.
 const MARGIN: Duration = Duration::from_secs(45);
 
 /// What a claim is, as it was when it was taken.
@@ -60,6 +60,9 @@ impl<'a> Claim<'a> {
             let now = sync.catalog.read(place).await?;
             let entry = now.as_ref().map(|now| &*now.entry);
             Entry::is_free(entry, wish.device, sync.now_ms()).map_err(Declined::conflict)?;
+            if entry.is_none() {
+                sync.check_names(&wish.device.user).await?;
+            }
             let left = entry.and_then(|entry| entry.publishing.as_ref());
             let goes_on = left.filter(|left| {
                 let same = left.blob == wish.blob && left.size == wish.size;
@@ -111,17 +114,22 @@ impl<'a> Claim<'a> {
     pub(super) async fn keep(&mut self) -> Declined {
         loop {
             sleep(RENEW_EVERY).await;
-            let now_ms = self.sync.now_ms();
-            let begun = Instant::now();
-            let fence = self.fence;
-            match self.write(|entry| entry.renewed(fence, now_ms)).await {
-                Ok(()) => self.ends = begun + CLAIM_FOR,
+            match self.renew().await {
+                Ok(()) => {}
                 Err(error) if error.is_retryable() && Instant::now() + MARGIN < self.ends => {
                     warn!(reason = %error, "cannot renew the claim on a name; trying again");
                 }
                 Err(error) => return error,
             }
         }
+    }
+
+    async fn renew(&mut self) -> Result<(), Declined> {
+        let (fence, now_ms) = (self.fence, self.sync.now_ms());
+        let begun = Instant::now();
+        self.write(|entry| entry.renewed(fence, now_ms)).await?;
+        self.ends = begun + CLAIM_FOR;
+        Ok(())
     }
 
     /// Makes the object of its parts, and publishes it.
@@ -132,14 +140,16 @@ impl<'a> Claim<'a> {
         index: Hash,
     ) -> Result<Etag, Declined> {
         if Instant::now() + MARGIN > self.ends {
-            let now_ms = self.sync.now_ms();
-            let begun = Instant::now();
-            let fence = self.fence;
-            self.write(|entry| entry.renewed(fence, now_ms)).await?;
-            self.ends = begun + CLAIM_FOR;
+            self.renew().await?;
         }
-        let key = self.place.object();
-        let etag = match self.sync.bucket.complete(key, &self.upload, tags).await {
+        let (sync, key, upload) = (self.sync, self.place.object(), self.upload.clone());
+        // Of thousands of parts this may take minutes.
+        let completed = tokio::select! {
+            biased;
+            completed = sync.bucket.complete(key, &upload, tags) => completed,
+            lost = self.keep() => return Err(lost),
+        };
+        let etag = match completed {
             Ok(etag) => etag,
             // The answer was lost, or another relay was as far: what counts is
             // what is there.

@@ -3,9 +3,10 @@
 use ginnel_blob::hash::Hash;
 
 use super::Sync;
-use super::catalog::Versioned;
+use super::catalog::{Versioned, Written};
+use super::declined::Declined;
 use crate::objects::error::Result;
-use crate::objects::layout::Place;
+use crate::objects::layout::{Place, Shelf};
 
 impl Sync {
     /// Deletes what an entry spoke of that is no longer wanted.
@@ -16,6 +17,24 @@ impl Sync {
                 .await?;
         }
         self.bucket.delete(place.object()).await
+    }
+
+    /// Lets go of a name whose artifact was taken away. One on a user's own
+    /// shelf is free again; another stays its owner's, or devices that pull it
+    /// would get what somebody else pushes.
+    pub(super) async fn free(
+        &self,
+        place: &Place,
+        begun: &Versioned,
+    ) -> std::result::Result<(), Declined> {
+        if matches!(place.shelf(), Shelf::ModelsOf(_)) {
+            return Ok(self.bucket.delete(&place.entry()).await?);
+        }
+        let removed = begun.entry.removed();
+        match self.catalog.write(place, Some(begun), removed).await? {
+            Written::Yes(_) => Ok(()),
+            Written::Lost(_) => Err(Declined::busy()),
+        }
     }
 
     /// Deletes the index of a blob, unless an entry of the shelf still has it.

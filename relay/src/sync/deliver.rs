@@ -50,6 +50,9 @@ use crate::relay::Relay;
 /// device asks for another one where it is not enough.
 const URL_FOR: Duration = Duration::from_secs(15 * 60);
 
+/// Artifacts of one listing: some 400 bytes each, and devices take 16 MiB.
+const LISTED_MAX: usize = 20_000;
+
 /// How long a request waits for its turn.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -144,11 +147,17 @@ impl Desk<'_> {
 
     async fn list(&self) -> Result<Answer, Declined> {
         let mut artifacts = Vec::new();
-        for shelf in Shelf::of(&self.device.user) {
+        let mut complete = true;
+        // Last come those that all users have.
+        for shelf in Shelf::of(&self.device.user).into_iter().rev() {
             for (artifact, entry) in self.sync.catalog.list(&shelf).await? {
                 if self.sync.may_read(&artifact, &entry, self.device)
                     && let Some(published) = &entry.published
                 {
+                    if artifacts.len() == LISTED_MAX {
+                        complete = false;
+                        break;
+                    }
                     artifacts.push(self.described(&artifact, &entry, published));
                 }
             }
@@ -156,6 +165,7 @@ impl Desk<'_> {
         let used = self.sync.used(&self.device.user).await?;
         Ok(Answer::json(&json!({
             "artifacts": artifacts,
+            "complete": complete,
             "used": used,
             "quota": self.sync.quota,
         })))
@@ -211,15 +221,7 @@ impl Desk<'_> {
             return Err(Declined::busy());
         };
         self.sync.clear(&place, &now).await?;
-        let removed = begun.entry.removed();
-        let written = self
-            .sync
-            .catalog
-            .write(&place, Some(&begun), removed)
-            .await?;
-        let Written::Yes(_) = written else {
-            return Err(Declined::busy());
-        };
+        self.sync.free(&place, &begun).await?;
         if let Some(published) = &now.entry.published {
             self.sync.clear_index(&place, published.blob).await?;
         }

@@ -130,7 +130,8 @@ impl Entry {
         now_ms: u64,
     ) -> Result<Self, NotYours> {
         Self::is_free(current, wish.device, now_ms)?;
-        let fence = current.map_or(0, |entry| entry.fence).saturating_add(1);
+        // From the clock, for a name may have been free and taken before.
+        let fence = current.map_or(now_ms, |entry| entry.fence.saturating_add(1));
         let owner = match current {
             Some(entry) => entry.owner.clone(),
             None => wish.device.user.clone(),
@@ -359,7 +360,7 @@ mod tests {
     fn published() -> Entry {
         let entry = claim(None, &device("ada", "desk"), NOW).expect("free");
         let index = Hash::of(b"index");
-        entry.publish(1, "\"e\"", index, NOW).expect("held")
+        entry.publish(NOW, "\"e\"", index, NOW).expect("held")
     }
 
     #[test]
@@ -369,7 +370,7 @@ mod tests {
         let other = claim(Some(&entry), &device("bob", "desk"), u64::MAX);
         assert_eq!(other, Err(NotYours::Owned));
         let second = claim(Some(&entry), &device("ada", "lap"), NOW).expect("hers");
-        assert_eq!(second.fence, 2);
+        assert_eq!(second.fence, NOW + 1);
         assert_eq!(second.published, entry.published, "still to be pulled");
     }
 
@@ -384,18 +385,20 @@ mod tests {
         let end = NOW + 120_000;
         assert!(claim(Some(&entry), &other, end - 1).is_err());
         let taken = claim(Some(&entry), &other, end).expect("ended");
-        assert_eq!(taken.fence, 2);
+        let (first, second) = (NOW, NOW + 1);
+        assert_eq!(taken.fence, second);
         // The first one comes back and finds that it has lost.
-        assert_eq!(taken.renewed(1, end), None);
-        assert_eq!(taken.publish(1, "\"e\"", Hash::of(b""), end), None);
-        assert_eq!(taken.released(1), None);
-        assert!(taken.publish(2, "\"e\"", Hash::of(b""), end).is_some());
+        assert_eq!(taken.renewed(first, end), None);
+        assert_eq!(taken.publish(first, "\"e\"", Hash::of(b""), end), None);
+        assert_eq!(taken.released(first), None);
+        let publish = |fence| taken.publish(fence, "\"e\"", Hash::of(b""), end);
+        assert!(publish(second).is_some());
     }
 
     #[test]
     fn a_renewed_claim_lasts_longer() {
         let entry = claim(None, &device("ada", "desk"), NOW).expect("free");
-        let entry = entry.renewed(1, NOW + 100_000).expect("held");
+        let entry = entry.renewed(NOW, NOW + 100_000).expect("held");
         assert!(claim(Some(&entry), &device("ada", "lap"), NOW + 150_000).is_err());
     }
 
@@ -404,14 +407,14 @@ mod tests {
         let desk = device("ada", "desk");
         let entry = claim(None, &desk, NOW).expect("free");
         let again = claim(Some(&entry), &desk, NOW + 1).expect("its own");
-        assert_eq!(again.fence, 2);
-        assert_eq!(again.held(1), None);
+        assert_eq!(again.fence, NOW + 1);
+        assert_eq!(again.held(NOW), None);
     }
 
     #[test]
     fn what_is_removed_stays_its_owners() {
         let entry = published().removed();
-        assert_eq!((entry.fence, &entry.published), (2, &None));
+        assert_eq!((entry.fence, &entry.published), (NOW + 1, &None));
         assert_eq!(
             claim(Some(&entry), &device("bob", "desk"), NOW),
             Err(NotYours::Owned)

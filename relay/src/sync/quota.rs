@@ -9,7 +9,32 @@ use super::declined::Declined;
 use crate::objects::error::Result;
 use crate::objects::layout::{Place, Shelf};
 
+/// Names that a user may have, of what was removed too: each takes room in
+/// every listing.
+const NAMES_MAX: usize = 5_000;
+
 impl Sync {
+    /// Asked before a name is taken that nobody has. Two pushes at once may be
+    /// one too many, which does no harm.
+    pub(super) async fn check_names(&self, user: &UserName) -> std::result::Result<(), Declined> {
+        let mut names = 0;
+        for shelf in Shelf::of(user) {
+            let listed = self.catalog.list(&shelf).await?;
+            names += listed
+                .iter()
+                .filter(|(_, entry)| entry.owner == *user)
+                .count();
+        }
+        if names < NAMES_MAX {
+            return Ok(());
+        }
+        let what = format_args!(
+            "you have as many names as the relay allows, names={names}; hint: push under a name \
+             that you have, or remove models of your own (models/~/…) with: ginnel models rm --remote NAME"
+        );
+        Err(Declined::new(Code::QuotaExceeded, what))
+    }
+
     /// Bytes that a user's artifacts have, and those that are being pushed
     /// will have.
     ///

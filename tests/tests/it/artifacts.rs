@@ -7,6 +7,8 @@ mod loras;
 mod outage;
 mod r2;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ginnel_agent::sync::Changes;
 use ginnel_store::transfer::{State, Transfer};
 use ginnel_tests::artifacts::{Mover, artifact, safetensors};
@@ -162,6 +164,42 @@ async fn a_file_that_is_written_while_it_is_pulled_is_kept() {
     let reason = pull.last_error.unwrap_or_default();
     assert!(reason.contains("was changed while"), "{reason}");
     assert_eq!(desktop.read(name), mine);
+}
+
+#[tokio::test]
+async fn who_pulls_beside_pushes_gets_one_version_whole() {
+    let lab = Lab::start().await;
+    let laptop = Mover::of(&lab.agent).await;
+    let other = lab.another_agent("alice", "desktop").await;
+    let desktop = Mover::of(&other).await;
+    let name = "models/phi.safetensors";
+    let versions = [1, 2].map(|seed| safetensors("", &[(seed, 12 * MIB)]));
+    laptop.write(name, &versions[0]);
+    assert_done(&laptop.push(name).await);
+    let is_over = AtomicBool::new(false);
+    let pushing = async {
+        for version in versions.iter().cycle().skip(1).take(8) {
+            laptop.write(name, version);
+            assert_done(&laptop.push(name).await);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    };
+    let pulling = async {
+        let mut seen = [0; 2];
+        while !is_over.load(Ordering::Relaxed) {
+            let pulled = desktop.pull(name).await;
+            // It may lose against too many pushes, and then leaves the old file.
+            assert!(pulled.state == State::Done || seen != [0; 2], "{pulled:?}");
+            let file = desktop.read(name);
+            let which = versions.iter().position(|version| *version == file);
+            seen[which.expect("one of them")] += 1;
+        }
+        seen
+    };
+    let ((), seen) = tokio::join!(pushing, pulling);
+    assert!(seen.iter().sum::<u32>() > 1, "{seen:?}");
+    assert_done(&desktop.pull(name).await);
+    assert_eq!(desktop.read(name), versions[0], "the last one");
 }
 
 #[tokio::test]

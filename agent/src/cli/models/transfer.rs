@@ -332,6 +332,9 @@ pub(super) async fn published(
         })
         .collect();
     table::write(out, &rows)?;
+    if !all.complete {
+        writeln!(out, "There are more")?;
+    }
     writeln!(out, "{} of {} are used", bytes(all.used), bytes(all.quota))?;
     Ok(())
 }

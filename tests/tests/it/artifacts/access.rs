@@ -108,6 +108,52 @@ async fn what_is_removed_is_gone_and_its_name_stays_its_owners() {
 }
 
 #[tokio::test]
+async fn a_name_on_ones_own_shelf_is_free_again() {
+    let lab = Lab::start().await;
+    let alice = Mover::of(&lab.agent).await;
+    let name = "models/~/phi.safetensors";
+    for seed in [1, 2] {
+        let model = safetensors("", &[(seed, 100_000)]);
+        alice.write(name, &model);
+        assert_done(&alice.push(name).await);
+        let place = lab.relay_state().join("bucket/models/alice");
+        let object = std::fs::read(place.join("phi.safetensors"));
+        assert_eq!(object.expect("pushed"), model);
+        let removed = alice.sync.remove_remote(artifact(name)).await;
+        removed.expect("hers");
+        let left = std::fs::read_dir(place.join(".sync")).expect("a folder");
+        assert_eq!(left.count(), 0, "nothing is left");
+    }
+}
+
+#[tokio::test]
+async fn names_are_limited() {
+    let lab = Lab::start().await;
+    let alice = Mover::of(&lab.agent).await;
+    alice.write("models/~/first", b"1");
+    assert_done(&alice.push("models/~/first").await);
+    // As many as there may be, most of them removed long ago.
+    let shelf = lab.relay_state().join("bucket/training/outputs/.sync");
+    std::fs::create_dir_all(&shelf).expect("made");
+    let entry = r#"{"version":1,"owner":"alice","fence":9,"published":null,"publishing":null}"#;
+    for number in 1..5_000 {
+        std::fs::write(shelf.join(format!("job{number}.json")), entry).expect("written");
+    }
+    alice.write("models/~/second", b"2");
+    let refused = alice.push("models/~/second").await;
+    let reason = refused.last_error.clone().unwrap_or_default();
+    assert_eq!(refused.state, State::Failed, "{refused:?}");
+    assert!(reason.contains("names=5000"), "{reason}");
+    // Those that are there can be used, and one that goes makes room.
+    alice.write("models/~/first", b"3");
+    assert_done(&alice.push("models/~/first").await);
+    let removed = alice.sync.remove_remote(artifact("models/~/first")).await;
+    removed.expect("hers");
+    alice.write("models/~/third", b"4");
+    assert_done(&alice.push("models/~/third").await);
+}
+
+#[tokio::test]
 async fn no_model_takes_the_place_of_a_users_folder() {
     let lab = Lab::start().await;
     let alice = Mover::of(&lab.agent).await;

@@ -84,6 +84,9 @@ pub struct Wanted {
 pub struct Published {
     /// The artifacts.
     pub artifacts: Vec<PublishedArtifact>,
+    /// Whether these are all: the relay lists the user's own first, and no
+    /// more than 20,000.
+    pub complete: bool,
     /// Bytes that the user's artifacts have.
     pub used: u64,
     /// Bytes that they may have.
@@ -122,6 +125,7 @@ impl From<Listing> for Published {
         };
         Self {
             artifacts: listing.artifacts.into_iter().map(artifact).collect(),
+            complete: listing.complete,
             used: listing.used,
             quota: listing.quota,
         }
