@@ -320,6 +320,7 @@ impl Describe {
             link,
             store: match self.knowledge.stage() {
                 Stage::Opening => StoreStatus::Opening,
+                Stage::Waiting(problem) => StoreStatus::Waiting { problem },
                 Stage::Open(knowledge) => match knowledge.store().engine_problem() {
                     Some(problem) => StoreStatus::Slow { problem },
                     None => StoreStatus::Open,

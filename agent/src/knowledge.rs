@@ -29,7 +29,7 @@ use anyhow::Context as _;
 use ginnel_store::Store;
 use ginnel_store::options::Options;
 use ginnel_store::stats::Stats;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,10 @@ use crate::models::Models;
 use crate::sync::Sync;
 use embedding::Embedding;
 use settings::KnowledgeSettings;
+
+/// Questions from outside at once: half of what the store answers at once, so
+/// that programs of this machine never wait for them.
+const OUTSIDE_MAX: usize = 4;
 
 /// How long callers from outside are told the same counts.
 const COUNTS_LAST: Duration = Duration::from_secs(5);
@@ -50,6 +54,8 @@ pub struct Knowledge {
     embedding: Arc<Embedding>,
     /// What was counted last, and when.
     counted: Arc<Mutex<Option<(Instant, Stats)>>>,
+    /// Room for questions from outside.
+    outside: Arc<Semaphore>,
 }
 
 impl Knowledge {
@@ -79,6 +85,7 @@ impl Knowledge {
             sync: Arc::default(),
             embedding: Arc::new(embedding),
             counted: Arc::default(),
+            outside: Arc::new(Semaphore::new(OUTSIDE_MAX)),
         })
     }
 
@@ -103,6 +110,12 @@ impl Knowledge {
         let stats = self.store.stats().await?;
         *counted = Some((Instant::now(), stats.clone()));
         Ok(stats)
+    }
+
+    /// Room for questions from outside; each takes one.
+    #[must_use]
+    pub fn outside(&self) -> &Semaphore {
+        &self.outside
     }
 
     /// The models, whose catalog is in the same store.

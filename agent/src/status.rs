@@ -91,6 +91,11 @@ pub enum StoreStatus {
     /// It answers.
     #[default]
     Open,
+    /// Something is in the way that may pass; it is tried again.
+    Waiting {
+        /// What, and what to do.
+        problem: String,
+    },
     /// It answers, but slowly: its vector index is not of the engine that was
     /// chosen.
     Slow {

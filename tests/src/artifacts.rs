@@ -79,7 +79,7 @@ impl Mover {
         let opened = until("the store", || match agent.daemon.knowledge.stage() {
             Stage::Open(knowledge) => Some(Ok(knowledge)),
             Stage::Failed(reason) => Some(Err(reason)),
-            Stage::Opening => None,
+            Stage::Opening | Stage::Waiting(_) => None,
         });
         let knowledge = opened
             .await

@@ -39,6 +39,8 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
 
 use super::answer::{ApiBody, BoxError, Problem, json};
 use crate::knowledge::Knowledge;
@@ -66,6 +68,9 @@ pub(super) const OPENING: &str = "store_opening";
 /// When to ask again for a store that is being opened: often enough that nobody
 /// waits much longer than needed.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// How long callers from outside wait for others of them.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +107,13 @@ where
         Stage::Opening => Err(Problem::new(status, OPENING, "the store is being opened")
             .hint("try again; after an unclean stop all of it is checked first")
             .retry_after(TRY_AGAIN_AFTER)),
+        Stage::Waiting(reason) => {
+            let problem = match caller {
+                Caller::Local => Problem::told(status, OPENING, &reason),
+                Caller::Outside => Problem::new(status, OPENING, "the store cannot be opened yet"),
+            };
+            Err(problem.retry_after(TRY_AGAIN_AFTER))
+        }
         Stage::Failed(reason) => Err(Problem::told(status, "store_unavailable", &reason)),
     }
 }
@@ -118,6 +130,10 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    let _room = match caller {
+        Caller::Local => None,
+        Caller::Outside => Some(room_for_outside(knowledge).await?),
+    };
     let store = knowledge.store();
     match route {
         KnowledgeRoute::Status => upkeep::status(knowledge, request.uri(), caller).await,
@@ -141,7 +157,7 @@ where
         }
         KnowledgeRoute::ShowDocument(id) => documents::show(knowledge, id).await,
         KnowledgeRoute::DeleteDocument(id) => documents::delete(knowledge, id).await,
-        KnowledgeRoute::ListModels => models::list(knowledge).await,
+        KnowledgeRoute::ListModels => models::list(knowledge, caller).await,
         KnowledgeRoute::PutModel(name) => {
             let new = read_json(request, QUESTION_MAX).await?;
             models::put(knowledge, name, new).await
@@ -162,6 +178,17 @@ where
         KnowledgeRoute::Transfers(route) => transfers::answer(knowledge, route, request).await,
         KnowledgeRoute::OpenApi => Ok(openapi::answer()),
     }
+}
+
+/// Room for a caller from outside, who takes none from those of this machine.
+async fn room_for_outside(knowledge: &Knowledge) -> Result<SemaphorePermit<'_>, Problem> {
+    let room = timeout(ROOM_TIMEOUT, knowledge.outside().acquire()).await;
+    let room = room.ok().and_then(Result::ok);
+    room.ok_or_else(|| {
+        let what = "too many ask at once";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", what)
+            .retry_after(TRY_AGAIN_AFTER)
+    })
 }
 
 /// Asks as over the API, without a connection: for commands that have opened

@@ -102,6 +102,10 @@ fn write_screen(status: &Status, now_ms: u64, out: &mut dyn Write) -> io::Result
     match &status.store {
         StoreStatus::Open => {}
         StoreStatus::Opening => row("store", "being opened".to_owned()),
+        StoreStatus::Waiting { problem } => {
+            let problem = report::take_hints(problem, &mut hints);
+            row("store", format!("{problem}; tried again"));
+        }
         StoreStatus::Slow { problem } => {
             let problem = report::take_hints(problem, &mut hints);
             row("store", format!("every row is read: {problem}"));

@@ -2,8 +2,8 @@
 //! demand.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -33,6 +33,8 @@ pub(crate) struct Stub {
     pub(crate) hangs: Arc<AtomicBool>,
     /// Whether it does so with all but the one that opens it.
     pub(crate) holds: watch::Sender<bool>,
+    /// Texts that it embeds all the same.
+    pub(crate) lets: Arc<Mutex<Vec<String>>>,
     _serving: JoinSet<()>,
 }
 
@@ -49,12 +51,14 @@ impl Stub {
         let asked = Arc::<AtomicUsize>::default();
         let (busy, hangs) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let holds = watch::Sender::new(false);
+        let lets = Arc::new(Mutex::new(vec![OPENING.to_owned()]));
         let refuses = Arc::new(AtomicBool::new(true));
         let does = Does {
             busy: Arc::clone(&busy),
             refuses: Arc::clone(&refuses),
             hangs: Arc::clone(&hangs),
             holds: holds.subscribe(),
+            lets: Arc::clone(&lets),
         };
         let count = Arc::clone(&asked);
         let mut serving = JoinSet::new();
@@ -83,6 +87,7 @@ impl Stub {
             refuses,
             hangs,
             holds,
+            lets,
             _serving: serving,
         }
     }
@@ -104,6 +109,7 @@ struct Does {
     refuses: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
     holds: watch::Receiver<bool>,
+    lets: Arc<Mutex<Vec<String>>>,
 }
 
 async fn answer(
@@ -120,10 +126,9 @@ async fn answer(
         .await
         .expect("a body")
         .to_bytes();
-    let opens = body
-        .windows(OPENING.len())
-        .any(|part| part == OPENING.as_bytes());
-    if !opens {
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let lets = does.lets.lock().expect("nobody panics").clone();
+    if !lets.iter().any(|let_through| text.contains(let_through)) {
         let released = does.holds.wait_for(|holds| !holds).await;
         released.expect("the stub lives");
     }

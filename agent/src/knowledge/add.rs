@@ -226,6 +226,7 @@ impl Adding<'_> {
                 },
                 Some(stored) = storing.next() => {
                     let done = stored?;
+                    self.summary.documents_removed += done.removed as u64;
                     for event in done.events {
                         self.tell(event).await;
                     }

@@ -59,6 +59,8 @@ pub struct Progress {
     pub embedded: u64,
     /// Texts that could not be embedded since the start.
     pub failed: u64,
+    /// Whether that model has seen every passage there was.
+    pub has_seen_all: bool,
     /// Every change up to this one is done.
     pub reached: i64,
     /// How often it failed since the start.
@@ -104,6 +106,15 @@ impl Embedding {
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self.settings, Some(EmbedSettings::Folder(_)))
+    }
+
+    /// Whether a model that answers has seen every passage, but for those that
+    /// came just now.
+    #[must_use]
+    pub fn has_seen_all(&self, model: ModelId) -> bool {
+        let progress = self.progress.borrow();
+        // Any other has been replaced, or is about to be.
+        progress.model != Some(model) || progress.has_seen_all
     }
 
     /// How far it is, whenever that changes.

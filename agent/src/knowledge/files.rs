@@ -146,7 +146,12 @@ impl Reading {
         known: Option<&File>,
         found: &mpsc::Sender<Read>,
     ) -> Result<(), Unwanted> {
-        if known.is_some_and(|known| self.is_as_it_was(known, entry)) {
+        let is_records = Format::of(&entry.relative, &[]) == Ok(Format::JsonLines);
+        let vectors = self.vectors.as_ref().filter(|_| is_records);
+        let vectors = vectors.map(|model| model.id);
+        let is_as_it_was =
+            |known: &File| self.is_as_it_was(known, entry) && known.vectors == vectors;
+        if known.is_some_and(is_as_it_was) {
             return send(
                 found,
                 Read::Event(Event::unchanged(self.folder.source(&path))),
@@ -158,7 +163,6 @@ impl Reading {
             pieces,
         };
         send(found, file)?;
-        let is_records = Format::of(&entry.relative, &[]) == Ok(Format::JsonLines);
         let done = match is_records {
             true => self.read_records(&path, entry, &to),
             false => self.read_whole(&path, entry, &to),
@@ -195,6 +199,7 @@ impl Reading {
             mtime_ns: settled(snapshot.mtime_ns),
             hash: *blake3::hash(&snapshot.bytes).as_bytes(),
             tokens_max: self.cutting.tokens_max(),
+            vectors: None,
         };
         let extracted = extract(&entry.relative, &snapshot.bytes)?;
         let source = Some(self.folder.source(path));

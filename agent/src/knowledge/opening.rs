@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Knowledge;
 use super::settings::KnowledgeSettings;
@@ -21,6 +21,11 @@ use crate::sync::{Settings, Sync};
 /// How long a request waits for the store: most are open by then, and nobody
 /// should believe that the daemon hangs.
 const WAIT: Duration = Duration::from_secs(2);
+
+/// When to look again whether the store can be opened, at first and at most:
+/// whoever has it open is mostly a command.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
+const TRY_AGAIN_AFTER_MAX: Duration = Duration::from_secs(5);
 
 /// How long the end of the daemon waits for it. What is cut off then is begun
 /// anew at the next start.
@@ -38,6 +43,9 @@ pub struct Opening(watch::Receiver<Stage>);
 pub enum Stage {
     /// On the way.
     Opening,
+    /// Something is in the way that may pass, such as another process that has
+    /// it open: it is tried again every few seconds.
+    Waiting(String),
     /// Done.
     Open(Knowledge),
     /// It cannot be opened, for this reason, until the next start.
@@ -56,8 +64,7 @@ impl Opening {
         let runtime = Handle::current();
         let open = move || {
             let _entered = runtime.enter();
-            let opened = Knowledge::open_blocking(&settings);
-            let opened = opened.map_err(|error| format!("{error:#}"));
+            let opened = open_patiently(&runtime, &settings, &told);
             if let Err(reason) = &opened {
                 error!("{reason}");
             }
@@ -83,7 +90,10 @@ impl Opening {
         match self.0.borrow().clone() {
             // Its thread panicked, or it would have told.
             Stage::Opening if is_over => Stage::Failed(BROKEN_OFF.to_owned()),
-            stage @ (Stage::Opening | Stage::Open(_) | Stage::Failed(_)) => stage,
+            Stage::Waiting(reason) if is_over => Stage::Failed(reason),
+            stage @ (Stage::Opening | Stage::Waiting(_) | Stage::Open(_) | Stage::Failed(_)) => {
+                stage
+            }
         }
     }
 
@@ -97,7 +107,7 @@ impl Opening {
     pub async fn keep_embedding(&self, stop: CancellationToken) {
         match stop.run_until_cancelled(self.end()).await {
             Some(Stage::Open(knowledge)) => knowledge.keep_embedding(stop).await,
-            Some(Stage::Opening | Stage::Failed(_)) => stop.cancelled().await,
+            Some(Stage::Opening | Stage::Waiting(_) | Stage::Failed(_)) => stop.cancelled().await,
             None => {}
         }
     }
@@ -116,7 +126,7 @@ impl Opening {
                 knowledge.set_sync(sync.clone());
                 sync.run(stop).await;
             }
-            Some(Stage::Opening | Stage::Failed(_)) => stop.cancelled().await,
+            Some(Stage::Opening | Stage::Waiting(_) | Stage::Failed(_)) => stop.cancelled().await,
             None => {}
         }
     }
@@ -129,7 +139,7 @@ impl Opening {
         match timeout(STOP_WAIT, self.end()).await {
             Ok(Stage::Open(knowledge)) => knowledge.close().await,
             Ok(Stage::Failed(_)) => Ok(()),
-            Ok(Stage::Opening) | Err(_) => {
+            Ok(Stage::Opening | Stage::Waiting(_)) | Err(_) => {
                 info!("the store was still being opened, its next opening begins anew");
                 Ok(())
             }
@@ -139,10 +149,39 @@ impl Opening {
     /// What comes of it.
     async fn end(&self) -> Stage {
         let mut stage = self.0.clone();
-        let ended = stage.wait_for(|stage| !matches!(stage, Stage::Opening));
+        let is_over = |stage: &Stage| matches!(stage, Stage::Open(_) | Stage::Failed(_));
+        let ended = stage.wait_for(is_over);
         // Told or not, it has ended.
         let _ = ended.await.map(drop);
         self.stage()
+    }
+}
+
+/// Opens the store, and tries again while something is in the way that may
+/// pass and somebody still wants it.
+fn open_patiently(
+    runtime: &Handle,
+    settings: &KnowledgeSettings,
+    told: &watch::Sender<Stage>,
+) -> Result<Knowledge, String> {
+    let mut wait = TRY_AGAIN_AFTER;
+    loop {
+        let error = match Knowledge::open_blocking(settings) {
+            Ok(knowledge) => return Ok(knowledge),
+            Err(error) => error,
+        };
+        let reason = format!("{error:#}");
+        let store_error = error.downcast_ref::<ginnel_store::error::Error>();
+        if told.is_closed() || !store_error.is_some_and(|error| error.is_retryable()) {
+            return Err(reason);
+        }
+        if wait == TRY_AGAIN_AFTER {
+            warn!("{reason}, will be tried again");
+        }
+        told.send_replace(Stage::Waiting(reason));
+        // Over, or nobody wants it any more.
+        let _ = runtime.block_on(timeout(wait, told.closed()));
+        wait = (wait * 2).min(TRY_AGAIN_AFTER_MAX);
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Answer {
     pub mode: Mode,
     /// Why only words were compared, though meaning could have been.
     pub note: Option<NoVector>,
+    /// Whether many passages may have no vector yet: the model is new.
+    pub partial: bool,
 }
 
 /// Why there is no answer.
@@ -118,6 +120,9 @@ impl Knowledge {
     /// The question makes no sense, or needs a model and there is none.
     pub async fn search(&self, question: Question) -> Result<Answer, SearchError> {
         let (mode, near, note) = self.prepare(&question).await?;
+        let partial = near
+            .as_ref()
+            .is_some_and(|near| !self.embedding.has_seen_all(near.model));
         let by = match (mode, near) {
             (Mode::Vector, Some(near)) => By::Meaning(near),
             (Mode::Hybrid, Some(near)) if question.text.trim().is_empty() => By::Meaning(near),
@@ -133,7 +138,12 @@ impl Knowledge {
             context: question.context,
         };
         let found = self.store.search(request).await?;
-        Ok(Answer { found, mode, note })
+        Ok(Answer {
+            found,
+            mode,
+            note,
+            partial,
+        })
     }
 
     /// How to look, with which vector, and why without one.

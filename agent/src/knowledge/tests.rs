@@ -11,6 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use ginnel_store::id::ModelId;
+use ginnel_store::model::Model;
+use ginnel_store::vector::engine::Engine;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -64,11 +67,37 @@ impl World {
         Self::open(tempfile::tempdir().expect("a folder"), stub, None).await
     }
 
+    /// With an engine that is not where it should be, and a caller's model.
+    pub(crate) async fn without_engine() -> Self {
+        let stub = Arc::new(Stub::start().await);
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = Engine::SqliteVss;
+        let world = Self::open_with(folder, stub, None, engine).await;
+        let model = Model {
+            id: ModelId::of_name("caller", "mine", 2),
+            name: "mine".to_owned(),
+            dimensions: 2,
+            metric: Default::default(),
+        };
+        let put = world.knowledge.store().put_model(model).await;
+        put.expect("stored");
+        world
+    }
+
     async fn open(folder: TempDir, stub: Arc<Stub>, embed: Option<EmbedSettings>) -> Self {
+        Self::open_with(folder, stub, embed, Engine::default()).await
+    }
+
+    async fn open_with(
+        folder: TempDir,
+        stub: Arc<Stub>,
+        embed: Option<EmbedSettings>,
+        engine: Engine,
+    ) -> Self {
         let settings = KnowledgeSettings {
             folder: folder.path().join("store"),
-            engine: Default::default(),
-            vss_dir: None,
+            engine,
+            vss_dir: Some(folder.path().join("nothing")),
             origin: "box".to_owned(),
             embed,
             models: ModelsSettings::new(folder.path().join("models")),
@@ -89,6 +118,12 @@ impl World {
     async fn reopened(self, model: &str) -> Self {
         let embed = Some(self.stub.settings(model));
         self.reopened_with(embed).await
+    }
+
+    /// The same, with an endpoint that embeds nothing until it is let.
+    async fn reopened_holding(self, model: &str) -> Self {
+        self.stub.holds.send_replace(true);
+        self.reopened(model).await
     }
 
     async fn reopened_with(mut self, embed: Option<EmbedSettings>) -> Self {

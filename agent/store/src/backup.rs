@@ -21,7 +21,7 @@ pub(crate) fn backup(connection: &Connection, target: &Path) -> Result<u64> {
     let unfinished = unfinished(target);
     create(&unfinished)?;
     let copied = copy(connection, &unfinished).and_then(|bytes| {
-        std::fs::rename(&unfinished, target).map_err(|error| Error::file(target, error))?;
+        place(&unfinished, target).map_err(|error| Error::file(target, error))?;
         let folder = target
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
@@ -32,6 +32,16 @@ pub(crate) fn backup(connection: &Connection, target: &Path) -> Result<u64> {
         let _ = std::fs::remove_file(&unfinished);
     }
     copied
+}
+
+/// Gives the copy its name, unless somebody else took it meanwhile.
+fn place(unfinished: &Path, target: &Path) -> std::io::Result<()> {
+    match std::fs::hard_link(unfinished, target) {
+        Ok(()) => std::fs::remove_file(unfinished),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(error),
+        // Some file systems have no links.
+        Err(_) => std::fs::rename(unfinished, target),
+    }
 }
 
 /// An empty file, for its owner only: whatever is in the store is in it soon.
@@ -77,4 +87,24 @@ fn unfinished(target: &Path) -> PathBuf {
     // Not what another program has left there.
     name.push(format!(".{}.unfinished", std::process::id()));
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_came_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (copy, target) = (folder.path().join("copy"), folder.path().join("target"));
+        std::fs::write(&copy, "copy").expect("written");
+        std::fs::write(&target, "theirs").expect("written");
+        let error = place(&copy, &target).expect_err("it is there");
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&target).expect("read"), b"theirs");
+        std::fs::remove_file(&target).expect("removed");
+        place(&copy, &target).expect("placed");
+        assert_eq!(std::fs::read(&target).expect("read"), b"copy");
+        assert!(!copy.exists());
+    }
 }

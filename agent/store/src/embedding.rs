@@ -30,7 +30,8 @@ pub struct Unembedded {
 }
 
 /// Stores vectors. Those that are there already with the same values are left
-/// alone. Gives how many were stored.
+/// alone, and so are those of texts that no passage has any more: they were
+/// deleted while their vectors were made. Gives how many were stored.
 ///
 /// All vectors are checked before any is stored, so one that is wrong is an
 /// error for all.
@@ -43,7 +44,13 @@ pub(crate) fn put(turn: &mut Turn<'_>, id: ModelId, embeddings: &[NewEmbedding])
     let vectors: Vec<Vec<f32>> = embeddings.iter().map(prepare).collect::<Result<_>>()?;
     let stamp = turn.stamp().to_stored();
     let mut stored = 0;
+    let mut is_wanted = turn
+        .connection
+        .prepare_cached("SELECT 1 FROM passage WHERE text_hash = ?1 AND deleted = 0")?;
     for (new, vector) in embeddings.iter().zip(vectors) {
+        if !is_wanted.exists([new.text])? {
+            continue;
+        }
         stored += put_one(turn, &model, new.text, &vector, stamp)?;
     }
     Ok(stored)

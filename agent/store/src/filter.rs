@@ -80,6 +80,11 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// How much there is to look at of each passage.
+    fn parts(&self) -> usize {
+        1 + self.collections.len() + self.conditions.len()
+    }
+
     /// Whether it can be answered.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::document::{self, NewDocument, Stored};
 use crate::error::Result;
-use crate::id::DocumentId;
+use crate::id::{DocumentId, ModelId};
 use crate::write::Turn;
 
 /// The files of one folder in one collection.
@@ -34,6 +34,8 @@ pub struct File {
     pub hash: [u8; 32],
     /// For how many tokens its passages were cut; 0 if nobody noted it.
     pub tokens_max: u32,
+    /// Which model's vectors were taken from it.
+    pub vectors: Option<ModelId>,
 }
 
 /// Where a document came from.
@@ -64,12 +66,12 @@ pub const PART: char = '#';
 
 /// The time of a file of which not all has been read. No file has it, so it is
 /// read again.
-const NEVER_READ: i64 = i64::MIN;
+pub const NEVER_READ: i64 = i64::MIN;
 
 /// The files of a folder, but for their contents' hash where that is not known.
 pub(crate) fn files(connection: &Connection, folder: &Folder) -> Result<Vec<File>> {
     let mut find = connection.prepare_cached(
-        "SELECT path, root, size, mtime_ns, hash, tokens_max FROM ingest
+        "SELECT path, root, size, mtime_ns, hash, tokens_max, vectors FROM ingest
          WHERE collection = ?1 AND name = ?2 ORDER BY path",
     )?;
     let rows = find.query_map((folder.collection.as_str(), &folder.name), |row| {
@@ -80,6 +82,7 @@ pub(crate) fn files(connection: &Connection, folder: &Folder) -> Result<Vec<File
             mtime_ns: row.get(3)?,
             hash: row.get::<_, Vec<u8>>(4)?.try_into().unwrap_or_default(),
             tokens_max: row.get(5)?,
+            vectors: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -117,6 +120,16 @@ pub(crate) fn read_again(turn: &Turn<'_>, document: DocumentId) -> Result<()> {
     Ok(())
 }
 
+/// Has the files read again whose vectors of this model were taken: it is gone,
+/// and they with it.
+pub(crate) fn read_again_for(turn: &Turn<'_>, model: ModelId) -> Result<()> {
+    let mut read_again = turn
+        .connection
+        .prepare_cached("UPDATE ingest SET mtime_ns = ?2 WHERE vectors = ?1")?;
+    read_again.execute((model, NEVER_READ))?;
+    Ok(())
+}
+
 /// Remembers a file, and takes those of its documents away that are not among
 /// `documents` any more. Gives how many those were.
 pub(crate) fn keep(
@@ -127,11 +140,11 @@ pub(crate) fn keep(
 ) -> Result<usize> {
     let removed = delete_documents(turn, folder, &file.path, documents)?;
     let mut keep = turn.connection.prepare_cached(
-        "INSERT INTO ingest (collection, name, path, root, size, mtime_ns, hash, tokens_max)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        "INSERT INTO ingest (collection, name, path, root, size, mtime_ns, hash, tokens_max, vectors)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT DO UPDATE SET root = excluded.root, size = excluded.size,
              mtime_ns = excluded.mtime_ns, hash = excluded.hash,
-             tokens_max = excluded.tokens_max",
+             tokens_max = excluded.tokens_max, vectors = excluded.vectors",
     )?;
     keep.execute((
         folder.collection.as_str(),
@@ -142,6 +155,7 @@ pub(crate) fn keep(
         file.mtime_ns,
         file.hash,
         file.tokens_max,
+        file.vectors,
     ))?;
     Ok(removed)
 }

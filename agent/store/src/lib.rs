@@ -223,10 +223,14 @@ impl Store {
     /// # Errors
     /// The file cannot be written.
     pub async fn delete_model(&self, id: ModelId) -> Result<bool> {
-        self.inner
-            .writer
-            .run(move |turn| model::delete(turn, id))
-            .await
+        let deleted = self.inner.writer.run(move |turn| model::delete(turn, id));
+        let deleted = deleted.await?;
+        let mut after = Some(0);
+        while let Some(from) = after {
+            let purge = move |turn: &mut write::Turn<'_>| model::purge(turn, id, from);
+            after = self.inner.writer.run(purge).await?;
+        }
+        Ok(deleted)
     }
 
     /// Stores vectors of texts. Gives how many were new or different.

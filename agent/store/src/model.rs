@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::error::{Error, ErrorKind, Quoted, Result};
 use crate::id::ModelId;
+use crate::ingest;
 use crate::limits::{LABEL_MAX, MODELS_MAX};
 use crate::vector::DIMENSIONS_MAX;
 use crate::vector::metric::Metric;
@@ -123,7 +124,13 @@ pub(crate) fn put(turn: &mut Turn<'_>, model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// Takes a model and all its vectors away. Tells whether it was there.
+/// Vectors that are taken away in one transaction: others wait for so long.
+const PURGED_AT_ONCE: usize = 4096;
+
+/// What the entries of `meta` begin with that name models to be purged.
+const PURGE: &str = "purge ";
+
+/// Takes a model away; its vectors go by [`purge`]. Tells whether it was there.
 pub(crate) fn delete(turn: &mut Turn<'_>, id: ModelId) -> Result<bool> {
     if find(turn.connection, id)?.is_none() {
         return Ok(false);
@@ -133,12 +140,54 @@ pub(crate) fn delete(turn: &mut Turn<'_>, id: ModelId) -> Result<bool> {
         .prepare_cached("UPDATE model SET deleted = 1, hlc = ?2, origin = ?3 WHERE id = ?1")?
         .execute((id, stamp, turn.origin))?;
     turn.connection
-        .prepare_cached(
-            "UPDATE embedding SET deleted = 1, vector = x'', hlc = ?2, origin = ?3
-             WHERE model = ?1 AND deleted = 0",
-        )?
-        .execute((id, stamp, turn.origin))?;
+        .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute((purge_key(id), id))?;
+    ingest::read_again_for(turn, id)?;
     Ok(true)
+}
+
+/// Takes some vectors of a model away that is gone, of those behind the rowid
+/// `after`. Gives up to where, if there may be more.
+pub(crate) fn purge(turn: &mut Turn<'_>, id: ModelId, after: i64) -> Result<Option<i64>> {
+    // It may have come back meanwhile, and then keeps what it has.
+    let is_gone = find(turn.connection, id)?.is_none();
+    let mut rows: Vec<i64> = Vec::new();
+    if is_gone {
+        let mut find = turn.connection.prepare_cached(
+            "SELECT rowid FROM embedding
+             WHERE rowid > ?2 AND model = ?1 AND deleted = 0 ORDER BY rowid LIMIT ?3",
+        )?;
+        let found = find.query_map((id, after, PURGED_AT_ONCE), |row| row.get(0))?;
+        rows = found.collect::<rusqlite::Result<_>>()?;
+        let stamp = turn.stamp().to_stored();
+        let mut purge = turn.connection.prepare_cached(
+            "UPDATE embedding SET deleted = 1, vector = x'', hlc = ?2, origin = ?3
+             WHERE rowid = ?1",
+        )?;
+        for row in &rows {
+            purge.execute((row, stamp, turn.origin))?;
+        }
+    }
+    match rows.last() {
+        Some(last) if rows.len() == PURGED_AT_ONCE => Ok(Some(*last)),
+        Some(_) | None => {
+            turn.connection
+                .prepare_cached("DELETE FROM meta WHERE key = ?1")?
+                .execute([purge_key(id)])?;
+            Ok(None)
+        }
+    }
+}
+
+/// Models that are gone and may still have vectors: a stop cut that off.
+pub(crate) fn unpurged(connection: &Connection) -> Result<Vec<ModelId>> {
+    let mut find = connection.prepare_cached("SELECT value FROM meta WHERE key GLOB ?1")?;
+    let found = find.query_map([format!("{PURGE}*")], |row| row.get(0))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+fn purge_key(id: ModelId) -> String {
+    format!("{PURGE}{id}")
 }
 
 /// The model of this id, if the store knows it.

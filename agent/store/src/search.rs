@@ -187,5 +187,8 @@ fn validate(request: &SearchRequest) -> Result<()> {
             return Err(Error::invalid("query is empty"));
         }
     }
+    if request.minimum_score.is_some_and(f32::is_nan) {
+        return Err(Error::invalid("minimum score is no number"));
+    }
     request.filter.validate()
 }

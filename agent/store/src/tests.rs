@@ -6,6 +6,7 @@ mod damage;
 mod documents;
 mod durability;
 mod searching;
+mod stock;
 mod transfers;
 
 use serde_json::{Map, Value};

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::backup;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model;
 use crate::options::Executor;
 use crate::write::Turn;
 use crate::{Inner, Store};
@@ -76,6 +77,7 @@ async fn run(store: Weak<Inner>, behind: Arc<Notify>) {
         if !std::mem::replace(&mut verified, true) {
             // After what is needed at once, the first search among it.
             warned(blocking(&store, Inner::verify).await);
+            warned(blocking(&store, Inner::purge).await);
         }
         wait = EVERY;
         if !warned(blocking(&store, Inner::catch_up).await) {
@@ -132,6 +134,18 @@ fn warned(done: Result<()>) -> bool {
 impl Inner {
     fn catch_up(&self) -> Result<()> {
         self.indexes.catch_up(&self.readers, &self.writer)
+    }
+
+    /// Takes the vectors of models away whose deletion was cut off.
+    fn purge(&self) -> Result<()> {
+        for id in self.readers.run_plain(model::unpurged)? {
+            let mut after = Some(0);
+            while let Some(from) = after {
+                let purge = move |turn: &mut Turn<'_>| model::purge(turn, id, from);
+                after = self.writer.run_blocking(purge)?;
+            }
+        }
+        Ok(())
     }
 
     /// Looks for damage in the indexes; those that have any are made anew.

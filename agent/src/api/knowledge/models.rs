@@ -7,7 +7,7 @@ use ginnel_store::vector::metric::UnknownMetric;
 use http::{Response, StatusCode};
 
 use super::view::{ModelView, Models, NewModel};
-use super::{ApiBody, Problem, invalid, json, missing};
+use super::{ApiBody, Caller, Problem, invalid, json, missing};
 use crate::api::answer::full;
 use crate::knowledge::Knowledge;
 
@@ -22,10 +22,29 @@ pub(super) async fn find(knowledge: &Knowledge, name: &str) -> Result<Model, Pro
 }
 
 /// `GET /v1/models`.
-pub(super) async fn list(knowledge: &Knowledge) -> Result<Response<ApiBody>, Problem> {
-    let stats = knowledge.store().stats().await?;
-    let models = stats.models.into_iter().map(ModelView::from).collect();
+pub(super) async fn list(
+    knowledge: &Knowledge,
+    caller: Caller,
+) -> Result<Response<ApiBody>, Problem> {
+    let stats = match caller {
+        Caller::Local => knowledge.store().stats().await?,
+        Caller::Outside => knowledge.recent_stats().await?,
+    };
+    let models = views(stats.models, caller);
     Ok(json(StatusCode::OK, &Models { models }))
+}
+
+/// As a caller may see them.
+pub(super) fn views(models: Vec<ModelStats>, caller: Caller) -> Vec<ModelView> {
+    let view = |model| {
+        let mut view = ModelView::from(model);
+        if caller == Caller::Outside {
+            // It names paths of this machine.
+            view.engine_problem = None;
+        }
+        view
+    };
+    models.into_iter().map(view).collect()
 }
 
 /// `PUT /v1/models/NAME`.

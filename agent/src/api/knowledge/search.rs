@@ -72,6 +72,9 @@ fn note(answer: &Answer, caller: Caller) -> Option<String> {
     if answer.found.without_index {
         notes.push("the vector index is not ready, so every vector was read".to_owned());
     }
+    if answer.partial {
+        notes.push("the model is new and has not seen all passages yet".to_owned());
+    }
     if answer.found.words_cut {
         notes.push("many passages have these words, only the newest were ranked".to_owned());
     }
@@ -145,13 +148,20 @@ mod tests {
             found,
             mode: Mode::Hybrid,
             note: None,
+            partial: false,
         };
         assert_eq!(note(&answer, Caller::Local), None);
         answer.found.without_index = true;
         answer.found.words_cut = true;
+        answer.partial = true;
         answer.note = Some(NoVector::NotNow("url=http://me".to_owned()));
         let told = note(&answer, Caller::Local).expect("told");
-        for part in ["index is not ready", "only the newest", "url=http://me"] {
+        for part in [
+            "index is not ready",
+            "only the newest",
+            "model is new",
+            "url=http://me",
+        ] {
             assert!(told.contains(part), "{told}");
         }
         let told = note(&answer, Caller::Outside).expect("told");

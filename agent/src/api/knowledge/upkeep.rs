@@ -9,9 +9,9 @@ use http::{Response, StatusCode, Uri};
 use super::query::Query;
 use super::view::{
     BackupAnswer, BackupRequest, CheckAnswer, EmbedderView, FindingView, KnowledgeStatus,
-    ModelView, TooLongView,
+    TooLongView,
 };
-use super::{ApiBody, Caller, Problem, invalid, json};
+use super::{ApiBody, Caller, Problem, invalid, json, models};
 use crate::knowledge::Knowledge;
 use crate::knowledge::embedding::State;
 
@@ -34,7 +34,7 @@ pub(super) async fn status(
     };
     let mut status = match caller {
         Caller::Local => describe(knowledge).await?,
-        Caller::Outside => describe_as(knowledge, knowledge.recent_stats().await?),
+        Caller::Outside => describe_as(knowledge, knowledge.recent_stats().await?, caller),
     };
     status.embedder.too_long = too_long.map(|found| TooLongView {
         tokens_max: found.tokens_max,
@@ -44,10 +44,6 @@ pub(super) async fn status(
     if caller == Caller::Outside {
         status.embedder.settings = None;
         status.embedder.problem = None;
-        // It names paths of this machine.
-        for model in &mut status.models {
-            model.engine_problem = None;
-        }
     }
     Ok(json(StatusCode::OK, &status))
 }
@@ -55,10 +51,10 @@ pub(super) async fn status(
 /// What there is, and what makes vectors.
 pub(crate) async fn describe(knowledge: &Knowledge) -> Result<KnowledgeStatus, Problem> {
     let stats = knowledge.store().stats().await?;
-    Ok(describe_as(knowledge, stats))
+    Ok(describe_as(knowledge, stats, Caller::Local))
 }
 
-fn describe_as(knowledge: &Knowledge, stats: Stats) -> KnowledgeStatus {
+fn describe_as(knowledge: &Knowledge, stats: Stats, caller: Caller) -> KnowledgeStatus {
     let progress = knowledge.embedding().progress().borrow().clone();
     let (state, model, failed) = match knowledge.embedding().state() {
         State::Off => ("off", None, None),
@@ -80,7 +76,7 @@ fn describe_as(knowledge: &Knowledge, stats: Stats) -> KnowledgeStatus {
             too_long: None,
         },
         vector_engine: stats.engine.to_string(),
-        models: stats.models.into_iter().map(ModelView::from).collect(),
+        models: models::views(stats.models, caller),
     }
 }
 

@@ -43,6 +43,43 @@ async fn the_place_of_the_model_is_not_told() {
     }
 }
 
+/// An engine that cannot be loaded names files of this machine.
+#[tokio::test]
+async fn the_place_of_the_engine_is_not_told() {
+    let world = World::without_engine().await;
+    let problem = world.knowledge.store().engine_problem().expect("none");
+    assert!(problem.contains("vector0"), "{problem}");
+    for path in ["/v1/knowledge", "/v1/models"] {
+        let answer = get(&world, path).await;
+        assert!(answer.contains(r#""engine":"exact""#), "{path}: {answer}");
+        assert!(!answer.contains("vector0"), "{path}: {answer}");
+    }
+}
+
+/// Those of this machine never wait for them.
+#[tokio::test]
+async fn callers_from_outside_wait_for_each_other() {
+    let world = World::without_model().await;
+    let all = world.knowledge.outside().acquire_many(4).await;
+    let all = all.expect("open");
+    let mut waiting = Box::pin(get(&world, "/v1/collections"));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let here = knowledge::ask(
+        &world.knowledge,
+        Method::GET,
+        "/v1/collections",
+        &serde_json::Value::Null,
+    );
+    here.await.expect("answered");
+    tokio::time::pause();
+    let answer = waiting.await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains(r#""code":"overloaded""#), "{answer}");
+    drop(all);
+    let answer = get(&world, "/v1/collections").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
 #[tokio::test]
 async fn nothing_can_be_changed() {
     let world = World::without_model().await;

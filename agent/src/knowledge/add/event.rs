@@ -92,7 +92,7 @@ pub struct Summary {
     /// words are found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Documents that went with their files.
+    /// Documents that went with their files, or are not in them any more.
     pub documents_removed: u64,
     /// The number of the last change.
     #[serde(skip)]

@@ -5,7 +5,7 @@ use futures_util::stream::FuturesUnordered;
 use ginnel_store::document::{Outcome, Stored};
 use ginnel_store::error::{Error, ErrorKind};
 use ginnel_store::id::DocumentId;
-use ginnel_store::ingest::Origin;
+use ginnel_store::ingest::{NEVER_READ, Origin};
 use tokio::sync::mpsc;
 
 use super::{AT_ONCE, AddError, Event, FileOutcome};
@@ -33,6 +33,8 @@ pub(super) struct Done {
     /// Its path, if it was read and no part of it is a text: what was stored
     /// of it before is not in it any more.
     pub(super) without_text: Option<String>,
+    /// Documents that are not in it any more.
+    pub(super) removed: usize,
 }
 
 /// Stores all pieces.
@@ -71,11 +73,12 @@ pub(super) async fn store(
     while !puts.is_empty() {
         so_far.count(puts.next().await, &source)?;
     }
-    let Some(file) = end else {
+    let Some(mut file) = end else {
         // What was known of it before stays, unless it was read to its end.
         return Ok(Done {
             events: so_far.problems,
             without_text: (!has_text).then_some(origin.path),
+            removed: 0,
         });
     };
     let ids = std::mem::take(&mut so_far.ids);
@@ -84,7 +87,12 @@ pub(super) async fn store(
         return Ok(Done {
             events: so_far.finish(&source, None),
             without_text: Some(origin.path),
+            removed: 0,
         });
+    }
+    if !so_far.problems.is_empty() {
+        // What is wrong with parts of it is told again the next time.
+        file.mtime_ns = NEVER_READ;
     }
     let removed = knowledge.store.keep_file(origin.folder, file, ids).await?;
     let outcome = match (so_far.added, so_far.changed + removed) {
@@ -95,6 +103,7 @@ pub(super) async fn store(
     Ok(Done {
         events: so_far.finish(&source, Some(outcome)),
         without_text: None,
+        removed,
     })
 }
 

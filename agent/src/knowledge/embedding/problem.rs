@@ -34,6 +34,14 @@ impl Problem {
         }
     }
 
+    /// One that stays until somebody does something about it.
+    pub(super) fn lasting(text: String) -> Self {
+        Self {
+            text,
+            is_lasting: true,
+        }
+    }
+
     /// One that passes by itself, or nobody knows.
     pub(in crate::knowledge) fn passing(text: String) -> Self {
         Self {

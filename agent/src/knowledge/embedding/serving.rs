@@ -7,17 +7,65 @@ use ginnel_store::id::ModelId;
 use serde::{Deserialize, Serialize};
 
 use super::{Embedding, Problem, State};
+use crate::embed::endpoint::EndpointSettings;
 use crate::embed::{EmbedSettings, Embedder};
 
 /// The note of the store that says which model has seen every passage.
 const NOTE: &str = "serving model";
 
+/// Of so many passages one may be refused by a model that takes over.
+const REFUSED_MAX_SHARE: u64 = 10;
+
 /// A model that has seen every passage, and how to open it again.
 #[derive(Debug, Serialize, Deserialize)]
 struct Serving {
     model: String,
-    /// Its folder; an endpoint is not asked again once it is set no more.
+    /// Its folder.
     folder: Option<PathBuf>,
+    /// Its endpoint, which is not asked any more once another one is set.
+    #[serde(default)]
+    endpoint: Option<ServingEndpoint>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ServingEndpoint {
+    url: String,
+    /// What it calls the model.
+    model: String,
+}
+
+impl Serving {
+    fn new(model: ModelId, settings: &EmbedSettings) -> Self {
+        let (folder, endpoint) = match settings {
+            EmbedSettings::Folder(folder) => (Some(folder.clone()), None),
+            EmbedSettings::Endpoint(endpoint) => {
+                let url = endpoint.url.to_string();
+                let model = endpoint.model.clone();
+                (None, Some(ServingEndpoint { url, model }))
+            }
+        };
+        Self {
+            model: model.to_string(),
+            folder,
+            endpoint,
+        }
+    }
+
+    /// How to open it, if what is set now leaves it to be asked.
+    fn settings(&self, now: &EmbedSettings) -> Option<EmbedSettings> {
+        if let Some(folder) = &self.folder {
+            return Some(EmbedSettings::Folder(folder.clone()));
+        }
+        match (&self.endpoint, now) {
+            (Some(old), EmbedSettings::Endpoint(now)) if now.url.to_string() == old.url => {
+                Some(EmbedSettings::Endpoint(EndpointSettings {
+                    model: old.model.clone(),
+                    ..now.clone()
+                }))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Embedding {
@@ -31,10 +79,7 @@ impl Embedding {
         let before = self.serving().await?;
         let before = before.filter(|before| before.model != embedder.model().id.to_string());
         let old = match before {
-            Some(Serving {
-                folder: Some(folder),
-                model,
-            }) if self.is_worth_it().await => open_old(folder, &model).await,
+            Some(before) if self.is_worth_it().await => open_old(&before, settings).await,
             Some(_) | None => None,
         };
         let serves = match old {
@@ -69,14 +114,11 @@ impl Embedding {
         if before.as_ref().is_some_and(|before| before.model == id) {
             return Ok(());
         }
+        if before.is_some() {
+            self.check_refused(embedder).await?;
+        }
         self.state.send_replace(State::Ready(Arc::clone(embedder)));
-        let serving = Serving {
-            model: id,
-            folder: match settings {
-                EmbedSettings::Folder(folder) => Some(folder.clone()),
-                EmbedSettings::Endpoint(_) => None,
-            },
-        };
+        let serving = Serving::new(embedder.model().id, settings);
         let note = serde_json::to_string(&serving);
         let note = note.map_err(|error| Problem::passing(error.to_string()))?;
         self.store.set_note(NOTE.to_owned(), note).await?;
@@ -86,6 +128,22 @@ impl Embedding {
             self.store.remove_cursor(super::work::cursor(old)).await?;
         }
         Ok(())
+    }
+
+    /// A model that refused much of what the old one knew does not take over.
+    async fn check_refused(&self, embedder: &Arc<dyn Embedder>) -> Result<(), Problem> {
+        let model = embedder.model();
+        let refused = self.store.count_unembedded(model.id).await?;
+        let passages = self.store.stats().await?.passages;
+        if refused * REFUSED_MAX_SHARE <= passages {
+            return Ok(());
+        }
+        Err(Problem::lasting(format!(
+            "the new model refused too much to take over from the old one, model={} refused={refused} \
+             passages={passages}; hint: the log says why; set another model, or a smaller \
+             embed.tokens_max, and add the documents again",
+            model.name
+        )))
     }
 
     /// Whether questions or passages need this model: its vectors must not go.
@@ -115,14 +173,15 @@ impl Embedding {
     }
 }
 
-/// The model that served, if it is still in its folder: another one may have
-/// been put in its place, which knows none of the vectors.
-async fn open_old(folder: PathBuf, model: &str) -> Option<Arc<dyn Embedder>> {
-    match EmbedSettings::Folder(folder.clone()).open().await {
-        Ok(old) if old.model().id.to_string() == model => Some(old),
+/// The model that served, if it can still be had: another one may have been put
+/// in its place, which knows none of the vectors.
+async fn open_old(before: &Serving, now: &EmbedSettings) -> Option<Arc<dyn Embedder>> {
+    let settings = before.settings(now)?;
+    match settings.open().await {
+        Ok(old) if old.model().id.to_string() == before.model => Some(old),
         Ok(_) => {
-            let folder = folder.display();
-            tracing::info!(%folder, "old model cannot serve, its folder holds another one");
+            let place = settings.describe();
+            tracing::info!(place, "old model cannot serve, another one is in its place");
             None
         }
         Err(error) => {

@@ -52,6 +52,8 @@ impl Embedding {
                 before
             }
         };
+        self.progress
+            .send_modify(|progress| progress.has_seen_all = true);
         self.take_over(settings, embedder).await?;
         loop {
             let last = *changes.borrow_and_update();

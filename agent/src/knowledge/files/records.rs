@@ -61,6 +61,7 @@ impl Reading {
             mtime_ns: settled(entry.mtime_ns),
             hash,
             tokens_max: self.cutting.tokens_max(),
+            vectors: self.vectors.as_ref().map(|model| model.id),
         }))
     }
 

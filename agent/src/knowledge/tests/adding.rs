@@ -1,5 +1,7 @@
 //! Files: added, followed, and told when they cannot be read.
 
+use std::time::{Duration, SystemTime};
+
 use ginnel_store::document::{NewDocument, Span};
 use ginnel_store::ingest::{Folder, Origin};
 
@@ -28,7 +30,7 @@ async fn passages_too_long_for_the_model_are_cut_again() {
     let text = "A sentence of seven words is here. ".repeat(200);
     world.write("long.txt", &text);
     let path = world.root().join("long.txt");
-    let an_hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
     let opened = std::fs::File::options().append(true).open(&path);
     opened
         .and_then(|file| file.set_modified(an_hour_ago))
@@ -479,4 +481,98 @@ async fn texts_need_no_file() {
             .expect_err("no text");
         assert!(matches!(error, AddError::Invalid(_)), "{error:?}");
     }
+}
+
+const VECTORS: &str = concat!(
+    "{\"id\":\"a\",\"text\":\"one\",\"vector\":[1,0]}\n",
+    "{\"id\":\"b\",\"text\":\"two\",\"vector\":[0,1]}\n",
+);
+
+impl World {
+    /// With lines that bring vectors, and a model that may have made them.
+    async fn with_vectors(text: &str) -> (Self, AddRequest) {
+        let world = Self::without_model().await;
+        world.put_mine().await;
+        world.write("v.jsonl", text);
+        let file = std::fs::File::options()
+            .write(true)
+            .open(world.root().join("v.jsonl"));
+        let before = SystemTime::now() - Duration::from_secs(100);
+        let set = file.expect("opened").set_modified(before);
+        set.expect("set");
+        let request = AddRequest {
+            vectors: Some("mine".to_owned()),
+            ..world.request()
+        };
+        (world, request)
+    }
+
+    async fn put_mine(&self) -> ModelId {
+        let model = Model {
+            id: ModelId::of_name("caller", "mine", 2),
+            name: "mine".to_owned(),
+            dimensions: 2,
+            metric: Default::default(),
+        };
+        let id = model.id;
+        self.knowledge
+            .store()
+            .put_model(model)
+            .await
+            .expect("stored");
+        id
+    }
+
+    /// How many vectors the caller's model has.
+    async fn vectors(&self) -> u64 {
+        let stats = self.knowledge.store().stats().await.expect("read");
+        stats.models[0].vectors
+    }
+}
+
+#[tokio::test]
+async fn vectors_of_a_file_that_is_known_are_taken_when_they_are_wanted() {
+    let (world, wanted) = World::with_vectors(VECTORS).await;
+    world.add().await;
+    assert_eq!(world.vectors().await, 0);
+    world.add_as(wanted.clone()).await;
+    assert_eq!(world.vectors().await, 2);
+    let (_, events) = world.add_as(wanted.clone()).await;
+    let unchanged = ("notes/v.jsonl".to_owned(), FileOutcome::Unchanged);
+    assert_eq!(outcomes(&events), [unchanged]);
+    // The model goes with its vectors, and comes back.
+    let id = world.put_mine().await;
+    let gone = world.knowledge.store().delete_model(id).await;
+    assert!(gone.expect("deleted"));
+    world.put_mine().await;
+    assert_eq!(world.vectors().await, 0);
+    world.add_as(wanted).await;
+    assert_eq!(world.vectors().await, 2);
+}
+
+#[tokio::test]
+async fn lines_that_are_wrong_are_told_each_time() {
+    let wrong = VECTORS.replace("[0,1]", "[0,1,2]");
+    let (world, wanted) = World::with_vectors(&wrong).await;
+    for _ in 0..2 {
+        let (summary, events) = world.add_as(wanted.clone()).await;
+        assert_eq!(summary.failed, 1, "{events:?}");
+    }
+    assert_eq!(world.vectors().await, 1);
+}
+
+#[tokio::test]
+async fn a_line_that_goes_wrong_loses_its_document_and_that_is_told() {
+    let (world, wanted) = World::with_vectors(VECTORS).await;
+    world.add_as(wanted.clone()).await;
+    assert_eq!(world.found(Mode::Text, "two").await.len(), 1);
+    world.write("v.jsonl", VECTORS.replace("[0,1]", "[0,1,2]"));
+    let (summary, events) = world.add_as(wanted).await;
+    assert_eq!(
+        (summary.failed, summary.documents_removed),
+        (1, 1),
+        "{events:?}"
+    );
+    assert_eq!(world.found(Mode::Text, "two").await.len(), 0);
+    assert_eq!(world.found(Mode::Text, "one").await.len(), 1);
 }

@@ -118,10 +118,6 @@ async fn another_model_embeds_all_again_and_takes_over() {
     world.write("e.txt", "eeee");
     world.add().await;
     let world = world.reopened("vowels").await;
-    let State::Ready(embedder) = world.knowledge.embedding().opened().await else {
-        panic!("it answers");
-    };
-    assert_eq!(embedder.model().dimensions, 5);
     let mut progress = world.knowledge.embedding().progress();
     progress
         .wait_for(|progress| progress.embedded == 2)
@@ -132,6 +128,10 @@ async fn another_model_embeds_all_again_and_takes_over() {
     while world.knowledge.store().models().await.expect("read").len() > 1 {
         changes.changed().await.expect("it goes on");
     }
+    let State::Ready(embedder) = world.knowledge.embedding().opened().await else {
+        panic!("it answers");
+    };
+    assert_eq!(embedder.model().dimensions, 5);
     assert_eq!(
         world.found(Mode::Vector, "ee").await,
         ["notes/e.txt", "notes/a.txt"]

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::embed::stub::REFUSED;
 use crate::knowledge::embedding::State;
 
 /// A folder with the real model, of which nothing is shared with others.
@@ -109,4 +110,102 @@ async fn a_model_that_was_replaced_in_its_folder_does_not_answer_for_the_old_one
     };
     assert_eq!(serves(&world).await, "letters");
     taken_over(&world).await;
+}
+
+/// The endpoint is the same, and has both models.
+#[tokio::test]
+async fn the_old_model_of_an_endpoint_answers_too() {
+    let world = World::new().await;
+    world.write("a.txt", "aaaa");
+    world.write("e.txt", "eeee");
+    world.add().await;
+    let store = world.knowledge.store();
+    while store
+        .note("serving model".to_owned())
+        .await
+        .expect("read")
+        .is_none()
+    {
+        tokio::task::yield_now().await;
+    }
+    let world = world.reopened_holding("vowels").await;
+    assert_eq!(serves(&world).await, "letters");
+    let answer = world.search(Mode::Text, "aaaa").await;
+    assert!(!answer.partial);
+    world.stub.holds.send_replace(false);
+    let mut changes = world.knowledge.store().changes();
+    while world.knowledge.store().models().await.expect("read").len() > 1 {
+        changes.changed().await.expect("it goes on");
+    }
+    assert_eq!(serves(&world).await, "vowels");
+    let answer = world.search(Mode::Vector, "ee").await;
+    assert!(!answer.partial);
+}
+
+/// Nothing else can answer: then it is told that the answer is not complete.
+#[tokio::test]
+async fn a_new_model_that_answers_alone_says_that_it_is_new() {
+    let world = World::without_model().await;
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        world.write(name, format!("about {name}"));
+    }
+    world.add().await;
+    let mut world = world.reopened_holding("letters").await;
+    assert_eq!(serves(&world).await, "letters");
+    // The question is let through, the passages are not.
+    world
+        .stub
+        .lets
+        .lock()
+        .expect("alone")
+        .push("a question".to_owned());
+    let answer = world.search(Mode::Vector, "a question").await;
+    assert!(answer.partial);
+    world.stub.holds.send_replace(false);
+    let mut progress = world.knowledge.embedding().progress();
+    let seen = progress.wait_for(|progress| progress.has_seen_all);
+    drop(seen.await.expect("it goes on"));
+    let answer = world.search(Mode::Vector, "a question").await;
+    assert!(!answer.partial);
+    world = world.reopened("letters").await;
+    let mut progress = world.knowledge.embedding().progress();
+    let seen = progress.wait_for(|progress| progress.has_seen_all);
+    drop(seen.await.expect("at once"));
+}
+
+#[tokio::test]
+async fn a_model_that_refuses_much_does_not_take_over() {
+    let world = World::new().await;
+    world.stub.refuses.store(false, Ordering::Relaxed);
+    world.write("a.txt", REFUSED);
+    world.write("b.txt", "apples");
+    world.add().await;
+    let store = world.knowledge.store();
+    while store
+        .note("serving model".to_owned())
+        .await
+        .expect("read")
+        .is_none()
+    {
+        tokio::task::yield_now().await;
+    }
+    world.stub.refuses.store(true, Ordering::Relaxed);
+    let world = world.reopened("vowels").await;
+    let mut progress = world.knowledge.embedding().progress();
+    let told = progress.wait_for(|progress| progress.problem.is_some());
+    let problem = told.await.expect("told").problem.clone().expect("told");
+    assert!(problem.to_string().contains("refused=1"), "{problem}");
+    assert!(problem.is_lasting);
+    assert_eq!(serves(&world).await, "letters");
+    assert_eq!(
+        world.knowledge.store().models().await.expect("read").len(),
+        2
+    );
+    // Once it takes all of them, it does.
+    world.stub.refuses.store(false, Ordering::Relaxed);
+    world.knowledge.embedding().try_again();
+    let mut changes = world.knowledge.store().changes();
+    while world.knowledge.store().models().await.expect("read").len() > 1 {
+        changes.changed().await.expect("it goes on");
+    }
 }

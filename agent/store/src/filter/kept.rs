@@ -22,6 +22,10 @@ const KEPT_MAX: usize = 32;
 /// asking anew is no dearer.
 const TOUCHED_MAX: usize = 2000;
 
+/// Conditions that are looked at for one commit, each some 2 µs, while its
+/// callers wait: beyond that all answers are forgotten.
+const LOOKS_MAX: usize = 8192;
+
 /// The answers of the filters that were used last.
 #[derive(Debug, Default)]
 pub(crate) struct Filters(Mutex<Kept>);
@@ -69,7 +73,9 @@ impl Filters {
             return Ok(());
         }
         let touched = touched(connection, from, to)?;
-        if touched.len() > TOUCHED_MAX {
+        let conditions = kept.answers.iter().map(|answer| answer.filter.parts());
+        let looks = touched.len().saturating_mul(conditions.sum());
+        if touched.len() > TOUCHED_MAX || looks > LOOKS_MAX {
             kept.answers.clear();
             return Ok(());
         }

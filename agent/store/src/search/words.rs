@@ -21,6 +21,14 @@ const COMMON: usize = 4096;
 /// first: a fifth of a second.
 const RANKED_MAX: usize = 65_536;
 
+/// A passage takes longer to rank the more words are asked for: beyond so many
+/// fewer are, so that it takes as long in all.
+const WORDS_CHEAP: usize = 4;
+
+/// Common words that are looked for: each costs a walk along all passages that
+/// have it. The longest are the rarest, most likely.
+const COMMON_WORDS_MAX: usize = 8;
+
 /// Passages that have only common words and are ranked to fill a list, the
 /// newest first: some 50 ms.
 const FILLING_MAX: usize = 16_384;
@@ -68,7 +76,8 @@ pub(super) fn search(
     let mut by_words = ByWords::default();
     if !rare_words.is_empty() {
         let any = rare_words.join(" OR ");
-        by_words = best_live(connection, &any, wanted, RANKED_MAX, passing)?;
+        let ranked_max = ranked_max(RANKED_MAX, rare_words.len());
+        by_words = best_live(connection, &any, wanted, ranked_max, passing)?;
     }
     let ByWords { found, .. } = &by_words;
     let is_enough = match common {
@@ -78,11 +87,14 @@ pub(super) fn search(
     if is_enough || common_words.is_empty() {
         return Ok(by_words);
     }
+    common_words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    common_words.truncate(COMMON_WORDS_MAX);
     // What only fills a list may be any of them.
-    let (ranked_max, only_fills) = match found.is_empty() {
+    let (most, only_fills) = match found.is_empty() {
         true => (RANKED_MAX, false),
         false => (FILLING_MAX, true),
     };
+    let ranked_max = ranked_max(most, common_words.len());
     for between in [" AND ", " OR "] {
         if by_words.found.len() < wanted {
             let words = common_words.join(between);
@@ -92,6 +104,11 @@ pub(super) fn search(
         }
     }
     Ok(by_words)
+}
+
+/// How many passages are ranked by so many words.
+fn ranked_max(most: usize, words: usize) -> usize {
+    most * WORDS_CHEAP / words.max(WORDS_CHEAP)
 }
 
 /// Appends what is not there yet, up to `wanted` in all. What comes later is
@@ -217,6 +234,13 @@ fn phrase(words: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_words_rank_fewer_passages() {
+        assert_eq!(ranked_max(RANKED_MAX, 1), RANKED_MAX);
+        assert_eq!(ranked_max(RANKED_MAX, WORDS_CHEAP), RANKED_MAX);
+        assert_eq!(ranked_max(RANKED_MAX, WORDS_MAX), RANKED_MAX / 16);
+    }
 
     #[test]
     fn a_list_says_when_only_the_newest_were_ranked() {

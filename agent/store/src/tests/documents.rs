@@ -251,6 +251,7 @@ async fn files_are_remembered_with_their_documents() {
         mtime_ns: 5,
         hash: [hash; 32],
         tokens_max: 200 + u32::from(hash),
+        vectors: None,
     };
     let put = async |path: &str, source: &str, text: &str| {
         let origin = Origin {
@@ -316,6 +317,7 @@ async fn a_file_is_read_again_when_its_document_is_not_what_it_says() {
         mtime_ns: 5,
         hash: [1; 32],
         tokens_max: 254,
+        vectors: None,
     };
     let add = async || {
         let put = world
@@ -350,6 +352,9 @@ async fn texts_without_a_vector_are_found_by_changes_too() {
     let model = world.model().await;
     world.put("a.md", &["one"]).await;
     let before = *world.store.changes().borrow();
+    // Or upkeep may forget them.
+    let keeps = world.store.set_cursor("keeps".to_owned(), before);
+    keeps.await.expect("written");
     let mut new = document("b.md", &["two", "one"]);
     new.vectors = None;
     world.store.put(new).await.expect("stored");
@@ -404,3 +409,67 @@ async fn texts_without_a_vector_are_found_by_changes_too() {
 }
 
 use crate::ingest::{File, Folder, Origin};
+
+/// It was deleted while its vector was made.
+#[tokio::test]
+async fn no_vector_is_kept_of_a_text_that_is_gone() {
+    let world = World::new();
+    let model = world.model().await;
+    let text = document("a.md", &["here and gone"]);
+    let without = NewDocument {
+        vectors: None,
+        ..text
+    };
+    let stored = world.store.put(without).await.expect("stored");
+    let missing = world.store.unembedded(model.id, 0, 10).await.expect("read");
+    world.store.delete(stored.id).await.expect("deleted");
+    let embedding = NewEmbedding {
+        text: missing[0].hash,
+        vector: vector("here and gone"),
+    };
+    let put = world.store.put_embeddings(model.id, vec![embedding]).await;
+    assert_eq!(put.expect("not an error"), 0);
+    let stats = world.store.stats().await.expect("read");
+    assert_eq!(stats.models[0].vectors, 0);
+}
+
+#[tokio::test]
+async fn the_vectors_of_a_model_go_with_it_even_after_a_stop() {
+    let world = World::new();
+    let model = world.model().await;
+    let paragraphs: Vec<String> = (0..9000).map(|at| format!("passage {at}")).collect();
+    let paragraphs: Vec<&str> = paragraphs.iter().map(String::as_str).collect();
+    world.put("a.md", &paragraphs[..4500]).await;
+    world.put("b.md", &paragraphs[4500..]).await;
+    let live = |world: &World| -> i64 {
+        let connection = rusqlite::Connection::open(world.folder.path().join(crate::FILE_NAME));
+        let sql = "SELECT count(*) FROM embedding WHERE deleted = 0 OR vector <> x''";
+        let counted = connection
+            .expect("opened")
+            .query_row(sql, [], |row| row.get(0));
+        counted.expect("counted")
+    };
+    assert_eq!(live(&world), 9000);
+    // The stop comes after the first of its transactions.
+    let id = model.id;
+    let deleted = world
+        .store
+        .inner
+        .writer
+        .run(move |turn| crate::model::delete(turn, id));
+    assert!(deleted.await.expect("deleted"));
+    assert_eq!(live(&world), 9000);
+    let world = world.reopened().await;
+    while live(&world) > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // And without one.
+    let world = world.reopened().await;
+    let model = world.model().await;
+    assert!(world.store.models().await.expect("read").contains(&model));
+    world.put("c.md", &["one more"]).await;
+    assert_eq!(live(&world), 1);
+    assert!(world.store.delete_model(model.id).await.expect("deleted"));
+    assert_eq!(live(&world), 0);
+    assert!(!world.store.delete_model(model.id).await.expect("read"));
+}

@@ -95,6 +95,15 @@ async fn common_words_count_after_rarer_ones() {
 }
 
 #[tokio::test]
+async fn a_minimum_that_is_no_number_is_refused() {
+    let world = World::new();
+    let mut asked = request(By::Words("x".to_owned()));
+    asked.minimum_score = Some(f32::NAN);
+    let error = world.store.search(asked).await.expect_err("refused");
+    assert!(error.to_string().contains("no number"), "{error}");
+}
+
+#[tokio::test]
 async fn both_lists_are_made_into_one() {
     let world = World::new();
     world.model().await;

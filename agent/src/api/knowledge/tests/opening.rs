@@ -127,3 +127,38 @@ async fn an_opening_is_not_waited_for_at_the_end() {
     held.opening.close().await.expect("left alone");
     assert!(began.elapsed().as_secs() <= 1, "{:?}", began.elapsed());
 }
+
+/// A command has the store open, and ends.
+#[tokio::test]
+async fn a_store_that_another_has_open_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = KnowledgeSettings {
+        folder: folder.path().to_owned(),
+        engine: Default::default(),
+        vss_dir: None,
+        origin: "box".to_owned(),
+        embed: None,
+        models: ModelsSettings::new(folder.path().join("models")),
+    };
+    let other = Knowledge::open(&settings).await.expect("opened");
+    let opening = Opening::begin(settings);
+    while !matches!(opening.stage(), Stage::Waiting(_)) {
+        opening.wait().await;
+    }
+    let held = Held { folder, opening };
+    let problem = held.ask("/v1/knowledge", Caller::Local).await;
+    let problem = problem.expect_err("it waits");
+    assert_eq!(problem.code, "store_opening");
+    assert!(problem.message.contains("another process"), "{problem}");
+    assert!(problem.retry_after.is_some());
+    let problem = held.ask("/v1/knowledge", Caller::Outside).await;
+    let problem = problem.expect_err("it waits");
+    let path = held.folder.path().to_str().expect("text");
+    assert!(!problem.message.contains(path), "{problem}");
+    other.close().await.expect("closed");
+    while !matches!(held.opening.stage(), Stage::Open(_)) {
+        assert!(!matches!(held.opening.stage(), Stage::Failed(_)));
+        held.opening.wait().await;
+    }
+    held.opening.close().await.expect("closed");
+}

@@ -23,7 +23,7 @@ async fn told(world: &World, asked: view::AddRequest) -> Vec<Event> {
         told.push(event);
         Ok(())
     });
-    let ended = tokio::time::timeout(IN_TIME, run).await;
+    let ended = timeout(IN_TIME, run).await;
     ended.expect("in time").expect("told");
     told
 }
