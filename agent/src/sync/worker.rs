@@ -32,6 +32,9 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often the path's round trip is looked at while something travels.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// What a transfer is told that may not travel now.
+const CLOSED: &str = "it waits for the time in models.schedule";
+
 /// How often a transfer begins anew before it is given up.
 const ANEW_MAX: u32 = 3;
 
@@ -117,15 +120,17 @@ impl Worker {
         closed.then(|| Instant::now() + schedule.changes_in(now))
     }
 
-    /// Stops all that run: they go on when artifacts may travel again.
+    /// Stops all that run: they go on when artifacts may travel again. All that
+    /// wait are told for what.
     async fn interrupt(&mut self, transfers: &[Transfer]) {
         for transfer in transfers {
-            if transfer.state == State::Running
-                && let Some(stop) = self.stops.get(&transfer.id)
-            {
+            let runs = transfer.state == State::Running;
+            if let Some(stop) = self.stops.get(&transfer.id).filter(|_| runs) {
                 stop.cancel();
-                let reason = "it waits for the time in models.schedule".to_owned();
-                let step = Step::Queue(Some(reason));
+            }
+            let is_told = transfer.last_error.as_deref() == Some(CLOSED);
+            if runs || (transfer.state == State::Queued && !is_told) {
+                let step = Step::Queue(Some(CLOSED.to_owned()));
                 if let Err(error) = self.sync.store.step_transfer(transfer.id, step).await {
                     warn!(%error, transfer = %transfer.id, "cannot note why a transfer waits");
                 }

@@ -1,10 +1,11 @@
 //! Where links come from: the relay listens, a device dials.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::{hkdf, hmac};
 use ginnel_proto::code::Code;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -81,6 +82,8 @@ pub struct Listener {
     endpoint: quinn::Endpoint,
     keys: EndpointKeys,
     settings: TransportSettings,
+    /// What links with devices on this machine are made with.
+    here: Arc<ArcSwap<ServerConfig>>,
 }
 
 impl Listener {
@@ -94,18 +97,20 @@ impl Listener {
         keys: &EndpointKeys,
         settings: &TransportSettings,
     ) -> io::Result<Self> {
-        let server = server_config(tls, keys, settings)?;
+        let Servers { elsewhere, here } = servers(tls, keys, settings)?;
         let reset = hmac::Key::new(hmac::HMAC_SHA256, &keys.reset);
         let mut config = EndpointConfig::new(Arc::new(reset));
         config
             .rng_seed(settings.seed)
+            .max_udp_payload_size(transport::MTU_MAX)
+            .map_err(io::Error::other)?
             .min_reset_interval(RESET_INTERVAL);
         let connection_ids = keys.connection_ids;
         config
             .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_ids)));
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
             config,
-            Some(server),
+            Some(elsewhere),
             network.socket,
             network.runtime,
         )?;
@@ -113,6 +118,7 @@ impl Listener {
             endpoint,
             keys: keys.clone(),
             settings: *settings,
+            here: Arc::new(ArcSwap::from_pointee(here)),
         })
     }
 
@@ -121,15 +127,20 @@ impl Listener {
     /// # Errors
     /// The TLS settings cannot be used for QUIC.
     pub fn set_tls(&self, tls: Arc<rustls::ServerConfig>) -> io::Result<()> {
-        let server = server_config(tls, &self.keys, &self.settings)?;
-        self.endpoint.set_server_config(Some(server));
+        let Servers { elsewhere, here } = servers(tls, &self.keys, &self.settings)?;
+        self.here.store(Arc::new(here));
+        self.endpoint.set_server_config(Some(elsewhere));
         Ok(())
     }
 
     /// The next handshake; `None` once closed.
     pub async fn accept(&self) -> Option<Knock> {
         let incoming = self.endpoint.accept().await?;
-        Some(Knock { incoming })
+        let is_here = incoming.remote_address().ip().to_canonical().is_loopback();
+        Some(Knock {
+            here: is_here.then(|| self.here.load_full()),
+            incoming,
+        })
     }
 
     /// The address it listens at.
@@ -151,26 +162,41 @@ impl Listener {
     }
 }
 
-fn server_config(
+/// How links are made.
+struct Servers {
+    /// With devices on other machines.
+    elsewhere: ServerConfig,
+    /// With those on this one.
+    here: ServerConfig,
+}
+
+fn servers(
     tls: Arc<rustls::ServerConfig>,
     keys: &EndpointKeys,
     settings: &TransportSettings,
-) -> io::Result<ServerConfig> {
+) -> io::Result<Servers> {
     let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     let tokens = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&keys.tokens);
     let mut server = ServerConfig::new(Arc::new(crypto), Arc::new(tokens));
     server
-        .transport_config(transport::config(settings))
+        .transport_config(transport::config(settings, Ipv6Addr::UNSPECIFIED.into()))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BUFFER)
         .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL);
-    Ok(server)
+    let mut here = server.clone();
+    here.transport_config(transport::config(settings, Ipv6Addr::LOCALHOST.into()));
+    Ok(Servers {
+        elsewhere: server,
+        here,
+    })
 }
 
 /// A device at the door: the first packet of a handshake.
 #[derive(Debug)]
 pub struct Knock {
     incoming: quinn::Incoming,
+    /// How a link is made with it if it is on this machine.
+    here: Option<Arc<ServerConfig>>,
 }
 
 impl Knock {
@@ -203,7 +229,11 @@ impl Knock {
     /// # Errors
     /// The handshake failed.
     pub async fn handshake(self) -> Result<Arrival, LinkError> {
-        let connection = self.incoming.accept()?.await?;
+        let connecting = match self.here {
+            Some(here) => self.incoming.accept_with(here)?,
+            None => self.incoming.accept()?,
+        };
+        let connection = connecting.await?;
         let alpn = connection
             .handshake_data()
             .and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok())
@@ -247,7 +277,10 @@ impl Dialer {
     /// The socket fails.
     pub fn new(network: Network, settings: TransportSettings) -> io::Result<Self> {
         let mut config = EndpointConfig::default();
-        config.rng_seed(settings.seed);
+        config
+            .rng_seed(settings.seed)
+            .max_udp_payload_size(transport::MTU_MAX)
+            .map_err(io::Error::other)?;
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
             config,
             None,
@@ -272,7 +305,7 @@ impl Dialer {
         let crypto = QuicClientConfig::try_from(tls)
             .map_err(|error| LinkError::Transport(error.to_string()))?;
         let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(transport::config(&self.settings));
+        config.transport_config(transport::config(&self.settings, address.ip()));
         let connecting = self
             .endpoint
             .connect_with(config, address, server_name)

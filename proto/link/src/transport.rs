@@ -1,5 +1,6 @@
 //! Every timer and limit of QUIC, set on purpose.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,8 @@ pub struct TransportSettings {
     /// See [`Congestion`].
     pub congestion: Congestion,
     /// The largest UDP payload to probe for, in bytes: 1452 fits the internet,
-    /// up to 6500 a network with jumbo frames.
+    /// up to [`MTU_MAX`] a network with jumbo frames. Inside one machine it is
+    /// always that.
     pub mtu_max: u16,
     /// Streams the other side may have open before it is welcome. One is
     /// enough for the control or join stream.
@@ -65,8 +67,23 @@ impl Default for TransportSettings {
 /// and on longer ones a spare copy of one packet is all it costs.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// quinn's configuration for both sides.
-pub(crate) fn config(settings: &TransportSettings) -> Arc<TransportConfig> {
+/// The largest UDP payload that is ever sent or taken, in bytes: quinn sends
+/// ten at a time, and one call to the system takes less than 64 KiB.
+pub const MTU_MAX: u16 = 6500;
+
+/// The largest UDP payload to probe for on the way to an address. TCP fills
+/// packets of 64 KiB inside one machine; with small ones most of the time goes
+/// into them.
+fn mtu_to(settings: &TransportSettings, address: IpAddr) -> u16 {
+    match address.to_canonical().is_loopback() {
+        true => MTU_MAX,
+        false => settings.mtu_max.min(MTU_MAX),
+    }
+}
+
+/// quinn's configuration for both sides, for links with somebody at this
+/// address.
+pub(crate) fn config(settings: &TransportSettings, address: IpAddr) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(settings.streams_before_welcome.into())
@@ -84,7 +101,7 @@ pub(crate) fn config(settings: &TransportSettings) -> Arc<TransportConfig> {
         .allow_spin(false)
         .enable_segmentation_offload(true);
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(settings.mtu_max);
+    discovery.upper_bound(mtu_to(settings, address));
     config.mtu_discovery_config(Some(discovery));
     match settings.congestion {
         Congestion::Cubic => {

@@ -19,7 +19,7 @@ use ginnel_link::endpoint::{Dialer, EndpointKeys, Listener};
 use ginnel_link::error::StreamError;
 use ginnel_link::link::{Link, Priority};
 use ginnel_link::network::Network;
-use ginnel_link::transport::TransportSettings;
+use ginnel_link::transport::{MTU_MAX, TransportSettings};
 use ginnel_proto::code::Code;
 use ginnel_proto::frame::FrameType;
 use ginnel_proto::http::ResponseHead;
@@ -248,4 +248,18 @@ async fn little_is_held_for_a_peer_before_welcome() {
     let read = stream.recv.into_body().collect();
     let got = tokio::time::timeout(PATIENCE, read).await.expect("in time");
     assert!(got.expect("whole").to_bytes() == sent);
+}
+
+/// TCP does so too: most of the time would go into small packets.
+#[tokio::test]
+async fn packets_are_large_within_one_machine() {
+    let pair = Pair::new().await;
+    let grown = async {
+        while pair.relay.stats().mtu < MTU_MAX || pair.device.stats().mtu < MTU_MAX {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let grown = tokio::time::timeout(PATIENCE, grown).await;
+    let (relay, device) = (pair.relay.stats().mtu, pair.device.stats().mtu);
+    assert!(grown.is_ok(), "relay={relay} device={device}");
 }

@@ -1,14 +1,19 @@
 //! Breaks of the agent: transfers go on, and little travels twice.
 
-use ginnel_agent::sync::Changes;
+use ginnel_agent::config::Config as AgentConfig;
+use ginnel_agent::sync::{Changes, schedule};
 use ginnel_store::transfer::State;
 use ginnel_tests::artifacts::{Mover, artifact, safetensors};
-use ginnel_tests::lab::{Lab, LabAgent, restart_agent};
+use ginnel_tests::lab::{Lab, LabAgent, restart_agent_with};
 
 use super::{MIB, assert_done, object};
 
 /// Stops an agent and starts it again.
 async fn restarted(agent: LabAgent) -> LabAgent {
+    restarted_with(agent, |_| {}).await
+}
+
+async fn restarted_with(agent: LabAgent, change: impl FnOnce(&mut AgentConfig)) -> LabAgent {
     let LabAgent {
         daemon,
         device,
@@ -16,7 +21,7 @@ async fn restarted(agent: LabAgent) -> LabAgent {
     } = agent;
     daemon.stop.cancel();
     daemon.wait().await.expect("stopped");
-    let daemon = restart_agent(&state).await;
+    let daemon = restart_agent_with(&state, change).await;
     let agent = LabAgent {
         daemon,
         device,
@@ -81,4 +86,32 @@ async fn a_pull_goes_on_after_the_agent_was_gone() {
         "it went backwards"
     );
     assert_eq!(mover.read(name), model);
+}
+
+/// It is told what it waits for, and nothing moves; what was begun before goes
+/// on once it may.
+#[tokio::test]
+async fn outside_its_schedule_nothing_moves() {
+    let lab = Lab::start().await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    // From two to three hours from now, whatever the time is.
+    let hour = i32::from(schedule::now().hour());
+    let later = format!("{:02}:00-{:02}:00", (hour + 2) % 24, (hour + 3) % 24);
+    let later = later.parse().expect("a schedule");
+    let agent = restarted_with(agent, |config| config.sync.schedule = Some(later)).await;
+    let mover = Mover::of(&agent).await;
+    let name = "models/phi.safetensors";
+    let model = safetensors("", &[(1, MIB)]);
+    mover.write(name, &model);
+    let id = mover.sync.push(artifact(name)).await.expect("begun").id;
+    let told = mover.until(id, |it| it.last_error.is_some()).await;
+    let reason = told.last_error.unwrap_or_default();
+    assert!(reason.contains("models.schedule"), "{reason}");
+    assert_eq!((told.state, told.progress.sent), (State::Queued, 0));
+    assert!(!lab.relay_state().join("bucket").join(name).exists());
+    drop(mover);
+    let agent = restarted(agent).await;
+    let mover = Mover::of(&agent).await;
+    assert_done(&mover.over(id).await);
+    assert_eq!(object(&lab, name), model);
 }
