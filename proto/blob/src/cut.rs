@@ -100,13 +100,14 @@ fn borders(header: &Header) -> Vec<u64> {
 
 /// The length of the first chunk of `bytes`, which is at most all of them.
 fn content_cut(bytes: &[u8]) -> usize {
+    let gear = Gear(&NUMBERS);
     let mut from = CONTENT_MIN;
     while from < bytes.len() {
         let to = bytes.len().min(from + LANES * LANE);
         let is_whole_block = to - from == LANES * LANE;
         // The first look at a block only says whether there is a cut.
-        if (!is_whole_block || any_cut(bytes, from))
-            && let Some(length) = first_cut(bytes, from, to)
+        if (!is_whole_block || any_cut(gear, bytes, from))
+            && let Some(length) = first_cut(gear, bytes, from, to)
         {
             return length;
         }
@@ -123,12 +124,15 @@ const LANES: usize = 4;
 const LANE: usize = 4096;
 
 /// Whether a cut lies behind any of the bytes from `from` on, in all lanes.
-fn any_cut(bytes: &[u8], from: usize) -> bool {
+fn any_cut(gear: Gear, bytes: &[u8], from: usize) -> bool {
     let lane = |index: usize| {
         let start = from + index * LANE;
         let warm = bytes.get(start - WINDOW..start)?;
         let body = bytes.get(start..start + LANE)?;
-        Some((warm.iter().fold(0, gear), body))
+        Some((
+            warm.iter().fold(0, |hash, byte| gear.next(hash, byte)),
+            body,
+        ))
     };
     let (Some(a), Some(b), Some(c), Some(d)) = (lane(0), lane(1), lane(2), lane(3)) else {
         return true;
@@ -137,21 +141,21 @@ fn any_cut(bytes: &[u8], from: usize) -> bool {
     let mut least = u64::MAX;
     let lanes = a.1.iter().zip(b.1).zip(c.1).zip(d.1);
     for (((a, b), c), d) in lanes {
-        hash_a = gear(hash_a, a);
-        hash_b = gear(hash_b, b);
-        hash_c = gear(hash_c, c);
-        hash_d = gear(hash_d, d);
+        hash_a = gear.next(hash_a, a);
+        hash_b = gear.next(hash_b, b);
+        hash_c = gear.next(hash_c, c);
+        hash_d = gear.next(hash_d, d);
         least = least.min(hash_a.min(hash_b).min(hash_c.min(hash_d)));
     }
     least < CUT_BELOW
 }
 
 /// The first length in `from + 1..=to` to cut at.
-fn first_cut(bytes: &[u8], from: usize, to: usize) -> Option<usize> {
+fn first_cut(gear: Gear, bytes: &[u8], from: usize, to: usize) -> Option<usize> {
     let warm = bytes.get(from.saturating_sub(WINDOW)..from)?;
-    let mut hash = warm.iter().fold(0, gear);
+    let mut hash = warm.iter().fold(0, |hash, byte| gear.next(hash, byte));
     for (length, byte) in (from + 1..=to).zip(bytes.get(from..to)?) {
-        hash = gear(hash, byte);
+        hash = gear.next(hash, byte);
         if hash < CUT_BELOW {
             return Some(length);
         }
@@ -162,13 +166,21 @@ fn first_cut(bytes: &[u8], from: usize, to: usize) -> Option<usize> {
 /// Hashes below this cut. The high bits depend on the whole window.
 const CUT_BELOW: u64 = u64::MAX / CONTENT_MEAN;
 
-/// The hash one byte on.
-fn gear(hash: u64, byte: &u8) -> u64 {
-    hash.wrapping_shl(1).wrapping_add(GEAR[usize::from(*byte)])
+/// The rolling hash, with its numbers at hand: whether they are made yet would
+/// otherwise be looked at for each byte.
+#[derive(Clone, Copy)]
+struct Gear(&'static [u64; 256]);
+
+impl Gear {
+    /// The hash one byte on.
+    fn next(self, hash: u64, byte: &u8) -> u64 {
+        hash.wrapping_shl(1)
+            .wrapping_add(self.0[usize::from(*byte)])
+    }
 }
 
 /// A random number for each byte, the same for ever.
-static GEAR: LazyLock<[u64; 256]> = LazyLock::new(|| {
+static NUMBERS: LazyLock<[u64; 256]> = LazyLock::new(|| {
     let mut random = blake3::Hasher::new_derive_key("ginnel gear v1").finalize_xof();
     std::array::from_fn(|_| {
         let mut number = [0; 8];

@@ -91,7 +91,8 @@ fn chunks_have_a_mebibyte_in_the_mean() {
 fn looking_at_four_places_finds_what_looking_at_each_byte_finds() {
     for seed in 0..40 {
         let bytes = noise(seed, 3 << 20);
-        let plain = first_cut(&bytes, CONTENT_MIN, bytes.len()).unwrap_or(bytes.len());
+        let plain =
+            first_cut(Gear(&NUMBERS), &bytes, CONTENT_MIN, bytes.len()).unwrap_or(bytes.len());
         assert_eq!(content_cut(&bytes), plain, "seed={seed}");
     }
 }
