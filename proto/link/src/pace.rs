@@ -110,7 +110,10 @@ impl Pace {
             let piece = length.min(state.piece());
             (state.spend(piece, now), piece)
         };
-        sleep_until(until).await;
+        // A timer of what is over already may wait for up to a millisecond.
+        if until > Instant::now() {
+            sleep_until(until).await;
+        }
         piece
     }
 

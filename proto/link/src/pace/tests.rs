@@ -177,3 +177,28 @@ async fn turns_come_at_the_speed_and_after_a_rest_it_starts_again() {
     assert!(pace.state().window <= WINDOW_START);
     assert_eq!(pace.turn(7, path).await, 7, "no more than there is");
 }
+
+/// A turn that is due at once is given at once: a timer, even one that is over,
+/// may take a millisecond, which is 64 KiB at 64 MB/s.
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_is_due_takes_no_time() {
+    let pace = Pace::new();
+    let path = || Path {
+        rtt: Duration::from_micros(200),
+        window: WINDOW,
+    };
+    let began = Instant::now();
+    // Until it is as fast as the path.
+    while began.elapsed() < Duration::from_secs(2) {
+        pace.turn(64 << 10, path).await;
+        // What is sent takes some time.
+        tokio::time::advance(Duration::from_micros(50)).await;
+    }
+    let began = Instant::now();
+    for _ in 0..1000 {
+        pace.turn(64 << 10, path).await;
+        tokio::time::advance(Duration::from_micros(50)).await;
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(60), "{took:?}");
+}
