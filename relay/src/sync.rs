@@ -25,6 +25,7 @@ mod quota;
 pub mod receive;
 pub mod seal;
 mod settle;
+mod shares;
 mod silence;
 mod splice;
 
@@ -43,6 +44,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use self::catalog::Catalog;
 use self::entry::Entry;
 use self::seal::SealKey;
+use self::settle::Settling;
+use self::shares::Shares;
 use crate::objects::error::{Error, ErrorKind, Result};
 use crate::objects::layout::Place;
 use crate::objects::{Bucket, Etag};
@@ -53,12 +56,20 @@ const PUSHES_MAX: usize = 4;
 /// Pushes of one user at once: nobody keeps all others out.
 const PUSHES_OF_USER_MAX: usize = 2;
 
-/// Answers of the catalog at once. Most are small, and bytes of blobs stream;
-/// a device has four ranges under way.
+/// Answers of the catalog at once, of all users and of one.
 const ANSWERS_MAX: usize = 64;
+const ANSWERS_OF_USER_MAX: usize = 16;
 
-/// Chunk indexes at once: each is up to 18 MiB in memory.
-const INDEXES_MAX: usize = 2;
+/// Ranges of blobs at once, of all users and of one. They stream; a device has
+/// four under way for each of two pulls.
+const RANGES_MAX: usize = 128;
+const RANGES_OF_USER_MAX: usize = 32;
+
+/// Memory for answers that may be large, in MiB: chunk indexes and listings.
+const LARGE_MAX: usize = 72;
+
+/// What such an answer may take until it is made, in MiB.
+const LARGE_ONE: u32 = 18;
 
 /// Objects that are remembered as damaged. Beyond that the first is found out
 /// about again.
@@ -77,10 +88,14 @@ pub struct Sync {
     pushes: Arc<Semaphore>,
     /// Pushes under way, by user.
     pushing: Arc<Mutex<HashMap<UserName, usize>>>,
-    /// Answers of the catalog under way.
-    answers: Semaphore,
-    /// Chunk indexes under way.
-    indexes: Semaphore,
+    /// Answers of the catalog under way that are whole in memory.
+    answers: Shares,
+    /// Ranges of blobs under way.
+    ranges: Shares,
+    /// Memory for chunk indexes and listings.
+    large: Arc<Semaphore>,
+    /// Objects that are looked at, for they are not what their entry says.
+    settling: Settling,
     /// Objects that are not what their index says.
     distrusted: Mutex<HashSet<Etag>>,
     /// Bytes of parts that the bucket has taken.
@@ -113,8 +128,10 @@ impl Sync {
             wall_clock: parts.wall_clock,
             pushes: Arc::new(Semaphore::new(PUSHES_MAX)),
             pushing: Arc::default(),
-            answers: Semaphore::new(ANSWERS_MAX),
-            indexes: Semaphore::new(INDEXES_MAX),
+            answers: Shares::new(ANSWERS_MAX, ANSWERS_OF_USER_MAX),
+            ranges: Shares::new(RANGES_MAX, RANGES_OF_USER_MAX),
+            large: Arc::new(Semaphore::new(LARGE_MAX)),
+            settling: Settling::default(),
             distrusted: Mutex::default(),
             bytes_stored: parts.bytes_stored,
         }

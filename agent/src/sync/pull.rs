@@ -65,19 +65,17 @@ impl Pull<'_> {
     /// Pulls, and notes what becomes of it.
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let index = Arc::new(self.index().await?);
-        let (unfinished, is_new) = self.unfinished().await?;
-        let unfinished = Arc::new(unfinished);
         let count = index.chunks().len();
         let (id, etag) = (self.transfer.id, &self.version.remote.etag);
-        if is_new {
+        if !self.is_begun().await? {
             // What was noted as written is gone, or in its place already: a kill
-            // may have come between the two.
+            // may have come between the two. Room is taken only then.
             self.store.forget_chunks(id).await?;
             if let Some(file) = self.in_place().await? {
-                drop(unfinished);
                 return self.finish(file).await;
             }
         }
+        let unfinished = Arc::new(self.unfinished().await?);
         let mut chunks = self.store.transfer_chunks(id, etag.clone(), count).await?;
         reuse::fill(self.store, self.folder, &index, &unfinished, &mut chunks).await?;
         self.note(&unfinished, chunks.clone(), 0).await?;
@@ -170,14 +168,23 @@ impl Pull<'_> {
         self.catalog.index(artifact, self.version).await
     }
 
-    /// The file that is being made, and whether there was none.
-    async fn unfinished(&self) -> Result<(Unfinished, bool), Failure> {
+    /// Whether there is a file that is being made.
+    async fn is_begun(&self) -> Result<bool, Failure> {
+        let blob = self.version.remote.blob;
+        let path = self.transfer.path.clone();
+        let looked = self
+            .folder
+            .apart(move |folder, _| Ok(folder.unfinished_of(&path, blob).exists()));
+        Ok(looked.await?)
+    }
+
+    /// The file that is being made.
+    async fn unfinished(&self) -> Result<Unfinished, Failure> {
         let Remote { blob, size, .. } = self.version.remote;
         let path = self.transfer.path.clone();
-        let made = self.folder.apart(move |folder, _| {
-            let is_new = !folder.unfinished_of(&path, blob).exists();
-            Ok((folder.unfinished(&path, blob, size)?, is_new))
-        });
+        let made = self
+            .folder
+            .apart(move |folder, _| folder.unfinished(&path, blob, size));
         Ok(made.await?)
     }
 

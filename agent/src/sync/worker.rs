@@ -124,16 +124,19 @@ impl Worker {
     /// wait are told for what.
     async fn interrupt(&mut self, transfers: &[Transfer]) {
         for transfer in transfers {
-            let runs = transfer.state == State::Running;
-            if let Some(stop) = self.stops.get(&transfer.id).filter(|_| runs) {
+            let is_told = transfer.last_error.as_deref() == Some(CLOSED);
+            let step = match transfer.state {
+                State::Running => Some(Step::BreakOff(CLOSED.to_owned())),
+                State::Queued if !is_told => Some(Step::Wait(CLOSED.to_owned())),
+                State::Queued | State::Paused | State::Failed | State::Done => None,
+            };
+            if let (State::Running, Some(stop)) = (transfer.state, self.stops.get(&transfer.id)) {
                 stop.cancel();
             }
-            let is_told = transfer.last_error.as_deref() == Some(CLOSED);
-            if runs || (transfer.state == State::Queued && !is_told) {
-                let step = Step::Queue(Some(CLOSED.to_owned()));
-                if let Err(error) = self.sync.store.step_transfer(transfer.id, step).await {
-                    warn!(%error, transfer = %transfer.id, "cannot note why a transfer waits");
-                }
+            if let Some(step) = step
+                && let Err(error) = self.sync.store.step_transfer(transfer.id, step).await
+            {
+                warn!(%error, transfer = %transfer.id, "cannot note why a transfer waits");
             }
         }
     }
@@ -223,14 +226,12 @@ impl Worker {
         } else {
             info!(transfer = %id, %failure, "a transfer broke off, and goes on later");
             self.waits.insert(id, wait);
-            Step::Queue(Some(failure.reason))
+            Step::BreakOff(failure.reason)
         };
-        // One that was paused or forgotten meanwhile stays so.
-        let still_running = matches!(
-            self.sync.store.transfer(id).await,
-            Ok(Some(transfer)) if transfer.state == State::Running
-        );
-        if still_running && let Err(error) = self.sync.store.step_transfer(id, step).await {
+        // One that was paused meanwhile stays so, and one may be forgotten.
+        if let Ok(Some(_)) = self.sync.store.transfer(id).await
+            && let Err(error) = self.sync.store.step_transfer(id, step).await
+        {
             warn!(%error, transfer = %id, "cannot note how a transfer ended");
         }
         self.sync.shared.changed.notify_waiters();

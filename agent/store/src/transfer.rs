@@ -143,13 +143,19 @@ pub struct Progress {
 /// What becomes of a transfer that is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Someone works on it from now on; counts as an attempt.
+    /// Someone works on it from now on; counts as an attempt. It must be queued.
     Start,
+    /// Who worked on it stops, because of this, and it waits for its turn.
+    /// Nothing, if it was paused meanwhile.
+    BreakOff(String),
+    /// It goes on waiting, because of this. Nothing, if it does not wait.
+    Wait(String),
     /// It waits for its turn, because of this if it was begun before.
     Queue(Option<String>),
     /// It waits until it is let go on.
     Pause,
-    /// It cannot go on by itself, because of this.
+    /// Who worked on it cannot go on by itself, because of this. Nothing, if it
+    /// was paused meanwhile.
     Fail(String),
 }
 
@@ -371,6 +377,13 @@ fn other_blob(id: TransferId, blob: Hash) -> Error {
 fn step_to(turn: &mut Turn<'_>, id: TransferId, step: &Step) -> Result<Transfer> {
     let transfer = expect_unfinished(turn, id)?;
     match step {
+        // Somebody may have paused it meanwhile, and then it stays so.
+        Step::Start if transfer.state != State::Queued => {
+            let message = format!("transfer is not queued, transfer={id}");
+            return Err(Error::invalid(message));
+        }
+        Step::BreakOff(_) | Step::Fail(_) if transfer.state != State::Running => {}
+        Step::Wait(_) if transfer.state != State::Queued => {}
         Step::Start => {
             set_state(turn, id, State::Running, None)?;
             let mut count = turn
@@ -379,6 +392,9 @@ fn step_to(turn: &mut Turn<'_>, id: TransferId, step: &Step) -> Result<Transfer>
             count.execute([id.0])?;
         }
         Step::Queue(reason) => set_state(turn, id, State::Queued, reason.as_deref())?,
+        Step::BreakOff(reason) | Step::Wait(reason) => {
+            set_state(turn, id, State::Queued, Some(reason))?
+        }
         // Why it stopped before that is still worth knowing.
         Step::Pause => set_state(turn, id, State::Paused, transfer.last_error.as_deref())?,
         Step::Fail(reason) => set_state(turn, id, State::Failed, Some(reason))?,

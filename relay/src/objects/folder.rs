@@ -191,13 +191,23 @@ fn remove_old_uploads(folder: &FilePath) -> io::Result<()> {
     let now = SystemTime::now();
     for upload in fs::read_dir(folder)? {
         let upload = upload?;
-        let age = now.duration_since(upload.metadata()?.modified()?);
+        // Others come and go.
+        let Ok(modified) = upload.metadata().and_then(|it| it.modified()) else {
+            continue;
+        };
+        let age = now.duration_since(modified);
         if age.is_ok_and(|age| age > UPLOAD_KEPT) {
-            fs::remove_dir_all(upload.path())?;
+            let _ = fs::remove_dir_all(upload.path());
         }
     }
     Ok(())
 }
+
+/// The file that becomes the object, in the folder of its upload.
+const WHOLE: &str = "whole";
+
+/// What an upload's folder is called that is being removed.
+const GONE: &str = "gone";
 
 /// Bytes of an upload's name.
 const ID_BYTES: usize = 16;
@@ -219,6 +229,7 @@ impl MultipartStore for Folder {
         blocking(key, move || {
             let id = data_encoding::HEXLOWER.encode(&random::<ID_BYTES>()?);
             let folder = uploads.join(&id);
+            remove_old_uploads(&uploads)?;
             fs::create_dir(&folder)?;
             sync_folder_of(&folder)?;
             Ok(id)
@@ -267,17 +278,15 @@ impl MultipartStore for Folder {
             if let Some(parent) = target.parent() {
                 fs::create_dir_all(parent)?;
             }
-            let staged = stage(&target)?;
+            // In the upload's folder: with that it goes, whoever ends it, and
+            // can then replace nothing any more.
+            let staged = folder.join(WHOLE);
+            let _ = fs::remove_file(&staged);
+            concatenate(&folder, &parts, &staged)?;
             // Only the last step needs the lock: others need not wait for a copy.
-            let written = concatenate(&folder, &parts, &staged);
-            let renamed = written.and_then(|()| {
-                let _lock = lock(&root)?;
-                rename(&staged, &target)
-            });
-            if renamed.is_err() {
-                let _ = fs::remove_file(&staged);
-            }
-            renamed?;
+            let lock = lock(&root)?;
+            rename(&staged, &target)?;
+            drop(lock);
             // The object is there: what is left of the upload only takes room.
             let _ = fs::remove_dir_all(&folder);
             Ok(())
@@ -288,7 +297,15 @@ impl MultipartStore for Folder {
 
     async fn abort_multipart(&self, key: &Path, id: &MultipartId) -> Result<()> {
         let folder = self.upload(id)?;
-        blocking(key, move || fs::remove_dir_all(folder)).await
+        let root = Arc::clone(&self.root);
+        blocking(key, move || {
+            let gone = folder.with_extension(GONE);
+            let lock = lock(&root)?;
+            fs::rename(&folder, &gone)?;
+            drop(lock);
+            fs::remove_dir_all(gone)
+        })
+        .await
     }
 }
 

@@ -255,3 +255,35 @@ async fn a_body_that_is_cut_short_is_an_error() {
     let rest: Result<Vec<Bytes>> = pieces.try_collect().await;
     assert_eq!(rest.expect_err("cut").kind(), ErrorKind::Unavailable);
 }
+
+/// Whoever ends it first: there is an object or there is none, and nothing else.
+#[tokio::test]
+async fn an_upload_that_is_ended_while_it_completes_replaces_nothing_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bucket = Bucket::folder(folder.path()).expect("opened");
+    let mut outcomes = [0; 2];
+    for round in 0..40 {
+        let key = key(&format!("models/{round}"));
+        let upload = bucket.begin_upload(&key).await.expect("begun");
+        let part = vec![Bytes::from(vec![7; 3 << 20])];
+        let tag = bucket.put_part(&key, &upload, 0, part).await;
+        let tags = vec![tag.expect("stored")];
+        let (completed, ended) = tokio::join!(bucket.complete(&key, &upload, tags), async {
+            // Sooner or later than the other.
+            tokio::time::sleep(Duration::from_micros(150 * round)).await;
+            bucket.abort(&key, &upload).await
+        });
+        ended.expect("ended");
+        let object = bucket.head(&key).await.expect("looked");
+        assert_eq!(object.is_some(), completed.is_ok(), "{completed:?}");
+        outcomes[usize::from(completed.is_ok())] += 1;
+        let uploads = std::fs::read_dir(folder.path().join(".uploads"));
+        assert_eq!(uploads.expect("a folder").count(), 0, "{completed:?}");
+    }
+    println!("completed: {}, ended before: {}", outcomes[1], outcomes[0]);
+    for entry in std::fs::read_dir(folder.path().join("models")).expect("a folder") {
+        let name = entry.expect("an entry").file_name();
+        let name = name.to_str().expect("text").parse::<u32>();
+        name.expect("an object, and nothing beside it");
+    }
+}

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -17,6 +18,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::declined::Declined;
 use crate::objects::Etag;
@@ -26,7 +28,16 @@ use crate::objects::error;
 pub(super) struct Answer {
     head: ResponseHead,
     body: AnswerBody,
+    /// Room that it takes until it is sent.
+    room: Option<OwnedSemaphorePermit>,
 }
+
+/// How long a device may take to read an answer, and the least speed of what
+/// takes longer, in bytes a second: who reads more slowly takes room that
+/// others of the same user wait for. Four ranges at once come by over a line of
+/// 16 kB/s.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+const SPEED_LEAST: u64 = 4_000;
 
 enum AnswerBody {
     Whole(Option<Bytes>),
@@ -49,6 +60,7 @@ impl Answer {
                 end: bytes.is_empty(),
             },
             body: AnswerBody::Whole(Some(bytes)),
+            room: None,
         }
     }
 
@@ -94,7 +106,23 @@ impl Answer {
                 end: false,
             },
             body: AnswerBody::Ranged { stream, left },
+            room: None,
         }
+    }
+
+    /// The same, which takes as many MiB of that room as it has until it is
+    /// sent.
+    pub(super) fn keeping(self, mut room: OwnedSemaphorePermit) -> Self {
+        let mib = self.body.size_hint().lower().div_ceil(1 << 20);
+        let mib = usize::try_from(mib).unwrap_or(usize::MAX);
+        let room = room.split(mib.min(room.num_permits()));
+        Self { room, ..self }
+    }
+
+    /// How long sending it may take.
+    pub(super) fn time(&self) -> Duration {
+        let bytes = self.body.size_hint().lower();
+        ANSWER_TIMEOUT + Duration::from_secs(bytes / SPEED_LEAST)
     }
 
     pub(super) async fn send(self, send: &mut SendHalf) -> Result<(), StreamError> {
@@ -103,6 +131,7 @@ impl Answer {
             send.make_bulk();
         }
         send_body(send, self.body).await?;
+        drop(self.room);
         Ok(())
     }
 }
@@ -142,5 +171,18 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Ranged { left, .. } => SizeHint::with_exact(*left),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_line_is_given_time() {
+        let stream = || futures_util::stream::empty().boxed();
+        let range = Answer::ranged(stream(), 0..(8 << 20), 8 << 20, &Etag::new("\"e\""));
+        assert_eq!(range.time().as_secs(), 300 + 2097);
+        assert_eq!(Answer::json(&json!({})).time().as_secs(), 300);
     }
 }

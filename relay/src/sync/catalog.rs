@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use futures_util::stream::TryStreamExt as _;
 use ginnel_proto::artifact::Artifact;
 use object_store::path::Path;
@@ -115,6 +116,17 @@ impl Catalog {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes what lies beside an artifact, such as an adapter's metadata.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub(super) async fn write_beside(&self, key: &Path, bytes: Bytes) -> Result<()> {
+        self.wait_for_turn(key).await;
+        let written = self.bucket.write(key, bytes).await;
+        lock(&self.written).insert(key.clone(), Instant::now());
+        written.map(drop)
     }
 
     /// Buckets take one write a second of an entry: a second push would be

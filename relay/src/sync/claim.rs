@@ -59,7 +59,7 @@ impl<'a> Claim<'a> {
         for _ in 0..TRIES {
             let now = sync.catalog.read(place).await?;
             let entry = now.as_ref().map(|now| &*now.entry);
-            Entry::is_free(entry, wish.device, sync.now_ms()).map_err(Declined::conflict)?;
+            Entry::may_push(entry, wish.device, sync.now_ms()).map_err(Declined::conflict)?;
             if entry.is_none() {
                 sync.check_names(&wish.device.user).await?;
             }
@@ -69,6 +69,16 @@ impl<'a> Claim<'a> {
                 same && resume.is_some_and(|resume| resume.id == left.upload)
             });
             let goes_on = goes_on.map(|left| left.upload.clone());
+            if let (None, Some(left), Some(now)) = (&goes_on, left, &now) {
+                // It may be complete, and only not told: what it replaced is not
+                // there any more.
+                if !left.is_removal() {
+                    sync.bucket.abort(place.object(), &left.upload).await?;
+                }
+                if sync.tell_completed(place, now).await? {
+                    continue;
+                }
+            }
             let upload = match &goes_on {
                 Some(upload) => upload.clone(),
                 None => sync.bucket.begin_upload(place.object()).await?,
@@ -79,9 +89,6 @@ impl<'a> Claim<'a> {
             let begun = Instant::now();
             match sync.catalog.write(place, now.as_ref(), claimed).await? {
                 Written::Yes(entry) => {
-                    if let (None, Some(left)) = (&goes_on, left) {
-                        sync.bucket.abort(place.object(), &left.upload).await?;
-                    }
                     return Ok(Self {
                         sync,
                         place,
@@ -98,6 +105,23 @@ impl<'a> Claim<'a> {
             }
         }
         Err(Declined::busy())
+    }
+
+    /// The claim of a removal, as the entry has it.
+    pub(super) fn of_removal(sync: &'a Sync, place: &'a Place, begun: Versioned) -> Self {
+        Self {
+            sync,
+            place,
+            fence: begun.entry.fence,
+            upload: String::new(),
+            entry: begun,
+            ends: Instant::now() + CLAIM_FOR,
+        }
+    }
+
+    /// The entry as it was last written or read.
+    pub(super) fn into_entry(self) -> Versioned {
+        self.entry
     }
 
     /// What the claim is, while it is kept elsewhere.

@@ -11,7 +11,8 @@ use crate::objects::layout::{Place, Shelf};
 impl Sync {
     /// Deletes what an entry spoke of that is no longer wanted.
     pub(super) async fn clear(&self, place: &Place, old: &Versioned) -> Result<()> {
-        if let Some(publishing) = &old.entry.publishing {
+        let publishing = old.entry.publishing.as_ref();
+        if let Some(publishing) = publishing.filter(|it| !it.is_removal()) {
             self.bucket
                 .abort(place.object(), &publishing.upload)
                 .await?;

@@ -34,7 +34,7 @@ impl Declined {
         match why {
             NotYours::Owned => Self::new(Code::Conflict, why),
             // It is not for ever.
-            NotYours::Busy { .. } => Self::new(Code::Overloaded, why),
+            NotYours::Busy { .. } | NotYours::Removed { .. } => Self::new(Code::Overloaded, why),
         }
     }
 

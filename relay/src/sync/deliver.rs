@@ -30,15 +30,17 @@ use http::header::{IF_MATCH, RANGE};
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::Sync;
 use super::answer::Answer;
 use super::catalog::{Versioned, Written};
+use super::claim::Claim;
 use super::declined::Declined;
 use super::entry::{Entry, Published};
 use super::loras::{self, Shop};
+use super::{LARGE_ONE, Sync};
 use crate::links::Connected;
 use crate::objects::Etag;
 use crate::objects::error::ErrorKind;
@@ -56,9 +58,8 @@ const LISTED_MAX: usize = 20_000;
 /// How long a request waits for its turn.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a device may take to read an answer: the longest range in that time
-/// at 28 kB a second.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// What the paths of ranges begin with.
+const BLOBS: &str = "/blob/";
 
 /// Serves a stream that a device opened to the catalog.
 pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
@@ -79,7 +80,11 @@ pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
         device: &device.id,
     };
     // Bytes of blobs stream; what else there is, is whole in memory until sent.
-    let Ok(Ok(_room)) = timeout(ROOM_TIMEOUT, sync.answers.acquire()).await else {
+    let room = match head.path.path().starts_with(BLOBS) {
+        true => &sync.ranges,
+        false => &sync.answers,
+    };
+    let Ok(Ok(_room)) = timeout(ROOM_TIMEOUT, room.one(&device.id.user)).await else {
         return send.reset(Code::Overloaded);
     };
     let answer = match desk.body(&head, recv).await {
@@ -87,7 +92,7 @@ pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
         Err(declined) => Err(declined),
     };
     let answer = answer.unwrap_or_else(Answer::declined);
-    let sent = timeout(ANSWER_TIMEOUT, answer.send(&mut send)).await;
+    let sent = timeout(answer.time(), answer.send(&mut send)).await;
     let sent = sent.unwrap_or(Err(StreamError::Stalled));
     if let Err(error) = sent {
         debug!(%error, device = %device.id, path = %head.path, "answer of the catalog broke off");
@@ -146,6 +151,7 @@ impl Desk<'_> {
     }
 
     async fn list(&self) -> Result<Answer, Declined> {
+        let room = self.room_for_large().await?;
         let mut artifacts = Vec::new();
         let mut complete = true;
         // Last come those that all users have.
@@ -168,7 +174,19 @@ impl Desk<'_> {
             "complete": complete,
             "used": used,
             "quota": self.sync.quota,
-        })))
+        }))
+        .keeping(room))
+    }
+
+    /// Room for an answer that may take megabytes until it is sent.
+    async fn room_for_large(&self) -> Result<OwnedSemaphorePermit, Declined> {
+        let room = Arc::clone(&self.sync.large).acquire_many_owned(LARGE_ONE);
+        let overloaded = || {
+            let what = "the relay answers too many at once; hint: try again";
+            Declined::new(Code::Overloaded, what)
+        };
+        let room = timeout(ROOM_TIMEOUT, room).await;
+        room.ok().and_then(Result::ok).ok_or_else(overloaded)
     }
 
     async fn show(&self, artifact: &Artifact) -> Result<Answer, Declined> {
@@ -206,10 +224,6 @@ impl Desk<'_> {
         };
         Entry::is_free(Some(&now.entry), self.device, self.sync.now_ms())
             .map_err(Declined::conflict)?;
-        // What a removal that broke off left goes with the next one.
-        if let Artifact::Lora(id) = artifact {
-            self.shop().remove(id).await?;
-        }
         if now.entry.published.is_none() && now.entry.publishing.is_none() {
             return Err(Declined::missing(artifact));
         }
@@ -220,12 +234,31 @@ impl Desk<'_> {
         let Written::Yes(begun) = written else {
             return Err(Declined::busy());
         };
-        self.sync.clear(&place, &now).await?;
-        self.sync.free(&place, &begun).await?;
+        let mut claim = Claim::of_removal(self.sync, &place, begun);
+        tokio::select! {
+            biased;
+            cleared = self.clear(artifact, &place, &now) => cleared?,
+            lost = claim.keep() => return Err(lost),
+        }
+        self.sync.free(&place, &claim.into_entry()).await?;
         if let Some(published) = &now.entry.published {
             self.sync.clear_index(&place, published.blob).await?;
         }
         Ok(Answer::json(&json!({ "removed": artifact.to_string() })))
+    }
+
+    /// Takes the object away, and what lies beside it. What a removal that
+    /// broke off left goes with the next one.
+    async fn clear(
+        &self,
+        artifact: &Artifact,
+        place: &Place,
+        old: &Versioned,
+    ) -> Result<(), Declined> {
+        if let Artifact::Lora(id) = artifact {
+            self.shop().remove(id).await?;
+        }
+        Ok(self.sync.clear(place, old).await?)
     }
 
     async fn index(&self, artifact: &Artifact, query: &str) -> Result<Answer, Declined> {
@@ -240,12 +273,7 @@ impl Desk<'_> {
         if found.published.blob != blob {
             return Err(changed(artifact));
         }
-        let _room = self
-            .sync
-            .indexes
-            .acquire()
-            .await
-            .map_err(|error| Declined::new(Code::Overloaded, error))?;
+        let room = self.room_for_large().await?;
         let key = found.place.index(&blob);
         let limit = ginnel_blob::index::ENCODED_MAX;
         let Some(small) = self.sync.bucket.read(&key, limit).await? else {
@@ -254,7 +282,7 @@ impl Desk<'_> {
             );
             return Err(Declined::new(Code::NoArtifact, what));
         };
-        Ok(Answer::bytes(small.bytes))
+        Ok(Answer::bytes(small.bytes).keeping(room))
     }
 
     async fn blob(&self, artifact: &Artifact, headers: &HeaderMap) -> Result<Answer, Declined> {

@@ -90,6 +90,14 @@ pub struct Publishing {
     pub expires_unix_ms: u64,
 }
 
+impl Publishing {
+    /// Whether nothing is pushed, but what was there taken away.
+    #[must_use]
+    pub fn is_removal(&self) -> bool {
+        self.upload.is_empty()
+    }
+}
+
 /// What a device wants to push.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish<'a> {
@@ -115,6 +123,12 @@ pub enum NotYours {
         /// How long its claim lasts.
         seconds: u64,
     },
+    /// It is being removed.
+    #[error("it is being removed now; hint: try again in {seconds} s")]
+    Removed {
+        /// How long that holds the name.
+        seconds: u64,
+    },
 }
 
 impl Entry {
@@ -129,7 +143,7 @@ impl Entry {
         upload: &str,
         now_ms: u64,
     ) -> Result<Self, NotYours> {
-        Self::is_free(current, wish.device, now_ms)?;
+        Self::may_push(current, wish.device, now_ms)?;
         // From the clock, for a name may have been free and taken before.
         let fence = current.map_or(now_ms, |entry| entry.fence.saturating_add(1));
         let owner = match current {
@@ -152,6 +166,29 @@ impl Entry {
                 expires_unix_ms: expiry(now_ms),
             }),
         })
+    }
+
+    /// Whether a device may push it now: not while it is being removed, which
+    /// would take the new one away too.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_push(
+        current: Option<&Self>,
+        device: &DeviceId,
+        now_ms: u64,
+    ) -> Result<(), NotYours> {
+        Self::is_free(current, device, now_ms)?;
+        let publishing = current.and_then(|entry| entry.publishing.as_ref());
+        let Some(removal) = publishing.filter(|it| it.is_removal()) else {
+            return Ok(());
+        };
+        match removal.expires_unix_ms.saturating_sub(now_ms) {
+            0 => Ok(()),
+            left_ms => Err(NotYours::Removed {
+                seconds: left_ms.div_ceil(1000),
+            }),
+        }
     }
 
     /// Whether a device may push or remove it now.
@@ -419,6 +456,16 @@ mod tests {
             claim(Some(&entry), &device("bob", "desk"), NOW),
             Err(NotYours::Owned)
         );
+    }
+
+    #[test]
+    fn nothing_is_pushed_while_it_is_removed() {
+        let desk = device("ada", "desk");
+        let removal = published().begin_removal(&desk, NOW);
+        assert_eq!(Entry::is_free(Some(&removal), &desk, NOW), Ok(()));
+        let refused = claim(Some(&removal), &desk, NOW + 1_000);
+        assert_eq!(refused, Err(NotYours::Removed { seconds: 119 }));
+        assert!(claim(Some(&removal), &desk, NOW + 120_000).is_ok());
     }
 
     #[test]

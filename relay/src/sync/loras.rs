@@ -21,7 +21,9 @@ use serde_json::{Value, json};
 use super::Sync;
 use super::catalog::Written;
 use super::declined::Declined;
-use super::entry::Entry;
+use super::entry::{Entry, Wish};
+use crate::objects::Etag;
+use crate::objects::error;
 use crate::objects::layout::{Beside, Place, beside};
 use crate::registry::Registry;
 use crate::registry::loras::{Lora, LoraCard};
@@ -29,6 +31,9 @@ use crate::registry::loras::{Lora, LoraCard};
 /// The longest body of these requests, in bytes: a README and what it takes to
 /// be JSON.
 pub(super) const BODY_MAX: usize = 512 << 10;
+
+/// The longest metadata, in bytes: what an owner says fits many times.
+const METADATA_MAX: usize = 64 << 10;
 
 /// The longest README, in bytes.
 const README_MAX: usize = 256 << 10;
@@ -61,6 +66,30 @@ struct Described {
 #[serde(deny_unknown_fields)]
 struct Rated {
     stars: u8,
+}
+
+impl Sync {
+    /// The metadata of an adapter that was described names the version that is
+    /// published now: it is what tells others that the adapter is complete.
+    pub(super) async fn renew_metadata(
+        &self,
+        id: &LoraId,
+        wish: &Wish<'_>,
+        etag: &Etag,
+    ) -> error::Result<()> {
+        let key = beside(id, Beside::Metadata);
+        let Some(small) = self.bucket.read(&key, METADATA_MAX).await? else {
+            return Ok(());
+        };
+        let Ok(Value::Object(mut metadata)) = serde_json::from_slice(&small.bytes) else {
+            return Ok(());
+        };
+        metadata.insert("blob".to_owned(), json!(wish.blob.to_string()));
+        metadata.insert("etag".to_owned(), json!(etag.as_str()));
+        metadata.insert("size".to_owned(), json!(wish.size));
+        let bytes = serde_json::to_vec_pretty(&metadata).unwrap_or_default();
+        self.catalog.write_beside(&key, bytes.into()).await
+    }
 }
 
 /// Where these requests are answered.
@@ -104,7 +133,10 @@ impl Shop<'_> {
         }
         if let Some(readme) = &described.readme {
             let key = beside(id, Beside::Readme);
-            self.sync.bucket.write(&key, readme.clone().into()).await?;
+            self.sync
+                .catalog
+                .write_beside(&key, readme.clone().into())
+                .await?;
         }
         let published = now.entry.published.as_ref();
         let metadata = json!({
@@ -124,7 +156,7 @@ impl Shop<'_> {
         });
         let bytes = serde_json::to_vec_pretty(&metadata).unwrap_or_default();
         let key = beside(id, Beside::Metadata);
-        self.sync.bucket.write(&key, bytes.into()).await?;
+        self.sync.catalog.write_beside(&key, bytes.into()).await?;
         if now.entry.public != card.is_public {
             let entry = now.entry.shown_to_all(card.is_public);
             let written = self.sync.catalog.write(&place, Some(&now), entry).await?;

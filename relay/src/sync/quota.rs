@@ -4,7 +4,6 @@ use ginnel_proto::code::Code;
 use ginnel_proto::id::UserName;
 
 use super::Sync;
-use super::catalog::Written;
 use super::declined::Declined;
 use crate::objects::error::Result;
 use crate::objects::layout::{Place, Shelf};
@@ -85,13 +84,18 @@ impl Sync {
                 let Some(left) = now.entry.given_up(now_ms) else {
                     continue;
                 };
+                if left.is_removal() {
+                    continue;
+                }
+                // It may be complete, and only not told.
+                self.bucket.abort(place.object(), &left.upload).await?;
+                if self.tell_completed(&place, &now).await? {
+                    continue;
+                }
                 let Some(released) = now.entry.released(left.fence) else {
                     continue;
                 };
-                let written = self.catalog.write(&place, Some(&now), released).await?;
-                if matches!(written, Written::Yes(_)) {
-                    self.bucket.abort(place.object(), &left.upload).await?;
-                }
+                self.catalog.write(&place, Some(&now), released).await?;
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ use ginnel_blob::index::CHUNKS_MAX;
 use ginnel_blob::parts::{PartHash, Parting};
 use ginnel_blob::plan::{Chosen, Source, Stock};
 use ginnel_link::stream::{RecvHalf, SendHalf, Stream};
+use ginnel_proto::artifact::Artifact;
 use ginnel_proto::code::Code;
 use ginnel_proto::frame::FrameType;
 use ginnel_proto::id::DeviceId;
@@ -128,6 +129,9 @@ impl Push<'_> {
             artifact = %offered.offer.artifact, size = wish.size, blob = %wish.blob,
             device = %self.device, "artifact published"
         );
+        if let Artifact::Lora(id) = &offered.offer.artifact {
+            self.sync.renew_metadata(id, &wish, &etag).await?;
+        }
         let etag = etag.as_str().to_owned();
         let unchanged = false;
         tell(send, &PushAnswer::Published { etag, unchanged }).await?;

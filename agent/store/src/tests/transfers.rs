@@ -234,6 +234,7 @@ async fn parts_follow_each_other() {
 async fn what_is_done_stays_done() {
     let world = World::new();
     let id = world.begin(Direction::Push, b"phi").await.id;
+    world.step(id, Step::Start).await;
     let failed = world.step(id, Step::Fail("é".repeat(600))).await;
     assert_eq!(failed.state, State::Failed);
     assert_eq!(failed.last_error.expect("kept").len(), 1024);
@@ -383,4 +384,40 @@ fn victim() {
             std::io::stdout().flush().expect("told");
         }
     });
+}
+
+/// Who works on it finds out about a pause later.
+#[tokio::test]
+async fn what_is_paused_stays_paused() {
+    let world = World::new();
+    let id = world.begin(Direction::Push, b"phi").await.id;
+    world.step(id, Step::Pause).await;
+    let started = world.store.step_transfer(id, Step::Start).await;
+    assert_eq!(started.expect_err("paused").kind(), ErrorKind::Invalid);
+    let reason = || "because".to_owned();
+    for step in [
+        Step::Wait(reason()),
+        Step::BreakOff(reason()),
+        Step::Fail(reason()),
+    ] {
+        let still = world.step(id, step.clone()).await;
+        assert_eq!(
+            (still.state, still.last_error),
+            (State::Paused, None),
+            "{step:?}"
+        );
+    }
+    let queued = world.step(id, Step::Queue(None)).await;
+    assert_eq!(queued.state, State::Queued);
+    let waits = world.step(id, Step::Wait(reason())).await;
+    assert_eq!(
+        (waits.state, waits.last_error),
+        (State::Queued, Some(reason()))
+    );
+    world.step(id, Step::Start).await;
+    let broken = world.step(id, Step::BreakOff(reason())).await;
+    assert_eq!(
+        (broken.state, broken.last_error),
+        (State::Queued, Some(reason()))
+    );
 }

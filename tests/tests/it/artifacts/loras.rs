@@ -57,6 +57,17 @@ async fn adapters_are_described_found_pulled_counted_and_rated() {
     assert_eq!(metadata["size"], adapter.len());
     assert_eq!(metadata["price_cents"], 250);
 
+    // A newer version is what the metadata is of, too.
+    let first = adapter;
+    let adapter = safetensors("", &[(2, 60_000)]);
+    assert_ne!(first.len(), adapter.len());
+    alice.write("loras/sql", &adapter);
+    assert_done(&alice.push("loras/sql").await);
+    let metadata: Value =
+        serde_json::from_slice(&object(&lab, "loras/sql/metadata.json")).expect("JSON");
+    assert_eq!(metadata["size"], adapter.len());
+    assert_eq!(metadata["price_cents"], 250);
+
     // Bob finds it, pulls it twice, and rates it twice.
     let all = ask(&bob, Method::GET, "", None).await.expect("listed");
     assert_eq!(all["loras"][0]["id"], "sql", "{all}");

@@ -1,0 +1,85 @@
+//! Room for what is under way, of which no user can take all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use ginnel_proto::id::UserName;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
+use super::lock;
+
+/// Room for so many, of which each user may have so many.
+pub(super) struct Shares {
+    all: Arc<Semaphore>,
+    of_user: usize,
+    /// Those of users who have or wait for some.
+    by_user: Mutex<HashMap<UserName, Weak<Semaphore>>>,
+}
+
+/// Room for one, until dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    _all: OwnedSemaphorePermit,
+    _own: OwnedSemaphorePermit,
+    /// Lives as long as somebody has some of it.
+    _user: Arc<Semaphore>,
+}
+
+impl Shares {
+    pub(super) fn new(all: usize, of_user: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(all)),
+            of_user,
+            by_user: Mutex::default(),
+        }
+    }
+
+    /// Waits for room. First for the user's own, so that who waits for that
+    /// keeps nobody else waiting.
+    pub(super) async fn one(&self, user: &UserName) -> Result<Share, AcquireError> {
+        let own = self.of(user);
+        let permit = Arc::clone(&own).acquire_owned().await?;
+        let all = Arc::clone(&self.all).acquire_owned().await?;
+        Ok(Share {
+            _all: all,
+            _own: permit,
+            _user: own,
+        })
+    }
+
+    fn of(&self, user: &UserName) -> Arc<Semaphore> {
+        let mut by_user = lock(&self.by_user);
+        by_user.retain(|_, own| own.strong_count() > 0);
+        if let Some(own) = by_user.get(user).and_then(Weak::upgrade) {
+            return own;
+        }
+        let own = Arc::new(Semaphore::new(self.of_user));
+        by_user.insert(user.clone(), Arc::downgrade(&own));
+        own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn no_user_takes_all() {
+        let shares = Shares::new(3, 2);
+        let [ada, bob]: [UserName; 2] = ["ada", "bob"].map(|name| name.parse().expect("a name"));
+        let take = |user| shares.one(user).now_or_never();
+        let first = take(&ada).expect("room");
+        let _second = take(&ada).expect("room");
+        assert!(take(&ada).is_none(), "she has her share");
+        let _third = take(&bob).expect("room for him");
+        assert!(take(&bob).is_none(), "there is no more");
+        drop(first);
+        let _fourth = take(&bob).expect("room again");
+        drop((_second, _third, _fourth));
+        drop(take(&ada).expect("room"));
+        shares.of(&bob);
+        assert_eq!(lock(&shares.by_user).len(), 1, "nobody is remembered");
+    }
+}
