@@ -185,8 +185,18 @@ impl<'a> Claim<'a> {
         self.publish_as(etag, index).await
     }
 
-    /// Publishes the object that is there already.
-    pub(super) async fn publish_as(mut self, etag: Etag, index: Hash) -> Result<Etag, Declined> {
+    /// Publishes the object that is there already: the upload that was begun is
+    /// not needed.
+    pub(super) async fn publish_there(self, etag: Etag, index: Hash) -> Result<Etag, Declined> {
+        let (sync, key, upload) = (self.sync, self.place.object(), self.upload.clone());
+        let published = self.publish_as(etag, index).await?;
+        if let Err(error) = sync.bucket.abort(key, &upload).await {
+            debug!(%error, "cannot end an upload that nobody needs; the bucket will");
+        }
+        Ok(published)
+    }
+
+    async fn publish_as(mut self, etag: Etag, index: Hash) -> Result<Etag, Declined> {
         let (fence, now_ms) = (self.fence, self.sync.now_ms());
         self.write(|entry| entry.publish(fence, etag.as_str(), index, now_ms))
             .await?;

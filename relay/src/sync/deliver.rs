@@ -303,7 +303,13 @@ impl Desk<'_> {
 
     async fn url(&self, artifact: &Artifact, headers: &HeaderMap) -> Result<Answer, Declined> {
         let found = self.published(artifact).await?;
-        asked_version(artifact, headers, &found.published)?;
+        let etag = asked_version(artifact, headers, &found.published)?;
+        // What the device would find there it could not put right.
+        let object = self.sync.bucket.head(found.place.object()).await?;
+        if object.is_none_or(|object| object.etag != etag) {
+            self.sync.settle(artifact, &found).await?;
+            return Err(changed(artifact));
+        }
         let url = self.sync.bucket.presign(found.place.object(), URL_FOR);
         let Some(url) = url.await? else {
             let what = "the relay's bucket gives no URLs; hint: pull through the tunnel";

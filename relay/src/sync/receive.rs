@@ -113,7 +113,7 @@ impl Push<'_> {
         };
         let etag = match published {
             Ok(Ready::Parts { tags, index }) => claim.publish(&wish, tags, index).await?,
-            Ok(Ready::There { etag, index }) => claim.publish_as(etag, index).await?,
+            Ok(Ready::There { etag, index }) => claim.publish_there(etag, index).await?,
             Err(ended) => {
                 // What cannot be gone on with should not stand in others' way.
                 if let Ended::Declined(declined) = &ended
@@ -129,6 +129,12 @@ impl Push<'_> {
             artifact = %offered.offer.artifact, size = wish.size, blob = %wish.blob,
             device = %self.device, "artifact published"
         );
+        // Who removed another artifact of the same bytes meanwhile may have taken
+        // the index for one that nobody needs.
+        let key = offered.place.index(&wish.blob);
+        if self.sync.bucket.head(&key).await?.is_none() {
+            self.store_index(&offered, wish.blob).await?;
+        }
         if let Artifact::Lora(id) = &offered.offer.artifact {
             self.sync.renew_metadata(id, &wish, &etag).await?;
         }
@@ -357,8 +363,8 @@ impl Push<'_> {
     /// published has one. If the blob has one already, that stays. Returns
     /// what identifies the one that is there.
     async fn store_index(&self, offered: &Offered, blob: Hash) -> Result<Hash, Ended> {
-        let encoded = offered.index.encode();
         let key = offered.place.index(&blob);
+        let encoded = offered.index.encode();
         match self.sync.bucket.create(&key, encoded).await {
             Ok(_) => return Ok(offered.index.root()),
             Err(error) if error.kind() == ErrorKind::Changed => {}
