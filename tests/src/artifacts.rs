@@ -92,6 +92,12 @@ impl Mover {
         }
     }
 
+    /// The same, of an agent with another folder of models.
+    #[must_use]
+    pub fn in_folder(self, folder: PathBuf) -> Self {
+        Self { folder, ..self }
+    }
+
     /// Where an artifact's file is.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {

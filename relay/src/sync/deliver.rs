@@ -168,6 +168,7 @@ impl Desk<'_> {
                 }
             }
         }
+        artifacts.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
         let used = self.sync.used(&self.device.user).await?;
         Ok(Answer::json(&json!({
             "artifacts": artifacts,

@@ -3,9 +3,11 @@
 
 mod access;
 mod damage;
+mod full_disk;
 mod loras;
 mod outage;
 mod r2;
+mod two_relays;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

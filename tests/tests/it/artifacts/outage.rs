@@ -13,7 +13,10 @@ async fn restarted(agent: LabAgent) -> LabAgent {
     restarted_with(agent, |_| {}).await
 }
 
-async fn restarted_with(agent: LabAgent, change: impl FnOnce(&mut AgentConfig)) -> LabAgent {
+pub(super) async fn restarted_with(
+    agent: LabAgent,
+    change: impl FnOnce(&mut AgentConfig),
+) -> LabAgent {
     let LabAgent {
         daemon,
         device,
