@@ -4,9 +4,17 @@
 
 use std::path::PathBuf;
 
+use std::time::Duration;
+
 use super::*;
 use crate::embed::stub::REFUSED;
 use crate::knowledge::embedding::State;
+
+/// The note of the store that says which model serves.
+const NOTE: &str = "serving model";
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with the real model, of which nothing is shared with others.
 fn real_model(to: &Path) -> Option<PathBuf> {
@@ -50,18 +58,22 @@ async fn changed(change: impl FnOnce(&Path)) -> Option<World> {
     let cats = world.found(Mode::Vector, "a kitten naps").await;
     assert_eq!(cats, ["notes/a.txt", "notes/b.txt"]);
     // A sweep has to end before the model is the one that serves.
-    let store = world.knowledge.store();
-    while store
-        .note("serving model".to_owned())
-        .await
-        .expect("read")
-        .is_none()
-    {
-        tokio::task::yield_now().await;
-    }
+    until_it_serves(&world).await;
     change(&model);
     world.stub.holds.send_replace(true);
     Some(world.reopened("letters").await)
+}
+
+/// Waits until it is written down that the model serves.
+async fn until_it_serves(world: &World) {
+    let store = world.knowledge.store();
+    let noted = async {
+        while store.note(NOTE.to_owned()).await.expect("read").is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let noted = tokio::time::timeout(PATIENCE, noted).await;
+    noted.expect("it serves in time");
 }
 
 async fn serves(world: &World) -> String {
@@ -119,15 +131,7 @@ async fn the_old_model_of_an_endpoint_answers_too() {
     world.write("a.txt", "aaaa");
     world.write("e.txt", "eeee");
     world.add().await;
-    let store = world.knowledge.store();
-    while store
-        .note("serving model".to_owned())
-        .await
-        .expect("read")
-        .is_none()
-    {
-        tokio::task::yield_now().await;
-    }
+    until_it_serves(&world).await;
     let world = world.reopened_holding("vowels").await;
     assert_eq!(serves(&world).await, "letters");
     let answer = world.search(Mode::Text, "aaaa").await;
@@ -180,15 +184,7 @@ async fn a_model_that_refuses_much_does_not_take_over() {
     world.write("a.txt", REFUSED);
     world.write("b.txt", "apples");
     world.add().await;
-    let store = world.knowledge.store();
-    while store
-        .note("serving model".to_owned())
-        .await
-        .expect("read")
-        .is_none()
-    {
-        tokio::task::yield_now().await;
-    }
+    until_it_serves(&world).await;
     world.stub.refuses.store(true, Ordering::Relaxed);
     let world = world.reopened("vowels").await;
     let mut progress = world.knowledge.embedding().progress();

@@ -460,9 +460,13 @@ async fn the_vectors_of_a_model_go_with_it_even_after_a_stop() {
     assert!(deleted.await.expect("deleted"));
     assert_eq!(live(&world), 9000);
     let world = world.reopened().await;
-    while live(&world) > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    let purged = async {
+        while live(&world) > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let purged = tokio::time::timeout(std::time::Duration::from_secs(60), purged).await;
+    purged.expect("upkeep goes on with it");
     // And without one.
     let world = world.reopened().await;
     let model = world.model().await;
