@@ -49,6 +49,19 @@ impl Hlc {
         self.0 >> COUNTER_BITS
     }
 
+    /// The how many'th stamp of its millisecond, from 0.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        self.0 & ((1 << COUNTER_BITS) - 1)
+    }
+
+    /// The stamp of these parts; `None` if they do not fit.
+    #[must_use]
+    pub fn of_parts(millis: u64, count: u64) -> Option<Self> {
+        let fits = millis <= MILLIS_MAX && count < 1 << COUNTER_BITS;
+        fits.then_some(Self(millis << COUNTER_BITS | count))
+    }
+
     /// The first stamp of a millisecond; the last possible one, if it is later.
     fn at(millis: u64) -> Self {
         Self(millis.min(MILLIS_MAX) << COUNTER_BITS)
@@ -119,8 +132,7 @@ impl Clock {
 
 impl fmt::Display for Hlc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counter = self.0 & ((1 << COUNTER_BITS) - 1);
-        write!(f, "{}.{counter}", self.millis())
+        write!(f, "{}.{}", self.millis(), self.count())
     }
 }
 

@@ -1,0 +1,337 @@
+//! A batch: changes of one device, one immutable object in its log.
+//!
+//! ```text
+//! "GNLB" · format u8 · schema major u8 · schema minor u8
+//! user · device              each a length u8 and bytes
+//! epoch u64 · sequence u64   little-endian, as all numbers of fixed size
+//! previous 32                BLAKE3 of the batch before; zero for the first
+//! first u64 · last u64       the earliest and the latest stamp
+//! mends                      a count and sequences that this one stands for
+//! models · documents · passages · embeddings     how many of each
+//! columns                    codec u8 · length · packed length · bytes
+//! BLAKE3 of all before, 32
+//! ```
+//!
+//! Counts and lengths are [`varint`]s. Rows are written column by column, which
+//! packs better; vectors are taken apart into bytes of equal weight first. A
+//! device reads what others wrote, so nothing in here is believed: each length
+//! is checked against what is left before anything is allocated.
+
+mod column;
+mod document;
+mod embedding;
+mod model;
+mod passage;
+#[cfg(test)]
+mod tests;
+
+use bytes::{BufMut as _, Bytes};
+use ginnel_blob::hash::Hash;
+
+use self::column::{ColumnReader, ColumnWriter};
+use super::hlc::Hlc;
+use super::row::Rows;
+use crate::id::{DeviceName, UserName};
+use crate::varint;
+
+/// The most that a batch's columns take before they are packed, in bytes.
+pub const COLUMNS_MAX: usize = 8 << 20;
+
+/// The longest batch, in bytes: columns that cannot be packed, and the rest.
+pub const BATCH_MAX: usize = COLUMNS_MAX + (64 << 10);
+
+/// The most rows of a batch, so that those that take little on the way do not
+/// take much in memory: some 20 MB.
+pub const ROWS_MAX: usize = 100_000;
+
+/// The most batches that one batch stands for.
+pub const MENDS_MAX: usize = 1000;
+
+/// The schema that this version writes. A higher minor one has fields in
+/// [`Extra`](super::row::Extra) that we keep; a higher major one cannot be
+/// applied.
+pub const SCHEMA: Schema = Schema { major: 1, minor: 0 };
+
+const MAGIC: &[u8; 4] = b"GNLB";
+const FORMAT: u8 = 1;
+
+/// What the rows of a batch mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Schema {
+    /// Another one cannot be applied.
+    pub major: u8,
+    /// A higher one has more fields.
+    pub minor: u8,
+}
+
+/// Where a batch lies: nowhere else is it what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// Whose knowledge it is.
+    pub user: UserName,
+    /// In which epoch.
+    pub epoch: u64,
+    /// By which device.
+    pub device: DeviceName,
+    /// Which of its batches, from 1.
+    pub sequence: u64,
+}
+
+/// What is said of a batch before its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Where it lies.
+    pub place: BatchPlace,
+    /// What its rows mean.
+    pub schema: Schema,
+    /// BLAKE3 of the batch before; zero for the first.
+    pub previous: Hash,
+    /// The earliest and the latest stamp.
+    pub stamps: (Hlc, Hlc),
+    /// Batches that were lost, whose rows are here instead.
+    pub mends: Vec<u64>,
+}
+
+/// A batch that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// What is said of it.
+    pub header: Header,
+    /// The changes.
+    pub rows: Rows,
+    /// What the next one's `previous` says.
+    pub hash: Hash,
+}
+
+/// Why a batch is not applied. None of these is cured by reading it again,
+/// unless it was damaged on its way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadBatch {
+    /// Its bytes are not what was written.
+    #[error("batch is damaged, {0}")]
+    Damaged(&'static str),
+    /// It belongs elsewhere.
+    #[error("batch belongs elsewhere, {0}")]
+    Foreign(String),
+    /// It was written by a version whose rows mean something else.
+    #[error(
+        "batch was written by a newer ginnel; hint: upgrade this device, schema={major}, known={known}",
+        known = SCHEMA.major
+    )]
+    Newer {
+        /// Its schema.
+        major: u8,
+    },
+}
+
+impl BatchPlace {
+    fn check(&self, found: &Self) -> Result<(), BadBatch> {
+        if found == self {
+            return Ok(());
+        }
+        let Self {
+            user,
+            epoch,
+            device,
+            sequence,
+        } = found;
+        Err(BadBatch::Foreign(format!(
+            "user={user}, device={device}, epoch={epoch}, sequence={sequence}"
+        )))
+    }
+}
+
+/// Writes a batch. Gives its bytes and its hash. The caller keeps within
+/// [`COLUMNS_MAX`] and [`ROWS_MAX`]; see [`size`].
+///
+/// # Errors
+/// There is no memory to pack it.
+pub fn encode(
+    place: &BatchPlace,
+    previous: Hash,
+    mends: &[u64],
+    rows: &Rows,
+) -> std::io::Result<(Bytes, Hash)> {
+    let mut to = Vec::new();
+    to.put_slice(MAGIC);
+    to.put_u8(FORMAT);
+    to.put_u8(SCHEMA.major);
+    to.put_u8(SCHEMA.minor);
+    put_name(place.user.as_str(), &mut to);
+    put_name(place.device.as_str(), &mut to);
+    to.put_u64_le(place.epoch);
+    to.put_u64_le(place.sequence);
+    to.put_slice(previous.as_bytes());
+    let (first, last) = rows.stamps().unwrap_or_default();
+    to.put_i64_le(first.to_stored());
+    to.put_i64_le(last.to_stored());
+    varint::write(mends.len() as u64, &mut to);
+    for sequence in mends {
+        varint::write(*sequence, &mut to);
+    }
+    for count in [
+        rows.models.len(),
+        rows.documents.len(),
+        rows.passages.len(),
+        rows.embeddings.len(),
+    ] {
+        varint::write(count as u64, &mut to);
+    }
+    let mut columns = ColumnWriter::new(to)?;
+    model::write(&rows.models, first, &mut columns);
+    document::write(&rows.documents, first, &mut columns);
+    passage::write(&rows.passages, first, &mut columns);
+    embedding::write(&rows.embeddings, first, &mut columns);
+    let mut to = columns.finish();
+    let hash = Hash::of(&to);
+    to.put_slice(hash.as_bytes());
+    Ok((to.into(), hash))
+}
+
+/// Reads a batch that was found at `place`.
+///
+/// # Errors
+/// [`BadBatch`] says what is wrong with it.
+pub fn decode(bytes: &Bytes, place: &BatchPlace) -> Result<Batch, BadBatch> {
+    let damaged = BadBatch::Damaged;
+    if bytes.len() > BATCH_MAX {
+        return Err(damaged("too long"));
+    }
+    let Some((body, hash)) = bytes.split_last_chunk() else {
+        return Err(damaged("too short"));
+    };
+    let hash = Hash::from_bytes(*hash);
+    if Hash::of(body) != hash {
+        return Err(damaged("another hash"));
+    }
+    let mut from = Front(body);
+    let (header, counts) = read_header(&mut from)?;
+    place.check(&header.place)?;
+    let rows = read_rows(from.0, header.stamps.0, counts)?;
+    if rows.stamps().unwrap_or_default() != header.stamps {
+        return Err(damaged("stamps are not those of its rows"));
+    }
+    Ok(Batch { header, rows, hash })
+}
+
+/// Bytes of a row that count towards [`COLUMNS_MAX`], at most.
+#[must_use]
+pub fn size(rows: &Rows) -> usize {
+    let models = rows.models.iter().map(model::size);
+    let documents = rows.documents.iter().map(document::size);
+    let passages = rows.passages.iter().map(passage::size);
+    let embeddings = rows.embeddings.iter().map(embedding::size);
+    models
+        .chain(documents)
+        .chain(passages)
+        .chain(embeddings)
+        .sum()
+}
+
+/// How many rows of each kind.
+#[derive(Debug, Clone, Copy)]
+struct Counts {
+    models: usize,
+    documents: usize,
+    passages: usize,
+    embeddings: usize,
+}
+
+fn read_header(from: &mut Front<'_>) -> Result<(Header, Counts), BadBatch> {
+    let damaged = BadBatch::Damaged;
+    if from.array()? != *MAGIC {
+        return Err(damaged("not a batch"));
+    }
+    let [format, major, minor] = from.array()?;
+    if format != FORMAT || major > SCHEMA.major {
+        let major = major.max(format);
+        return Err(BadBatch::Newer { major });
+    }
+    let user = from.name()?.parse();
+    let device = from.name()?.parse();
+    let place = BatchPlace {
+        user: user.map_err(|_| damaged("no user"))?,
+        device: device.map_err(|_| damaged("no device"))?,
+        epoch: u64::from_le_bytes(from.array()?),
+        sequence: u64::from_le_bytes(from.array()?),
+    };
+    let previous = Hash::from_bytes(from.array()?);
+    let stamps = (from.stamp()?, from.stamp()?);
+    let count = from.count(MENDS_MAX)?;
+    let mends = std::iter::repeat_with(|| from.varint()).take(count);
+    let mends = mends.collect::<Result<_, _>>()?;
+    let counts = Counts {
+        models: from.count(ROWS_MAX)?,
+        documents: from.count(ROWS_MAX)?,
+        passages: from.count(ROWS_MAX)?,
+        embeddings: from.count(ROWS_MAX)?,
+    };
+    let header = Header {
+        place,
+        schema: Schema { major, minor },
+        previous,
+        stamps,
+        mends,
+    };
+    Ok((header, counts))
+}
+
+fn read_rows(columns: &[u8], first: Hlc, counts: Counts) -> Result<Rows, BadBatch> {
+    let mut columns = ColumnReader::new(columns, COLUMNS_MAX)?;
+    let rows = Rows {
+        models: model::read(counts.models, first, &mut columns)?,
+        documents: document::read(counts.documents, first, &mut columns)?,
+        passages: passage::read(counts.passages, first, &mut columns)?,
+        embeddings: embedding::read(counts.embeddings, first, &mut columns)?,
+    };
+    columns.end()?;
+    Ok(rows)
+}
+
+fn put_name(name: &str, to: &mut Vec<u8>) {
+    // Names have 63 characters at most.
+    to.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
+    to.put_slice(name.as_bytes());
+}
+
+/// Bytes that are read from their front.
+struct Front<'a>(&'a [u8]);
+
+impl<'a> Front<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], BadBatch> {
+        let split = self.0.split_at_checked(length);
+        let (taken, rest) = split.ok_or(BadBatch::Damaged("cut short"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], BadBatch> {
+        let taken = self.take(N)?;
+        taken.try_into().map_err(|_| BadBatch::Damaged("cut short"))
+    }
+
+    fn varint(&mut self) -> Result<u64, BadBatch> {
+        let read = varint::read(self.0);
+        let (value, size) = read.ok_or(BadBatch::Damaged("cut short"))?;
+        self.take(size)?;
+        Ok(value)
+    }
+
+    fn count(&mut self, most: usize) -> Result<usize, BadBatch> {
+        let count = usize::try_from(self.varint()?).ok();
+        let count = count.filter(|count| *count <= most);
+        count.ok_or(BadBatch::Damaged("too many"))
+    }
+
+    fn name(&mut self) -> Result<&'a str, BadBatch> {
+        let [length] = self.array()?;
+        let name = self.take(usize::from(length))?;
+        std::str::from_utf8(name).map_err(|_| BadBatch::Damaged("a name is no text"))
+    }
+
+    fn stamp(&mut self) -> Result<Hlc, BadBatch> {
+        let stored = i64::from_le_bytes(self.array()?);
+        Hlc::from_stored(stored).map_err(|_| BadBatch::Damaged("a stamp is negative"))
+    }
+}
