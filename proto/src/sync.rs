@@ -7,8 +7,10 @@
 //! ```
 //!
 //! * [`hlc`] makes stamps; [`row`] says which of two states of a row stays.
-//! * [`batch`] is the bytes in which changes travel.
+//! * [`batch`] is the bytes in which changes travel; [`extra`] what a row has
+//!   beyond its columns.
 
 pub mod batch;
+pub mod extra;
 pub mod hlc;
 pub mod row;

@@ -142,33 +142,41 @@ pub struct Collection {
     pub passages: u64,
 }
 
-/// Takes a document away. Tells whether it was there.
+/// Takes a document away. Tells whether it was there. Its row stays, with
+/// nothing but its id and a stamp, until every device has heard of it.
 pub(crate) fn delete(turn: &mut Turn<'_>, id: DocumentId) -> Result<bool> {
     let stamp = turn.stamp().to_stored();
     let deleted = turn
         .connection
         .prepare_cached(
-            "UPDATE document SET deleted = 1, title = NULL, mime = NULL, metadata = '{}',
-                 content_hash = zeroblob(32), hlc = ?2, origin = ?3
+            "UPDATE document SET deleted = 1, collection = '', source = NULL, title = NULL,
+                 mime = NULL, metadata = '{}', content_hash = zeroblob(32), extra = NULL,
+                 hlc = ?2, origin = ?3
              WHERE id = ?1 AND deleted = 0",
         )?
         .execute((id, stamp, turn.origin))?;
     if deleted == 0 {
         return Ok(false);
     }
-    let mut texts = turn
-        .connection
-        .prepare_cached("SELECT text_hash FROM passage WHERE document_id = ?1 AND deleted = 0")?;
-    let texts = texts.query_map([id], |row| row.get(0))?;
-    let texts = texts.collect::<rusqlite::Result<Vec<TextHash>>>()?;
-    turn.connection
-        .prepare_cached(
-            "UPDATE passage SET deleted = 1, text = '', hlc = ?2, origin = ?3
-             WHERE document_id = ?1 AND deleted = 0",
-        )?
-        .execute((id, stamp, turn.origin))?;
-    embedding::delete_unused(turn, &texts, stamp)?;
+    let texts = superseded(turn.connection, id, (stamp, turn.origin))?;
+    embedding::release(turn, &texts, stamp)?;
     Ok(true)
+}
+
+/// Removes the passages of a document that are older than this stamp, its row's:
+/// they are of what it was before. Gives the hashes of their texts.
+pub(crate) fn superseded(
+    connection: &Connection,
+    id: DocumentId,
+    stamp: (i64, &str),
+) -> Result<Vec<TextHash>> {
+    let mut remove = connection.prepare_cached(
+        "DELETE FROM passage WHERE document_id = ?1 AND (hlc, origin) < (?2, ?3)
+         RETURNING text_hash",
+    )?;
+    let (hlc, origin) = stamp;
+    let texts = remove.query_map((id, hlc, origin), |row| row.get(0))?;
+    Ok(texts.collect::<rusqlite::Result<_>>()?)
 }
 
 /// A document and its passages.

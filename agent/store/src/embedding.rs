@@ -1,12 +1,14 @@
 //! Embeddings: the vector of a text by a model, stored once however many
 //! passages have that text.
 
+use ginnel_proto::sync::hlc::Hlc;
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::error::Result;
 use crate::id::{ModelId, TextHash};
 use crate::model::{self, Model};
+use crate::sync;
 use crate::write::Turn;
 
 /// A text and its vector.
@@ -68,25 +70,69 @@ pub(crate) fn put_one(
         "INSERT INTO embedding (text_hash, model, vector, hlc, origin)
          VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (text_hash, model) DO UPDATE SET vector = excluded.vector,
-             hlc = excluded.hlc, origin = excluded.origin, deleted = 0
-         WHERE deleted = 1 OR vector <> excluded.vector",
+             hlc = excluded.hlc, origin = excluded.origin
+         WHERE vector <> excluded.vector OR hlc <= ?6",
     )?;
+    // One that is about to be purged is as good as none.
+    let floor = model::floor(turn.connection, model.id)?.to_stored();
     let bytes = to_bytes(vector);
     let blob = ToSqlOutput::Borrowed(ValueRef::Blob(&bytes));
-    Ok(put.execute((text, model.id, blob, stamp, turn.origin))?)
+    Ok(put.execute((text, model.id, blob, stamp, turn.origin, floor))?)
 }
 
-/// Takes the vectors of texts away that no passage has any more.
-pub(crate) fn delete_unused(turn: &Turn<'_>, texts: &[TextHash], stamp: i64) -> Result<()> {
-    let mut delete = turn.connection.prepare_cached(
-        "UPDATE embedding SET deleted = 1, vector = x'', hlc = ?2, origin = ?3
-         WHERE text_hash = ?1 AND deleted = 0
-           AND NOT EXISTS (SELECT 1 FROM passage WHERE text_hash = ?1 AND deleted = 0)",
+/// Lets the vectors of texts go that no passage has any more: at once, or, where
+/// the rows are shared, once every device knows what this one knows now. Until
+/// then another's passage may come that has the text, and relies on them.
+pub(crate) fn release(turn: &Turn<'_>, texts: &[TextHash], stamp: i64) -> Result<()> {
+    let mut note = turn.connection.prepare_cached(
+        "INSERT INTO unused (text_hash, hlc) SELECT ?1, ?2
+         WHERE NOT EXISTS (SELECT 1 FROM passage WHERE text_hash = ?1)
+           AND EXISTS (SELECT 1 FROM embedding WHERE text_hash = ?1)
+         ON CONFLICT (text_hash) DO UPDATE SET hlc = excluded.hlc",
     )?;
     for text in texts {
-        delete.execute((text, stamp, turn.origin))?;
+        note.execute((text, stamp))?;
+    }
+    if !texts.is_empty() && !sync::is_shared(turn.connection)? {
+        while collect(turn, Hlc::LAST, COLLECTED_AT_ONCE)? {}
     }
     Ok(())
+}
+
+/// A passage has the text again. Vectors that waited to go are stamped anew:
+/// other devices may have let them go by now.
+pub(crate) fn use_again(turn: &Turn<'_>, text: TextHash, stamp: i64) -> Result<()> {
+    let mut forget = turn
+        .connection
+        .prepare_cached("DELETE FROM unused WHERE text_hash = ?1")?;
+    if forget.execute([text])? > 0 {
+        turn.connection
+            .prepare_cached("UPDATE embedding SET hlc = ?2, origin = ?3 WHERE text_hash = ?1")?
+            .execute((text, stamp, turn.origin))?;
+    }
+    Ok(())
+}
+
+/// Vectors that go in one transaction: others wait for so long.
+pub(crate) const COLLECTED_AT_ONCE: usize = 4096;
+
+/// Takes vectors away that were let go until `horizon`, of `limit` texts at
+/// most. Tells whether there may be more.
+pub(crate) fn collect(turn: &Turn<'_>, horizon: Hlc, limit: usize) -> Result<bool> {
+    let mut take = turn.connection.prepare_cached(
+        "DELETE FROM unused WHERE text_hash IN
+             (SELECT text_hash FROM unused WHERE hlc <= ?1 LIMIT ?2)
+         RETURNING text_hash",
+    )?;
+    let texts = take.query_map((horizon.to_stored(), limit), |row| row.get(0))?;
+    let texts = texts.collect::<rusqlite::Result<Vec<TextHash>>>()?;
+    let mut delete = turn
+        .connection
+        .prepare_cached("DELETE FROM embedding WHERE text_hash = ?1")?;
+    for text in &texts {
+        delete.execute([text])?;
+    }
+    Ok(texts.len() == limit)
 }
 
 /// Texts of live passages whose rowid is above `after` that `model` has no

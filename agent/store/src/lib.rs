@@ -28,6 +28,7 @@ pub mod model;
 pub mod options;
 pub mod search;
 pub mod stats;
+pub mod sync;
 pub mod transfer;
 pub mod vector;
 

@@ -1,5 +1,6 @@
 //! Models: what made the vectors.
 
+use ginnel_proto::sync::hlc::Hlc;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::error::{Error, ErrorKind, Quoted, Result};
@@ -110,8 +111,9 @@ pub(crate) fn put(turn: &mut Turn<'_>, model: &Model) -> Result<()> {
     let mut put = turn.connection.prepare_cached(
         "INSERT INTO model (id, name, dimensions, metric, hlc, origin)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (id) DO UPDATE SET name = excluded.name, hlc = excluded.hlc,
-             origin = excluded.origin, deleted = 0",
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name,
+             dimensions = excluded.dimensions, metric = excluded.metric,
+             hlc = excluded.hlc, origin = excluded.origin, deleted = 0",
     )?;
     put.execute((
         model.id,
@@ -131,42 +133,66 @@ const PURGED_AT_ONCE: usize = 4096;
 const PURGE: &str = "purge ";
 
 /// Takes a model away; its vectors go by [`purge`]. Tells whether it was there.
+/// Its row stays, and says up to when all of its vectors are dead, however late
+/// they come.
 pub(crate) fn delete(turn: &mut Turn<'_>, id: ModelId) -> Result<bool> {
     if find(turn.connection, id)?.is_none() {
         return Ok(false);
     }
-    let stamp = turn.stamp().to_stored();
+    let stamp = turn.stamp();
     turn.connection
-        .prepare_cached("UPDATE model SET deleted = 1, hlc = ?2, origin = ?3 WHERE id = ?1")?
-        .execute((id, stamp, turn.origin))?;
-    turn.connection
-        .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
-        .execute((purge_key(id), id))?;
+        .prepare_cached(
+            "UPDATE model SET deleted = 1, name = '', dimensions = 0, metric = '',
+                 hlc = ?2, origin = ?3 WHERE id = ?1",
+        )?
+        .execute((id, stamp.to_stored(), turn.origin))?;
+    raise_floor(turn.connection, id, stamp)?;
     ingest::read_again_for(turn, id)?;
     Ok(true)
 }
 
-/// Takes some vectors of a model away that is gone, of those behind the rowid
-/// `after`. Gives up to where, if there may be more.
+/// Vectors of the model up to this stamp are dead; zero if none are.
+pub(crate) fn floor(connection: &Connection, id: ModelId) -> Result<Hlc> {
+    let mut find = connection.prepare_cached("SELECT extra FROM model WHERE id = ?1")?;
+    let extra: Option<Option<Vec<u8>>> = find.query_row([id], |row| row.get(0)).optional()?;
+    Ok(extra.flatten().map_or_else(Hlc::default, |extra| {
+        ginnel_proto::sync::extra::floor(&extra)
+    }))
+}
+
+/// Lets all vectors of a model go that are no later than this; [`purge`] takes
+/// them away.
+pub(crate) fn raise_floor(connection: &Connection, id: ModelId, floor: Hlc) -> Result<()> {
+    let mut find = connection.prepare_cached("SELECT extra FROM model WHERE id = ?1")?;
+    let extra: Option<Option<Vec<u8>>> = find.query_row([id], |row| row.get(0)).optional()?;
+    let extra = extra.flatten().unwrap_or_default();
+    if ginnel_proto::sync::extra::floor(&extra) < floor {
+        connection
+            .prepare_cached("UPDATE model SET extra = ?2 WHERE id = ?1")?
+            .execute((id, ginnel_proto::sync::extra::with_floor(&extra, floor)))?;
+    }
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+        .execute((purge_key(id), id))?;
+    Ok(())
+}
+
+/// Takes some vectors of a model away that is or was gone, of those behind the
+/// rowid `after`: it may have come back, and keeps what it got since. Gives up
+/// to where, if there may be more.
 pub(crate) fn purge(turn: &mut Turn<'_>, id: ModelId, after: i64) -> Result<Option<i64>> {
-    // It may have come back meanwhile, and then keeps what it has.
-    let is_gone = find(turn.connection, id)?.is_none();
-    let mut rows: Vec<i64> = Vec::new();
-    if is_gone {
-        let mut find = turn.connection.prepare_cached(
-            "SELECT rowid FROM embedding
-             WHERE rowid > ?2 AND model = ?1 AND deleted = 0 ORDER BY rowid LIMIT ?3",
-        )?;
-        let found = find.query_map((id, after, PURGED_AT_ONCE), |row| row.get(0))?;
-        rows = found.collect::<rusqlite::Result<_>>()?;
-        let stamp = turn.stamp().to_stored();
-        let mut purge = turn.connection.prepare_cached(
-            "UPDATE embedding SET deleted = 1, vector = x'', hlc = ?2, origin = ?3
-             WHERE rowid = ?1",
-        )?;
-        for row in &rows {
-            purge.execute((row, stamp, turn.origin))?;
-        }
+    let floor = floor(turn.connection, id)?.to_stored();
+    let mut find = turn.connection.prepare_cached(
+        "SELECT rowid FROM embedding
+         WHERE rowid > ?2 AND model = ?1 AND hlc <= ?4 ORDER BY rowid LIMIT ?3",
+    )?;
+    let found = find.query_map((id, after, PURGED_AT_ONCE, floor), |row| row.get(0))?;
+    let rows: Vec<i64> = found.collect::<rusqlite::Result<_>>()?;
+    let mut purge = turn
+        .connection
+        .prepare_cached("DELETE FROM embedding WHERE rowid = ?1")?;
+    for row in &rows {
+        purge.execute([row])?;
     }
     match rows.last() {
         Some(last) if rows.len() == PURGED_AT_ONCE => Ok(Some(*last)),
@@ -179,7 +205,8 @@ pub(crate) fn purge(turn: &mut Turn<'_>, id: ModelId, after: i64) -> Result<Opti
     }
 }
 
-/// Models that are gone and may still have vectors: a stop cut that off.
+/// Models that are or were gone and may still have vectors of then: a stop cut
+/// that off.
 pub(crate) fn unpurged(connection: &Connection) -> Result<Vec<ModelId>> {
     let mut find = connection.prepare_cached("SELECT value FROM meta WHERE key GLOB ?1")?;
     let found = find.query_map([format!("{PURGE}*")], |row| row.get(0))?;

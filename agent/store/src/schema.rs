@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_cut_for.sql"),
     include_str!("../migrations/0003_artifact.sql"),
     include_str!("../migrations/0004_vectors_of_files.sql"),
+    include_str!("../migrations/0005_sync.sql"),
 ];
 
 /// The newest schema that this program knows.

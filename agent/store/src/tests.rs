@@ -7,6 +7,7 @@ mod documents;
 mod durability;
 mod searching;
 mod stock;
+mod syncing;
 mod transfers;
 
 use serde_json::{Map, Value};

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use ginnel_proto::sync::hlc::{Clock, Hlc};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection;
@@ -58,19 +58,61 @@ pub(crate) enum Writer {
 pub(crate) struct Turn<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) origin: &'a str,
-    clock: &'a mut Clock,
+    time: &'a mut Time,
     now: u64,
+    /// Stamps that do not say when they were made, and when that was.
+    late: &'a mut Vec<(Hlc, u64)>,
 }
+
+/// What stamps are made of, besides the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Time {
+    clock: Clock,
+    /// The relay's wall clock minus this machine's, milliseconds.
+    offset_ms: i64,
+}
+
+/// A clock that was set back by more than so many milliseconds is noted beside
+/// the stamps, which only count up until it is where it was.
+const LATE_MS: u64 = 5_000;
 
 impl Turn<'_> {
     /// A stamp for the rows of one change.
     pub(crate) fn stamp(&mut self) -> Hlc {
-        self.clock.tick(self.now)
+        let stamp = self.time.clock.tick(self.now);
+        if stamp.millis() > self.now.saturating_add(LATE_MS) {
+            self.late.push((stamp, self.now));
+        }
+        stamp
     }
 
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970, by the relay's clock as far as it is known.
     pub(crate) fn now(&self) -> u64 {
         self.now
+    }
+
+    /// The last stamp that was made or seen.
+    pub(crate) fn last_stamp(&self) -> Hlc {
+        self.time.clock.last()
+    }
+
+    /// Sees to it that later stamps are greater than this one of another device.
+    pub(crate) fn observe(&mut self, seen: Hlc) -> Result<()> {
+        let observed = self.time.clock.observe(seen, self.now);
+        observed.map_err(|ahead| Error::new(ErrorKind::Unavailable, ahead.to_string()))
+    }
+
+    /// How far the relay's clock is ahead of this machine's, as far as it is
+    /// known, milliseconds.
+    pub(crate) fn clock_offset(&self) -> i64 {
+        self.time.offset_ms
+    }
+
+    /// From the next turn on the clock is ahead by so much, and goes on from the
+    /// stamp `last`.
+    pub(crate) fn set_clock(&mut self, offset_ms: i64, last: Hlc) {
+        self.time.offset_ms = offset_ms;
+        self.time.clock = Clock::after(last);
     }
 }
 
@@ -138,19 +180,20 @@ impl Writer {
         T: Send + 'static,
         W: FnOnce(&mut Turn<'_>) -> Result<T> + Send + 'static,
     {
-        let (work, answered) = answering(work);
+        let (work, mut answered) = answering(work);
         match self {
             Self::Inline(scribe) => {
                 let mut scribe = lock(scribe);
                 let scribe = scribe.as_mut().ok_or_else(Error::closed)?;
                 scribe.commit_group(work, || None);
+                answered.try_recv().map_err(|_| Error::closed())?
             }
             Self::Thread { jobs, .. } => {
                 let sent = jobs.blocking_send(Job::Write(work));
                 sent.map_err(|_| Error::closed())?;
+                answered.blocking_recv().map_err(|_| Error::closed())?
             }
         }
-        answered.blocking_recv().map_err(|_| Error::closed())?
     }
 
     pub(crate) async fn close(&self) -> Result<()> {
@@ -199,7 +242,7 @@ pub(crate) struct Scribe {
     setup: Setup,
     /// `None` after an error that makes the connection untrustworthy.
     connection: Option<Connection>,
-    clock: Clock,
+    time: Time,
     /// The number of the last change that was committed.
     last_change: i64,
 }
@@ -207,12 +250,15 @@ pub(crate) struct Scribe {
 impl Scribe {
     fn open(setup: Setup) -> Result<Self> {
         let connection = connection::open_writer(&setup.path)?;
-        let clock = Clock::after(last_stamp(&connection)?);
+        let time = Time {
+            clock: Clock::after(last_stamp(&connection)?),
+            offset_ms: clock_offset(&connection)?,
+        };
         let last_change = last_change(&connection)?;
         Ok(Self {
             setup,
             connection: Some(connection),
-            clock,
+            time,
             last_change,
         })
     }
@@ -293,21 +339,29 @@ impl Scribe {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let begun = Instant::now();
         let mut work = first.take();
+        // Taken over once it is on disk.
+        let mut time = self.time;
+        let mut late = Vec::new();
         while let Some(job) = work {
+            // Not once for the group, which others may have begun earlier.
+            let now = (self.setup.now)().saturating_add_signed(time.offset_ms);
             let mut turn = Turn {
                 connection: &transaction,
                 origin: &self.setup.origin,
-                clock: &mut self.clock,
-                // Not once for the group, which others may have begun earlier.
-                now: (self.setup.now)(),
+                time: &mut time,
+                now,
+                late: &mut late,
             };
             in_savepoint(&mut turn, job, answers)?;
             let more = answers.len() < GROUP_MAX && begun.elapsed() < GROUP_TIME;
             work = more.then(&mut next).flatten();
         }
-        keep_stamp(&transaction, self.clock.last())?;
+        keep_late(&transaction, &late)?;
+        keep(&transaction, "hlc", time.clock.last().to_stored())?;
+        keep(&transaction, CLOCK_OFFSET, time.offset_ms)?;
         let last = last_change(&transaction)?;
         transaction.commit()?;
+        self.time = time;
         let from = std::mem::replace(&mut self.last_change, last) + 1;
         Ok((from, last))
     }
@@ -334,10 +388,12 @@ impl Scribe {
 fn in_savepoint(turn: &mut Turn<'_>, job: Work, answers: &mut Vec<Answer>) -> Result<()> {
     let connection = turn.connection;
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let before = *turn.time;
     match job(Ok(turn)) {
         Ok(answer) => answers.push(answer),
         Err(answer) => {
             answers.push(answer);
+            *turn.time = before;
             // On a full disk SQLite takes everything back by itself.
             if connection.is_autocommit() {
                 return Err(Error::new(
@@ -352,14 +408,33 @@ fn in_savepoint(turn: &mut Turn<'_>, job: Work, answers: &mut Vec<Answer>) -> Re
     Ok(())
 }
 
-/// Stores the last stamp together with what it stamped.
-fn keep_stamp(connection: &Connection, stamp: Hlc) -> Result<()> {
+fn keep_late(connection: &Connection, late: &[(Hlc, u64)]) -> Result<()> {
+    let mut keep = connection
+        .prepare_cached("INSERT INTO late (hlc, unix_ms) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    for (stamp, now) in late {
+        let now = i64::try_from(*now).unwrap_or(i64::MAX);
+        keep.execute((stamp.to_stored(), now))?;
+    }
+    Ok(())
+}
+
+/// The entry of `meta` that says how far the relay's clock is ahead.
+const CLOCK_OFFSET: &str = "clock_offset_ms";
+
+/// Stores the time together with what it stamped.
+fn keep(connection: &Connection, key: &str, value: i64) -> Result<()> {
     let mut keep = connection.prepare_cached(
-        "INSERT INTO meta (key, value) VALUES ('hlc', ?1)
+        "INSERT INTO meta (key, value) VALUES (?1, ?2)
          ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value <> excluded.value",
     )?;
-    keep.execute([stamp.to_stored()])?;
+    keep.execute((key, value))?;
     Ok(())
+}
+
+fn clock_offset(connection: &Connection) -> Result<i64> {
+    let mut find = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    let found = find.query_row([CLOCK_OFFSET], |row| row.get(0));
+    Ok(found.optional()?.unwrap_or_default())
 }
 
 fn last_stamp(connection: &Connection) -> Result<Hlc> {

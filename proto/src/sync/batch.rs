@@ -30,7 +30,7 @@ use ginnel_blob::hash::Hash;
 
 use self::column::{ColumnReader, ColumnWriter};
 use super::hlc::Hlc;
-use super::row::Rows;
+use super::row::{Row, Rows};
 use crate::id::{DeviceName, UserName};
 use crate::varint;
 
@@ -142,8 +142,58 @@ impl BatchPlace {
     }
 }
 
-/// Writes a batch. Gives its bytes and its hash. The caller keeps within
-/// [`COLUMNS_MAX`] and [`ROWS_MAX`]; see [`size`].
+/// Rows for a batch, no more than fit into one.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    rows: Rows,
+    size: usize,
+}
+
+impl Gathered {
+    /// Takes a row, unless there is no room for it: then it is for the next
+    /// batch. A batch without rows takes any. Tells whether it was taken.
+    #[must_use]
+    pub fn add(&mut self, row: Row) -> bool {
+        let size = size_of(&row);
+        let is_full = self.rows.len() == ROWS_MAX || self.size + size > COLUMNS_MAX;
+        if is_full && !self.rows.is_empty() {
+            return false;
+        }
+        self.size += size;
+        self.rows.push(row);
+        true
+    }
+
+    /// The rows.
+    #[must_use]
+    pub fn into_rows(self) -> Rows {
+        self.rows
+    }
+
+    /// Bytes that they take at most before they are packed.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+fn size_of(row: &Row) -> usize {
+    match row {
+        Row::Model(row) => model::size(row),
+        Row::Document(row) => document::size(row),
+        Row::Passage(row) => passage::size(row),
+        Row::Embedding(row) => embedding::size(row),
+    }
+}
+
+/// Writes a batch. Gives its bytes and its hash. The caller [gathers](Gathered)
+/// no more rows than fit.
 ///
 /// # Errors
 /// There is no memory to pack it.
@@ -213,20 +263,6 @@ pub fn decode(bytes: &Bytes, place: &BatchPlace) -> Result<Batch, BadBatch> {
         return Err(damaged("stamps are not those of its rows"));
     }
     Ok(Batch { header, rows, hash })
-}
-
-/// Bytes of a row that count towards [`COLUMNS_MAX`], at most.
-#[must_use]
-pub fn size(rows: &Rows) -> usize {
-    let models = rows.models.iter().map(model::size);
-    let documents = rows.documents.iter().map(document::size);
-    let passages = rows.passages.iter().map(passage::size);
-    let embeddings = rows.embeddings.iter().map(embedding::size);
-    models
-        .chain(documents)
-        .chain(passages)
-        .chain(embeddings)
-        .sum()
 }
 
 /// How many rows of each kind.

@@ -27,6 +27,9 @@ const MILLIS_MAX: u64 = (1 << 47) - 1;
 pub struct Hlc(u64);
 
 impl Hlc {
+    /// No stamp is greater.
+    pub const LAST: Self = Self(i64::MAX.cast_unsigned());
+
     /// The stamp of a stored number.
     ///
     /// # Errors

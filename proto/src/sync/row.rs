@@ -1,12 +1,11 @@
 //! The rows that a user's devices share, and which of two states of a row
 //! stays: the one with the greater stamp.
 //!
-//! A *document* is one register: its row says which revision counts, or that it
-//! is deleted. *Passages* belong to a document's revision, and whoever writes a
-//! document writes all of its passages with the same stamp. So a passage needs
-//! no tombstone: it is [superseded](Stamp::supersedes) by a later state of its
-//! document. *Embeddings* are what a model made of a text: they count while
-//! a passage has the text, and end with their model.
+//! A *document* is one register: its row says what it is, or that it is deleted.
+//! Whoever writes a document writes all of its *passages* with the same stamp.
+//! So a passage needs no tombstone: one that is older than its document's row is
+//! dead, and stays dead. *Embeddings* are what a model made of a text: they count
+//! while a passage has the text, and end with their model.
 
 use std::cmp::Ordering;
 
@@ -125,6 +124,19 @@ pub struct ModelState {
     pub metric: String,
 }
 
+/// A row of any kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    /// A model.
+    Model(Model),
+    /// A document.
+    Document(Document),
+    /// A passage.
+    Passage(Passage),
+    /// An embedding.
+    Embedding(Embedding),
+}
+
 /// Rows of all four kinds, changed by one device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rows {
@@ -139,6 +151,16 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Adds one.
+    pub fn push(&mut self, row: Row) {
+        match row {
+            Row::Model(row) => self.models.push(row),
+            Row::Document(row) => self.documents.push(row),
+            Row::Passage(row) => self.passages.push(row),
+            Row::Embedding(row) => self.embeddings.push(row),
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -190,16 +212,6 @@ pub fn merge<T: Ord>(one: Stamped<T>, other: Stamped<T>) -> Stamped<T> {
     }
 }
 
-impl Stamp {
-    /// Whether a passage of this stamp and revision is dead, now that its
-    /// document has that stamp and that revision, or none if it is deleted. It
-    /// stays dead: whoever writes the document again writes its passages too.
-    #[must_use]
-    pub fn supersedes(&self, now: Option<&Hash>, passage: &Self, revision: &Hash) -> bool {
-        self > passage && now != Some(revision)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -234,19 +246,6 @@ mod tests {
         };
         assert_eq!(merge(old.clone(), new.clone()), new);
         assert_eq!(merge(new.clone(), old), new);
-    }
-
-    #[test]
-    fn a_passage_dies_with_its_revision() {
-        let (x, y) = (Hash::of(b"x"), Hash::of(b"y"));
-        let (early, late) = (stamp(1, 0), stamp(2, 0));
-        // Another revision, or none.
-        assert!(late.supersedes(Some(&y), &early, &x));
-        assert!(late.supersedes(None, &early, &x));
-        // The same one; or the passage is the newer, and its document is to come.
-        assert!(!late.supersedes(Some(&x), &early, &x));
-        assert!(!early.supersedes(Some(&y), &late, &x));
-        assert!(!early.supersedes(None, &late, &x));
     }
 
     proptest! {

@@ -23,28 +23,42 @@ struct Cut<'a> {
 }
 
 /// Stores a document. Passages that stay keep their row; those that are not
-/// there any more are taken away, with vectors that nobody else needs.
+/// there any more go, with vectors that nobody else needs.
+///
+/// If anything differs, the document and all of its passages are stamped anew:
+/// so devices agree about documents, not about parts of them.
 pub(crate) fn put(turn: &mut Turn<'_>, new: &NewDocument) -> Result<Stored> {
     let metadata = validate(new).map_err(|error| named(error, new))?;
     let id = id_of(turn, new);
     let revision = TextHash::of(&new.text);
     let cuts = cut(new, id).map_err(|error| named(error, new))?;
     let before = passages_before(turn, id)?;
-    let stamp = turn.stamp().to_stored();
-    let row = write_document(turn, new, id, revision, &metadata, stamp)?;
+    let row = row_before(turn, new, id, revision, &metadata)?;
 
-    let kept = |cut: &&Cut<'_>| before.contains_key(&cut.id);
-    let kept = cuts.iter().filter(kept).count();
-    let mut changed = 0;
-    for (position, cut) in cuts.iter().enumerate() {
-        changed += write_passage(turn, id, revision, position, cut, stamp)?;
+    let kept = cuts.iter().filter(|cut| before.contains_key(&cut.id));
+    let kept = kept.count();
+    let same = |(position, cut): (usize, &Cut<'_>)| {
+        let before = before.get(&cut.id);
+        before.is_some_and(|before| before.is(revision, position, cut))
+    };
+    let is_same = row == Outcome::Unchanged
+        && cuts.len() == before.len()
+        && cuts.iter().enumerate().all(same);
+    let stamp = turn.stamp().to_stored();
+    if !is_same {
+        write_document(turn, new, id, revision, &metadata, stamp)?;
+        for (position, cut) in cuts.iter().enumerate() {
+            write_passage(turn, id, revision, position, cut, stamp)?;
+        }
+        remove_others(turn, &cuts, before, stamp)?;
     }
-    let removed = remove_others(turn, &cuts, before, stamp)?;
-    if let Some(vectors) = &new.vectors {
-        changed += write_vectors(turn, &cuts, vectors, stamp).map_err(|error| named(error, new))?;
+    let mut vectors = 0;
+    if let Some(new_vectors) = &new.vectors {
+        let written = write_vectors(turn, &cuts, new_vectors, stamp);
+        vectors = written.map_err(|error| named(error, new))?;
     }
     let outcome = match row {
-        Outcome::Unchanged if changed + removed > 0 => Outcome::Changed,
+        Outcome::Unchanged if !is_same || vectors > 0 => Outcome::Changed,
         Outcome::Added | Outcome::Changed | Outcome::Unchanged => row,
     };
     Ok(Stored {
@@ -136,12 +150,68 @@ fn cut(new: &NewDocument, id: DocumentId) -> Result<Vec<Cut<'_>>> {
     Ok(cuts)
 }
 
-fn passages_before(turn: &Turn<'_>, id: DocumentId) -> Result<HashMap<PassageId, TextHash>> {
+/// A passage that is stored already.
+struct Before {
+    text: TextHash,
+    revision: TextHash,
+    position: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Before {
+    fn is(&self, revision: TextHash, position: usize, cut: &Cut<'_>) -> bool {
+        self.revision == revision
+            && (self.position, self.start, self.end) == (position, cut.start, cut.end)
+    }
+}
+
+fn passages_before(turn: &Turn<'_>, id: DocumentId) -> Result<HashMap<PassageId, Before>> {
     let mut find = turn.connection.prepare_cached(
-        "SELECT id, text_hash FROM passage WHERE document_id = ?1 AND deleted = 0",
+        "SELECT id, text_hash, revision, position, byte_start, byte_end FROM passage
+         WHERE document_id = ?1",
     )?;
-    let rows = find.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows = find.query_map([id], |row| {
+        let before = Before {
+            text: row.get(1)?,
+            revision: row.get(2)?,
+            position: row.get(3)?,
+            start: row.get(4)?,
+            end: row.get(5)?,
+        };
+        Ok((row.get(0)?, before))
+    })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// What storing the document's row will come to.
+fn row_before(
+    turn: &Turn<'_>,
+    new: &NewDocument,
+    id: DocumentId,
+    revision: TextHash,
+    metadata: &str,
+) -> Result<Outcome> {
+    let mut find = turn.connection.prepare_cached(
+        "SELECT content_hash = ?2 AND collection = ?3 AND source IS ?4 AND title IS ?5
+            AND mime IS ?6 AND metadata = ?7
+         FROM document WHERE id = ?1 AND deleted = 0",
+    )?;
+    let columns = (
+        id,
+        revision,
+        new.collection.as_str(),
+        &new.source,
+        &new.title,
+        &new.mime,
+        metadata,
+    );
+    let is_same: Option<bool> = find.query_row(columns, |row| row.get(0)).optional()?;
+    Ok(match is_same {
+        None => Outcome::Added,
+        Some(false) => Outcome::Changed,
+        Some(true) => Outcome::Unchanged,
+    })
 }
 
 fn write_document(
@@ -151,24 +221,16 @@ fn write_document(
     revision: TextHash,
     metadata: &str,
     stamp: i64,
-) -> Result<Outcome> {
-    let mut deleted = turn
-        .connection
-        .prepare_cached("SELECT deleted FROM document WHERE id = ?1")?;
-    let deleted: Option<bool> = deleted.query_row([id], |row| row.get(0)).optional()?;
+) -> Result<()> {
     let mut put = turn.connection.prepare_cached(
         "INSERT INTO document (id, collection, source, title, mime, content_hash, metadata, hlc, origin)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (id) DO UPDATE SET collection = excluded.collection,
              source = excluded.source, title = excluded.title, mime = excluded.mime,
              content_hash = excluded.content_hash, metadata = excluded.metadata,
-             hlc = excluded.hlc, origin = excluded.origin, deleted = 0
-         WHERE deleted = 1 OR content_hash <> excluded.content_hash
-            OR collection <> excluded.collection OR source IS NOT excluded.source
-            OR title IS NOT excluded.title OR mime IS NOT excluded.mime
-            OR metadata <> excluded.metadata",
+             hlc = excluded.hlc, origin = excluded.origin, deleted = 0",
     )?;
-    let written = put.execute((
+    put.execute((
         id,
         new.collection.as_str(),
         &new.source,
@@ -179,13 +241,11 @@ fn write_document(
         stamp,
         turn.origin,
     ))?;
-    Ok(match (deleted, written) {
-        (Some(false), 0) => Outcome::Unchanged,
-        (Some(false), _) => Outcome::Changed,
-        (Some(true) | None, _) => Outcome::Added,
-    })
+    Ok(())
 }
 
+/// Writes a passage. If its text had vectors that no passage used, they are
+/// stamped anew: other devices may not have kept them.
 fn write_passage(
     turn: &Turn<'_>,
     document: DocumentId,
@@ -193,19 +253,16 @@ fn write_passage(
     position: usize,
     cut: &Cut<'_>,
     stamp: i64,
-) -> Result<usize> {
+) -> Result<()> {
     let mut put = turn.connection.prepare_cached(
         "INSERT INTO passage (id, document_id, revision, position, byte_start, byte_end,
              text, text_hash, hlc, origin)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
          ON CONFLICT (id) DO UPDATE SET revision = excluded.revision,
              position = excluded.position, byte_start = excluded.byte_start,
-             byte_end = excluded.byte_end, text = excluded.text, hlc = excluded.hlc,
-             origin = excluded.origin, deleted = 0
-         WHERE deleted = 1 OR revision <> excluded.revision OR position <> excluded.position
-            OR byte_start <> excluded.byte_start OR byte_end <> excluded.byte_end",
+             byte_end = excluded.byte_end, hlc = excluded.hlc, origin = excluded.origin",
     )?;
-    Ok(put.execute((
+    put.execute((
         cut.id,
         document,
         revision,
@@ -216,29 +273,29 @@ fn write_passage(
         cut.hash,
         stamp,
         turn.origin,
-    ))?)
+    ))?;
+    embedding::use_again(turn, cut.hash, stamp)
 }
 
 /// Takes the passages away that were there before and are not now.
 fn remove_others(
     turn: &Turn<'_>,
     cuts: &[Cut<'_>],
-    before: HashMap<PassageId, TextHash>,
+    before: HashMap<PassageId, Before>,
     stamp: i64,
-) -> Result<usize> {
+) -> Result<()> {
     let now: HashSet<PassageId> = cuts.iter().map(|cut| cut.id).collect();
-    let mut delete = turn.connection.prepare_cached(
-        "UPDATE passage SET deleted = 1, text = '', hlc = ?2, origin = ?3 WHERE id = ?1",
-    )?;
+    let mut delete = turn
+        .connection
+        .prepare_cached("DELETE FROM passage WHERE id = ?1")?;
     let mut texts = Vec::new();
-    for (id, text) in before {
+    for (id, before) in before {
         if !now.contains(&id) {
-            delete.execute((id, stamp, turn.origin))?;
-            texts.push(text);
+            delete.execute([id])?;
+            texts.push(before.text);
         }
     }
-    embedding::delete_unused(turn, &texts, stamp)?;
-    Ok(texts.len())
+    embedding::release(turn, &texts, stamp)
 }
 
 fn write_vectors(turn: &Turn<'_>, cuts: &[Cut<'_>], new: &NewVectors, stamp: i64) -> Result<usize> {

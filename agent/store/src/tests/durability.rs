@@ -219,7 +219,7 @@ async fn a_store_of_the_first_schema_is_brought_up() {
     let version: i64 = raw(folder.path())
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .expect("read");
-    assert_eq!(version, 4);
+    assert_eq!(version, 5);
 }
 
 #[tokio::test]

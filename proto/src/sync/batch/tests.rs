@@ -180,6 +180,33 @@ fn every_cut_and_every_changed_byte_is_noticed() {
     }
 }
 
+#[test]
+fn no_more_rows_are_gathered_than_fit() {
+    let passage = |length| {
+        let mut passage = rows().passages.remove(0);
+        passage.text = "x".repeat(length);
+        Row::Passage(passage)
+    };
+    let mut gathered = Gathered::default();
+    let mut count = 0;
+    while gathered.add(passage(1 << 20)) {
+        count += 1;
+    }
+    assert_eq!(count, 7);
+    let bytes = written(&gathered.into_rows());
+    assert_eq!(decode(&bytes, &place()).expect("whole").rows.len(), 7);
+    // One is always taken, or it would never be sent; such a row is not stored.
+    assert!(Gathered::default().add(passage(9 << 20)));
+    let mut gathered = Gathered::default();
+    let small = || {
+        let mut document = rows().documents.remove(1);
+        document.hlc = hlc(0, 0);
+        Row::Document(document)
+    };
+    while gathered.add(small()) {}
+    assert_eq!(gathered.into_rows().len(), ROWS_MAX);
+}
+
 proptest! {
     /// Who can write to the bucket can make the hash fit.
     #[test]
@@ -241,7 +268,15 @@ proptest! {
             });
         }
         let bytes = written(&rows);
-        prop_assert!(bytes.len() <= size(&rows) + 1024);
+        let mut gathered = Gathered::default();
+        let all = rows.documents.iter().cloned().map(Row::Document);
+        let all = all.chain(rows.passages.iter().cloned().map(Row::Passage));
+        let all = all.chain(rows.embeddings.iter().cloned().map(Row::Embedding));
+        for row in all {
+            prop_assert!(gathered.add(row));
+        }
+        prop_assert!(bytes.len() <= gathered.size() + 1024);
+        prop_assert_eq!(gathered.into_rows(), rows.clone());
         prop_assert_eq!(decode(&bytes, &place()).expect("whole").rows, rows);
     }
 }

@@ -1,0 +1,49 @@
+-- What devices share, from here on really: docs/KNOWLEDGE.md.
+
+-- A document's row says all: passages of another revision, or of a document that
+-- is deleted, go. So do vectors that no text or model has any more.
+DELETE FROM passage WHERE deleted = 1;
+DELETE FROM embedding WHERE deleted = 1;
+UPDATE document SET collection = '', source = NULL, extra = NULL WHERE deleted = 1;
+UPDATE model SET name = '', dimensions = 0, metric = '' WHERE deleted = 1;
+
+-- Rows that go are changes too.
+CREATE TRIGGER passage_removed AFTER DELETE ON passage BEGIN
+    INSERT INTO change ("table", key) VALUES ('passage', old.rowid);
+END;
+CREATE TRIGGER embedding_removed AFTER DELETE ON embedding BEGIN
+    INSERT INTO change ("table", key)
+        SELECT 'passage', rowid FROM passage WHERE text_hash = old.text_hash;
+END;
+
+-- Texts that no passage has and that still have vectors. Another device may have
+-- such a passage that has not come yet, so they wait until all devices know what
+-- this one knew then.
+CREATE TABLE unused (
+    text_hash BLOB PRIMARY KEY,
+    hlc       INTEGER NOT NULL                 -- the clock when it was noticed
+) STRICT, WITHOUT ROWID;
+
+-- Stamps that were made while the clock was behind what it had been: they count
+-- up from there. When they were made by that clock, until others have seen them.
+CREATE TABLE late (
+    hlc     INTEGER PRIMARY KEY,
+    unix_ms INTEGER NOT NULL
+) STRICT;
+
+-- How far the log of each device has been read, this one's among them.
+CREATE TABLE peer (
+    device   TEXT PRIMARY KEY,
+    sequence INTEGER NOT NULL,                 -- of its last batch that was read
+    hash     BLOB NOT NULL,                    -- and that batch's BLAKE3
+    hlc      INTEGER NOT NULL                  -- its latest stamp
+) STRICT, WITHOUT ROWID;
+
+-- Batches that were not applied, and why.
+CREATE TABLE quarantine (
+    device   TEXT NOT NULL,
+    sequence INTEGER NOT NULL,
+    reason   TEXT NOT NULL,
+    unix_ms  INTEGER NOT NULL,                 -- when it was noticed
+    PRIMARY KEY (device, sequence)
+) STRICT, WITHOUT ROWID;

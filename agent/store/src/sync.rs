@@ -1,0 +1,217 @@
+//! The rows that a user's devices share: those that are to be sent, and those
+//! that came.
+//!
+//! ```text
+//! change ─▶ outgoing ─▶ batch ─▶ … ─▶ batch of another device ─▶ apply
+//!           what is new here                    the later stamp stays
+//! ```
+//!
+//! Who sends and fetches batches is not known here. How far each device's log
+//! has been read is written in the same transaction as what was read.
+
+mod apply;
+mod clock;
+mod identity;
+mod meta;
+mod outgoing;
+mod peers;
+
+use ginnel_blob::hash::Hash;
+use ginnel_proto::id::DeviceName;
+use ginnel_proto::sync::batch::Batch;
+use ginnel_proto::sync::hlc::Hlc;
+
+use crate::Store;
+use crate::error::{Error, Result};
+use crate::model;
+
+pub(crate) use identity::is_shared;
+
+pub use identity::Identity;
+pub use outgoing::{Outgoing, Upto};
+pub use peers::{Peer, Quarantined};
+
+/// Rows that are applied in one transaction: others wait for so long.
+pub(crate) const APPLIED_AT_ONCE: usize = 8192;
+
+/// What became of the rows of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// They are what the store has now.
+    pub taken: usize,
+    /// The store had later ones.
+    pub stale: usize,
+}
+
+/// A batch that is in the bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Which of this device's.
+    pub sequence: u64,
+    /// Its BLAKE3.
+    pub hash: Hash,
+    /// Its latest stamp.
+    pub last: Hlc,
+}
+
+impl Store {
+    /// Begins to share the rows, as this device of this user. All that is there
+    /// is to be sent then; rows of a time without a name get this one.
+    ///
+    /// # Errors
+    /// `Invalid` if the rows are shared already, with another user's devices or
+    /// under a name that is not the store's.
+    pub async fn begin_sync(&self, identity: Identity) -> Result<()> {
+        let begin = move |turn: &mut crate::write::Turn<'_>| identity::begin(turn, &identity);
+        self.inner.writer.run(begin).await
+    }
+
+    /// Corrects the clock: the relay's is ahead of this machine's by so many
+    /// milliseconds. What nobody has seen yet and was stamped by a clock that
+    /// was far off is stamped anew. Gives how many rows those were.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn correct_clock(&self, offset_ms: i64) -> Result<usize> {
+        let correct = move |turn: &mut crate::write::Turn<'_>| clock::correct(turn, offset_ms);
+        self.inner.writer.run(correct).await
+    }
+
+    /// The next rows to be sent, as many as fit into a batch; `None` if there
+    /// are none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn outgoing(&self) -> Result<Option<Outgoing>> {
+        self.inner.readers.run(outgoing::next).await
+    }
+
+    /// How many changes were not looked at yet, whether they are to be sent. An
+    /// upper bound; takes no time.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn outgoing_backlog(&self) -> Result<u64> {
+        self.inner.readers.run(outgoing::backlog).await
+    }
+
+    /// Rows up to there are in the bucket.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn sent(&self, upto: Upto, written: Option<Written>) -> Result<()> {
+        let sent = move |turn: &mut crate::write::Turn<'_>| {
+            outgoing::sent(turn, upto)?;
+            match &written {
+                Some(written) => peers::read_own(turn, written),
+                None => Ok(()),
+            }
+        };
+        self.inner.writer.run(sent).await
+    }
+
+    /// Applies a batch, and notes that the device's log is read up to there.
+    /// Again or in another order than before, it comes to the same.
+    ///
+    /// # Errors
+    /// `Invalid` says what is wrong with a row: some rows may be applied then.
+    /// `Unavailable` if a stamp is too far ahead of the clock.
+    pub async fn apply(&self, batch: Batch) -> Result<Applied> {
+        let Batch { header, rows, hash } = batch;
+        apply::validate(&rows)?;
+        let device = header.place.device;
+        let mut applied = Applied::default();
+        let mut parts = apply::parts(rows, APPLIED_AT_ONCE);
+        while let Some(rows) = parts.next() {
+            let is_last = parts.len() == 0;
+            let read = is_last.then(|| Peer {
+                device: device.clone(),
+                sequence: header.place.sequence,
+                hash,
+                last: header.stamps.1,
+            });
+            let device = device.clone();
+            let last = header.stamps.1;
+            let part = self.inner.writer.run(move |turn| {
+                turn.observe(last)?;
+                let applied = apply::rows(turn, &device, rows)?;
+                if let Some(peer) = read {
+                    peers::read(turn, &peer)?;
+                }
+                Ok(applied)
+            });
+            let part = part.await?;
+            applied.taken += part.taken;
+            applied.stale += part.stale;
+        }
+        self.purge_models().await?;
+        Ok(applied)
+    }
+
+    /// Takes the vectors away of models that other devices deleted.
+    async fn purge_models(&self) -> Result<()> {
+        for id in self.inner.readers.run(model::unpurged).await? {
+            let mut after = Some(0);
+            while let Some(from) = after {
+                let purge = move |turn: &mut crate::write::Turn<'_>| model::purge(turn, id, from);
+                after = self.inner.writer.run(purge).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How far the log of each device has been read.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn peers(&self) -> Result<Vec<Peer>> {
+        self.inner.readers.run(peers::all).await
+    }
+
+    /// Notes that a batch is not applied, and why.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn quarantine(
+        &self,
+        device: DeviceName,
+        sequence: u64,
+        reason: String,
+    ) -> Result<()> {
+        let note = move |turn: &mut crate::write::Turn<'_>| {
+            peers::quarantine(turn, &device, sequence, &reason)
+        };
+        self.inner.writer.run(note).await
+    }
+
+    /// Goes on behind a batch that cannot be applied.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn skip(&self, device: DeviceName, sequence: u64) -> Result<()> {
+        let skip = move |turn: &mut crate::write::Turn<'_>| peers::skip(turn, &device, sequence);
+        self.inner.writer.run(skip).await
+    }
+
+    /// Batches that were not applied.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn quarantined(&self) -> Result<Vec<Quarantined>> {
+        self.inner.readers.run(peers::quarantined).await
+    }
+
+    /// All live rows as text, one a line, in an order that does not depend on
+    /// this file: two devices that agree give the same.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn logical_dump(&self) -> Result<Vec<String>> {
+        self.inner.readers.run(apply::dump).await
+    }
+}
+
+fn stored_sequence(sequence: u64) -> Result<i64> {
+    let stored = i64::try_from(sequence);
+    stored.map_err(|_| Error::invalid(format!("sequence is too high, sequence={sequence}")))
+}

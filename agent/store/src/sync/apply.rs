@@ -1,0 +1,423 @@
+//! Rows of other devices: of two states of a row the one with the later stamp
+//! stays, as [`ginnel_proto::sync::row`] says.
+
+use std::collections::HashMap;
+
+use ginnel_blob::hash::Hash;
+use ginnel_proto::id::DeviceName;
+use ginnel_proto::sync::extra::{self, EXTRA_MAX};
+use ginnel_proto::sync::hlc::Hlc;
+use ginnel_proto::sync::row::{Document, Embedding, Model, Passage, Rows};
+use rusqlite::Connection;
+use serde_json::{Map, Value};
+
+use super::Applied;
+use crate::document::superseded;
+use crate::embedding;
+use crate::error::{Error, Result};
+use crate::id::{DocumentId, ModelId, TextHash};
+use crate::limits::{LABEL_MAX, METADATA_MAX, PASSAGE_MAX};
+use crate::model;
+use crate::vector::DIMENSIONS_MAX;
+use crate::vector::metric::Metric;
+use crate::write::Turn;
+
+/// Cuts rows into parts of so many: models first, documents and their passages
+/// next, and embeddings last.
+pub(super) fn parts(rows: Rows, most: usize) -> std::vec::IntoIter<Rows> {
+    if rows.len() <= most {
+        return vec![rows].into_iter();
+    }
+    let mut parts = vec![Rows::default()];
+    let mut put = |add: &mut dyn FnMut(&mut Rows)| {
+        if parts.last().is_none_or(|part| part.len() >= most) {
+            parts.push(Rows::default());
+        }
+        if let Some(part) = parts.last_mut() {
+            add(part);
+        }
+    };
+    for row in rows.models {
+        let mut row = Some(row);
+        put(&mut |part| part.models.extend(row.take()));
+    }
+    for row in rows.documents {
+        let mut row = Some(row);
+        put(&mut |part| part.documents.extend(row.take()));
+    }
+    for row in rows.passages {
+        let mut row = Some(row);
+        put(&mut |part| part.passages.extend(row.take()));
+    }
+    for row in rows.embeddings {
+        let mut row = Some(row);
+        put(&mut |part| part.embeddings.extend(row.take()));
+    }
+    parts.into_iter()
+}
+
+/// Whether all rows can be stored: what one device may not write, another may
+/// not send.
+pub(super) fn validate(rows: &Rows) -> Result<()> {
+    rows.models.iter().try_for_each(validate_model)?;
+    rows.documents.iter().try_for_each(validate_document)?;
+    rows.passages.iter().try_for_each(validate_passage)?;
+    rows.embeddings.iter().try_for_each(validate_embedding)
+}
+
+fn validate_model(row: &Model) -> Result<()> {
+    let wrong = |what: &str| {
+        let model = ModelId::from_bytes(*row.id.as_bytes());
+        Err(Error::invalid(format!("model {what}, model={model}")))
+    };
+    if let Some(state) = &row.state {
+        let dimensions = usize::try_from(state.dimensions).unwrap_or(usize::MAX);
+        if !(1..=DIMENSIONS_MAX).contains(&dimensions) {
+            return wrong("has too few or too many dimensions");
+        }
+        if state.name.is_empty() || state.name.len() > LABEL_MAX {
+            return wrong("has no name, or too long a one");
+        }
+        if state.metric.parse::<Metric>().is_err() {
+            return wrong("has an unknown metric");
+        }
+    }
+    if row.extra.len() > EXTRA_MAX {
+        return wrong("has too much that is not known here");
+    }
+    Ok(())
+}
+
+fn validate_document(row: &Document) -> Result<()> {
+    let wrong = |what: &str| {
+        let id = DocumentId::from_bytes(row.id);
+        Err(Error::invalid(format!("document {what}, document={id}")))
+    };
+    if let Some(state) = &row.state {
+        let labels = [&state.source, &state.title, &state.mime];
+        let mut labels = labels.into_iter().flatten().map(String::len);
+        if labels.any(|length| length > LABEL_MAX) || state.collection.len() > LABEL_MAX {
+            return wrong("has too long a label");
+        }
+        let is_object = serde_json::from_str::<Map<String, Value>>(&state.metadata).is_ok();
+        if state.metadata.len() > METADATA_MAX || !is_object {
+            return wrong("has metadata that is too long or no JSON object");
+        }
+    }
+    if row.extra.len() > EXTRA_MAX {
+        return wrong("has too much that is not known here");
+    }
+    Ok(())
+}
+
+fn validate_passage(row: &Passage) -> Result<()> {
+    let fits = row.text.len() <= PASSAGE_MAX
+        && row.extra.len() <= EXTRA_MAX
+        && i64::try_from(row.byte_end).is_ok();
+    if fits {
+        return Ok(());
+    }
+    let id = DocumentId::from_bytes(row.document);
+    Err(Error::invalid(format!(
+        "passage is too long, document={id}, position={}",
+        row.position
+    )))
+}
+
+fn validate_embedding(row: &Embedding) -> Result<()> {
+    let (values, rest) = row.vector.as_chunks::<4>();
+    let finite = values
+        .iter()
+        .all(|value| f32::from_le_bytes(*value).is_finite());
+    let fits = values.len() <= DIMENSIONS_MAX && row.extra.len() <= EXTRA_MAX;
+    if finite && fits && rest.is_empty() && !values.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "embedding is no vector of finite numbers, text={}",
+        row.text
+    )))
+}
+
+/// Applies rows of `origin` that are valid.
+pub(super) fn rows(turn: &mut Turn<'_>, origin: &DeviceName, rows: Rows) -> Result<Applied> {
+    let mut apply = Apply {
+        connection: turn.connection,
+        origin: origin.as_str(),
+        applied: Applied::default(),
+        released: Vec::new(),
+        untold: Vec::new(),
+        own: turn.origin,
+        floors: HashMap::new(),
+    };
+    for row in &rows.models {
+        apply.model(row)?;
+    }
+    for row in &rows.documents {
+        apply.document(row)?;
+    }
+    let waits = apply.something_waits_to_go()?;
+    for row in &rows.passages {
+        apply.passage(row, waits)?;
+    }
+    for row in &rows.embeddings {
+        apply.embedding(row)?;
+    }
+    let Apply {
+        applied,
+        released,
+        untold,
+        ..
+    } = apply;
+    for id in untold {
+        let stamp = turn.stamp().to_stored();
+        let mut tell = turn
+            .connection
+            .prepare_cached("UPDATE model SET hlc = ?2, origin = ?3 WHERE id = ?1")?;
+        tell.execute((id, stamp, turn.origin))?;
+    }
+    let now = turn.last_stamp().to_stored();
+    embedding::release(turn, &released, now)?;
+    Ok(applied)
+}
+
+struct Apply<'a> {
+    connection: &'a Connection,
+    origin: &'a str,
+    applied: Applied,
+    /// Texts that may have lost their last passage, or never had one.
+    released: Vec<TextHash>,
+    /// Models of whose deletion here nobody would hear otherwise, for a later
+    /// row took the place of the one that says so.
+    untold: Vec<ModelId>,
+    /// This device.
+    own: &'a str,
+    /// Up to when vectors of a model are dead.
+    floors: HashMap<Hash, Hlc>,
+}
+
+impl Apply<'_> {
+    fn count(&mut self, taken: bool) {
+        match taken {
+            true => self.applied.taken += 1,
+            false => self.applied.stale += 1,
+        }
+    }
+
+    fn model(&mut self, row: &Model) -> Result<()> {
+        let id = ModelId::from_bytes(*row.id.as_bytes());
+        let before = model::floor(self.connection, id)?;
+        let was_own = self.is_own(id)?;
+        let state = row.state.as_ref();
+        let mut put = self.connection.prepare_cached(
+            "INSERT INTO model (id, name, dimensions, metric, hlc, origin, deleted, extra)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name,
+                 dimensions = excluded.dimensions, metric = excluded.metric,
+                 hlc = excluded.hlc, origin = excluded.origin, deleted = excluded.deleted,
+                 extra = excluded.extra
+             WHERE (excluded.hlc, excluded.origin) > (hlc, origin)
+                OR ((excluded.hlc, excluded.origin) = (hlc, origin)
+                    AND (excluded.deleted, excluded.name, excluded.dimensions, excluded.metric)
+                        > (deleted, name, dimensions, metric))",
+        )?;
+        let taken = put.execute((
+            id,
+            state.map_or("", |state| &state.name),
+            state.map_or(0, |state| state.dimensions),
+            state.map_or("", |state| &state.metric),
+            row.hlc.to_stored(),
+            self.origin,
+            state.is_none(),
+            stored_extra(&row.extra),
+        ))?;
+        self.count(taken > 0);
+        // It only ever rises, whichever of the two rows stays.
+        let dead = match state {
+            Some(_) => Hlc::default(),
+            None => row.hlc,
+        };
+        let told = extra::floor(&row.extra).max(dead);
+        if taken > 0 && was_own && before > told {
+            self.untold.push(id);
+        }
+        let floor = before.max(told);
+        match floor > Hlc::default() {
+            true => model::raise_floor(self.connection, id, floor),
+            false => Ok(()),
+        }
+    }
+
+    fn is_own(&self, id: ModelId) -> Result<bool> {
+        let mut find = self
+            .connection
+            .prepare_cached("SELECT 1 FROM model WHERE id = ?1 AND origin = ?2")?;
+        Ok(find.exists((id, self.own))?)
+    }
+
+    fn document(&mut self, row: &Document) -> Result<()> {
+        let id = DocumentId::from_bytes(row.id);
+        let state = row.state.as_ref();
+        let mut put = self.connection.prepare_cached(
+            "INSERT INTO document (id, collection, source, title, mime, content_hash, metadata,
+                 hlc, origin, deleted, extra)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (id) DO UPDATE SET collection = excluded.collection,
+                 source = excluded.source, title = excluded.title, mime = excluded.mime,
+                 content_hash = excluded.content_hash, metadata = excluded.metadata,
+                 hlc = excluded.hlc, origin = excluded.origin, deleted = excluded.deleted,
+                 extra = excluded.extra
+             WHERE (excluded.hlc, excluded.origin) > (hlc, origin)
+                OR ((excluded.hlc, excluded.origin) = (hlc, origin)
+                    AND (excluded.deleted, excluded.content_hash, excluded.metadata,
+                         excluded.collection, coalesce(excluded.source, ''),
+                         coalesce(excluded.title, ''), coalesce(excluded.mime, ''))
+                        > (deleted, content_hash, metadata, collection,
+                           coalesce(source, ''), coalesce(title, ''), coalesce(mime, '')))",
+        )?;
+        let taken = put.execute((
+            id,
+            state.map_or("", |state| &state.collection),
+            state.and_then(|state| state.source.as_deref()),
+            state.and_then(|state| state.title.as_deref()),
+            state.and_then(|state| state.mime.as_deref()),
+            state.map_or(&[0; 32], |state| state.revision.as_bytes()),
+            state.map_or("{}", |state| &state.metadata),
+            row.hlc.to_stored(),
+            self.origin,
+            state.is_none(),
+            stored_extra(&row.extra),
+        ))?;
+        self.count(taken > 0);
+        if taken > 0 {
+            let stamp = (row.hlc.to_stored(), self.origin);
+            let released = superseded(self.connection, id, stamp)?;
+            self.released.extend(released);
+        }
+        Ok(())
+    }
+
+    /// Whether there are texts whose vectors are about to go.
+    fn something_waits_to_go(&self) -> Result<bool> {
+        let mut waits = self
+            .connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM unused)")?;
+        Ok(waits.query_row([], |row| row.get(0))?)
+    }
+
+    fn passage(&mut self, row: &Passage, waits: bool) -> Result<()> {
+        let text = TextHash::of(&row.text);
+        let mut put = self.connection.prepare_cached(
+            "INSERT INTO passage (id, document_id, revision, position, byte_start, byte_end,
+                 text, text_hash, hlc, origin, extra)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+             WHERE NOT EXISTS (SELECT 1 FROM document WHERE id = ?2 AND (hlc, origin) > (?9, ?10))
+             ON CONFLICT (id) DO UPDATE SET document_id = excluded.document_id,
+                 revision = excluded.revision, position = excluded.position,
+                 byte_start = excluded.byte_start, byte_end = excluded.byte_end,
+                 text = excluded.text, text_hash = excluded.text_hash, hlc = excluded.hlc,
+                 origin = excluded.origin, extra = excluded.extra
+             WHERE (excluded.hlc, excluded.origin) > (hlc, origin)",
+        )?;
+        let taken = put.execute((
+            row.id,
+            row.document,
+            row.revision.as_bytes(),
+            row.position,
+            row.byte_start,
+            row.byte_end,
+            &row.text,
+            text,
+            row.hlc.to_stored(),
+            self.origin,
+            stored_extra(&row.extra),
+        ))?;
+        self.count(taken > 0);
+        if waits && taken > 0 {
+            let mut keep = self
+                .connection
+                .prepare_cached("DELETE FROM unused WHERE text_hash = ?1")?;
+            keep.execute([text])?;
+        }
+        Ok(())
+    }
+
+    fn embedding(&mut self, row: &Embedding) -> Result<()> {
+        if row.hlc <= self.floor(&row.model)? {
+            self.count(false);
+            return Ok(());
+        }
+        let text = TextHash::from_bytes(*row.text.as_bytes());
+        let mut put = self.connection.prepare_cached(
+            "INSERT INTO embedding (text_hash, model, vector, hlc, origin, extra)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (text_hash, model) DO UPDATE SET vector = excluded.vector,
+                 hlc = excluded.hlc, origin = excluded.origin, extra = excluded.extra
+             WHERE (excluded.hlc, excluded.origin) > (hlc, origin)
+                OR ((excluded.hlc, excluded.origin) = (hlc, origin)
+                    AND excluded.vector > vector)",
+        )?;
+        let taken = put.execute((
+            text,
+            row.model.as_bytes(),
+            &*row.vector,
+            row.hlc.to_stored(),
+            self.origin,
+            stored_extra(&row.extra),
+        ))?;
+        self.count(taken > 0);
+        if taken > 0 {
+            // Its passage may be still to come, or be gone.
+            self.released.push(text);
+        }
+        Ok(())
+    }
+
+    fn floor(&mut self, model: &Hash) -> Result<Hlc> {
+        if let Some(floor) = self.floors.get(model) {
+            return Ok(*floor);
+        }
+        let id = ModelId::from_bytes(*model.as_bytes());
+        let floor = model::floor(self.connection, id)?;
+        self.floors.insert(*model, floor);
+        Ok(floor)
+    }
+}
+
+/// Nothing is stored as nothing.
+fn stored_extra(extra: &[u8]) -> Option<&[u8]> {
+    Some(extra).filter(|extra| !extra.is_empty())
+}
+
+/// What devices that agree have alike: documents, their live passages, the
+/// vectors of those, and models.
+pub(super) fn dump(connection: &Connection) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for sql in [
+        "SELECT 'model', hex(id), name, dimensions, metric, hlc, origin, hex(extra), ''
+         FROM model WHERE deleted = 0 ORDER BY id",
+        "SELECT 'document', hex(id), collection, source, title,
+             mime || metadata, hex(content_hash) || hex(extra), hlc, origin
+         FROM document WHERE deleted = 0 ORDER BY id",
+        "SELECT 'passage', hex(id), hex(document_id), hex(revision), position,
+             byte_start || '-' || byte_end, text, hlc, origin || hex(extra)
+         FROM live_passage ORDER BY id",
+        "SELECT 'embedding', hex(text_hash), hex(model), hex(vector), hlc, origin, hex(extra), '', ''
+         FROM embedding
+         WHERE text_hash IN (SELECT text_hash FROM live_passage)
+           AND model IN (SELECT id FROM model WHERE deleted = 0)
+         ORDER BY text_hash, model",
+    ] {
+        let mut find = connection.prepare(sql)?;
+        let mut rows = find.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut line = String::new();
+            for column in 0..9 {
+                let value: rusqlite::types::Value = row.get(column)?;
+                line.push_str(&format!("{value:?} "));
+            }
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}

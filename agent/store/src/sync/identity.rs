@@ -1,0 +1,89 @@
+//! As whom the rows are shared.
+
+use ginnel_proto::id::{DeviceName, Domain, UserName};
+use rusqlite::Connection;
+
+use super::{meta, outgoing};
+use crate::cursor;
+use crate::error::{Error, Result};
+use crate::write::{Turn, last_change};
+
+/// As whom the rows are shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The relay's.
+    pub domain: Domain,
+    /// Whose knowledge it is.
+    pub user: UserName,
+    /// This device.
+    pub device: DeviceName,
+}
+
+/// Whether other devices may have the rows too.
+pub(crate) fn is_shared(connection: &Connection) -> Result<bool> {
+    Ok(meta::read::<String>(connection, meta::USER)?.is_some())
+}
+
+pub(super) fn begin(turn: &mut Turn<'_>, identity: &Identity) -> Result<()> {
+    let Identity {
+        domain,
+        user,
+        device,
+    } = identity;
+    if device.as_str() != turn.origin {
+        return Err(Error::invalid(format!(
+            "store was opened under another name, opened={:?}, device={device}",
+            turn.origin
+        )));
+    }
+    let whose = format!("{user}@{domain}");
+    let known: Option<String> = meta::read(turn.connection, meta::USER)?;
+    match known {
+        None => begin_anew(turn)?,
+        Some(known) if known != whose => {
+            return Err(Error::invalid(format!(
+                "store is shared with the devices of another user, user={known}, now={whose}; hint: use another state folder, or join as {known} again"
+            )));
+        }
+        Some(_) => {
+            let before: Option<String> = meta::read(turn.connection, meta::DEVICE)?;
+            if let Some(before) = before.filter(|before| before != turn.origin) {
+                outgoing::rename(turn, &before)?;
+            }
+        }
+    }
+    meta::write(turn.connection, meta::USER, whose)?;
+    meta::write(turn.connection, meta::DEVICE, turn.origin)
+}
+
+/// All rows are this device's, and are to be sent.
+fn begin_anew(turn: &Turn<'_>) -> Result<()> {
+    // Not by changes of each row, for nothing that follows them is concerned.
+    let triggers = take_triggers(turn.connection)?;
+    for table in outgoing::TABLES {
+        let adopt = format!("UPDATE {table} SET origin = ?1 WHERE origin <> ?1");
+        turn.connection.execute(&adopt, [turn.origin])?;
+    }
+    for trigger in triggers {
+        turn.connection.execute_batch(&trigger)?;
+    }
+    outgoing::begin_scan(turn.connection)?;
+    cursor::set(turn, outgoing::CURSOR, last_change(turn.connection)?)
+}
+
+/// Drops the triggers of updates, and gives what makes them again.
+fn take_triggers(connection: &Connection) -> Result<Vec<String>> {
+    let mut find = connection.prepare(
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name IN
+             ('document_changed', 'passage_changed', 'embedding_changed', 'model_changed')",
+    )?;
+    let found = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found = found.collect::<rusqlite::Result<Vec<(String, String)>>>()?;
+    drop(find);
+    let mut made = Vec::new();
+    for (name, sql) in found {
+        connection.execute_batch(&format!("DROP TRIGGER {name}"))?;
+        made.push(sql);
+    }
+    Ok(made)
+}
