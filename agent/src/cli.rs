@@ -21,6 +21,7 @@ mod services;
 mod share;
 mod status;
 pub mod store;
+pub mod sync;
 mod table;
 
 use std::io::{self, Write};
@@ -115,6 +116,8 @@ pub enum Command {
     /// Look after what this device knows
     #[command(subcommand)]
     Store(store::Store),
+    /// Keep what this device knows in step with your other devices
+    Sync(sync::Sync),
     /// Read a PDF from the standard input and write its text as JSON
     #[command(name = PDF_COMMAND, hide = true)]
     ReadPdf,
@@ -347,6 +350,10 @@ async fn execute(
         Command::Store(command) => {
             let state = cli.state.as_deref();
             return Box::pin(store::run(command, state, environment, out)).await;
+        }
+        Command::Sync(sync) => {
+            let state = cli.state.as_deref();
+            return Box::pin(sync::run(sync, state, environment, out)).await;
         }
         Command::ReadPdf => pdf::child::main(&mut io::stdin().lock(), &mut io::stdout().lock())?,
         Command::Completions { shell } => shell::completions(Cli::command(), shell, out)?,

@@ -6,6 +6,7 @@
 //!                                      ├─ local API ──── gateway
 //!                                      ├─ opening ────── the store, however long it takes
 //!                                      ├─ transfers ──── artifacts to and from the relay
+//!                                      ├─ sharing ────── what is known, in step with other devices
 //!                                      └─ embedding ──── vectors for what is new
 //! ```
 //!
@@ -24,6 +25,7 @@ use ginnel_certs::error::Error as CertsError;
 use ginnel_daemon::{open_files, signal};
 use ginnel_link::driver::WallClock;
 use ginnel_link::transport::TransportSettings;
+use ginnel_store::sync::Identity;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,8 +37,10 @@ use crate::api::{self, ApiContext, Listeners};
 use crate::clock::{self, Changes};
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::heard::Heard;
 use crate::join::{self, RelayPlace, any_network, resolve};
 use crate::knowledge::opening::{Opening, Stage};
+use crate::knowledge::sync::{self, ClockOffset};
 use crate::link::{CurrentLink, Keeper, Resolve};
 use crate::link_report::Report;
 use crate::local::Inside;
@@ -137,6 +141,7 @@ impl Daemon {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let current: CurrentLink = watch::Sender::new(None);
+        let heard = Heard::new();
         let gateway = Gateway::new(current.subscribe(), tasks.clone());
         let describe = Describe {
             began: Instant::now(),
@@ -177,9 +182,25 @@ impl Daemon {
                 changes: Changes::watch(),
                 wall_clock,
                 report: report.clone(),
+                heard: heard.clone(),
                 random: fastrand::Rng::new(),
                 tasks: tasks.clone(),
             };
+            let (sharing, ended) = (knowledge.clone(), stop.clone());
+            let (identity, link) = (joined.identity(), current.subscribe());
+            let offset = report.clone();
+            let clock_offset: ClockOffset = Arc::new(move || offset.clock_offset_ms());
+            parts.spawn(async move {
+                let with = |store| sync::Parts {
+                    store,
+                    identity,
+                    link,
+                    heard,
+                    clock_offset,
+                };
+                sharing.keep_sharing(with, ended).await;
+                ("sharing", Ok(()))
+            });
             let (moving, link, ended) = (knowledge.clone(), current.subscribe(), stop.clone());
             let settings = config.sync.clone();
             parts.spawn(async move {
@@ -259,7 +280,16 @@ impl Joined {
     }
 
     fn device(&self) -> String {
-        self.credentials.leaf().identity.device.to_string()
+        self.identity().device.to_string()
+    }
+
+    fn identity(&self) -> Identity {
+        let device = &self.credentials.leaf().identity.device;
+        Identity {
+            domain: self.credentials.domain().clone(),
+            user: device.user.clone(),
+            device: device.device.clone(),
+        }
     }
 
     fn renewal(&self) -> Renewal {

@@ -15,6 +15,7 @@ pub mod embedding;
 pub mod opening;
 pub mod search;
 pub mod settings;
+pub mod sync;
 
 pub(crate) mod files;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use crate::models::Models;
 use crate::sync::Sync;
 use embedding::Embedding;
 use settings::KnowledgeSettings;
+use sync::KnowledgeSync;
 
 /// Questions from outside at once: half of what the store answers at once, so
 /// that programs of this machine never wait for them.
@@ -51,6 +53,7 @@ pub struct Knowledge {
     store: Store,
     models: Models,
     sync: Arc<OnceLock<Sync>>,
+    shared: Arc<OnceLock<KnowledgeSync>>,
     embedding: Arc<Embedding>,
     /// What was counted last, and when.
     counted: Arc<Mutex<Option<(Instant, Stats)>>>,
@@ -83,6 +86,7 @@ impl Knowledge {
             store,
             models,
             sync: Arc::default(),
+            shared: Arc::default(),
             embedding: Arc::new(embedding),
             counted: Arc::default(),
             outside: Arc::new(Semaphore::new(OUTSIDE_MAX)),
@@ -134,6 +138,19 @@ impl Knowledge {
     pub fn set_sync(&self, sync: Sync) {
         // The daemon has one.
         let _ = self.sync.set(sync);
+    }
+
+    /// What keeps it in step with the user's other devices; `None` without a
+    /// daemon that joined a relay.
+    #[must_use]
+    pub fn shared(&self) -> Option<&KnowledgeSync> {
+        self.shared.get()
+    }
+
+    /// It is kept in step by this from now on, for good.
+    pub fn set_shared(&self, shared: KnowledgeSync) {
+        // The daemon has one.
+        let _ = self.shared.set(shared);
     }
 
     /// What makes vectors, and how far it is.

@@ -31,6 +31,7 @@ pub mod demo;
 pub mod embed;
 mod failures;
 pub mod gateway;
+pub mod heard;
 pub mod join;
 pub mod knowledge;
 pub mod link;

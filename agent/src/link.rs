@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::clock::{Change, Changes};
+use crate::heard::Heard;
 use crate::link_report::Report;
 use crate::serve::Server;
 use crate::services::Services;
@@ -93,6 +94,8 @@ pub struct Keeper {
     pub wall_clock: WallClock,
     /// Where to say how it goes.
     pub report: Report,
+    /// Where to say what the relay says.
+    pub heard: Heard,
     /// For jitter.
     pub random: fastrand::Rng,
     /// Streams under way.
@@ -200,6 +203,7 @@ impl Keeper {
             Ok(Ok((driver, welcome))) => {
                 let link = driver.link().clone();
                 self.report.connected(&welcome, &link, began.elapsed());
+                self.heard.connected(&welcome);
                 Ok(Session { driver, link })
             }
             Ok(Err(error)) => Err(error),
@@ -276,6 +280,7 @@ impl Keeper {
                             within: try_for,
                         };
                     }
+                    Ok(Some(DeviceEvent::News(news))) => self.heard.news(news),
                     Ok(Some(DeviceEvent::Goodbye(goodbye))) => {
                         debug!(reason = goodbye.reason, "the relay says goodbye");
                     }

@@ -28,6 +28,9 @@ pub struct Report {
 struct Inner {
     status: LinkStatus,
     heartbeat: HeartbeatStats,
+    /// The relay's wall clock minus ours, milliseconds, by its Welcome: later by
+    /// as long as that was on its way.
+    welcome_offset_ms: Option<i64>,
     link: Option<Link>,
     urls: BTreeMap<ServiceName, String>,
 }
@@ -74,10 +77,12 @@ impl Report {
     }
 
     /// The relay's wall clock minus ours, milliseconds, by the newest
-    /// heartbeat.
+    /// heartbeat, or by its greeting before the first.
     #[must_use]
     pub fn clock_offset_ms(&self) -> Option<i64> {
-        self.lock().heartbeat.clock_offset_ms
+        let inner = self.lock();
+        let measured = inner.heartbeat.clock_offset_ms;
+        measured.or(inner.welcome_offset_ms)
     }
 
     /// An attempt begins.
@@ -100,6 +105,9 @@ impl Report {
         self.enter(&mut inner, LinkState::Connected);
         inner.link = Some(link.clone());
         inner.heartbeat = HeartbeatStats::default();
+        let now = (self.wall_clock)();
+        let offset = i128::from(welcome.unix_ms) - i128::from(now);
+        inner.welcome_offset_ms = i64::try_from(offset).ok();
         inner.status.problem = None;
         inner.status.failures = 0;
         inner.status.connects += 1;

@@ -12,6 +12,7 @@
 //!
 //! What a transfer goes on with is in the store: the relay keeps nothing.
 
+pub(crate) mod ask;
 mod bases;
 pub mod catalog;
 pub mod failure;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::PayloadError;
-use crate::id::{DeviceId, ServiceName};
+use crate::id::{DeviceId, DeviceName, ServiceName};
 use crate::limits::{CAPABILITIES_MAX, HEARTBEAT_RANGE, SERVICES_MAX, TEXT_MAX};
 use crate::wire;
 
@@ -15,6 +15,10 @@ use crate::wire;
 /// [`Open::Push`](crate::open::Open::Push) and
 /// [`Open::Catalog`](crate::open::Open::Catalog).
 pub const ARTIFACTS: u32 = 1;
+
+/// The capability of a relay that keeps the logs of a user's devices: a device
+/// may open [`Open::Knowledge`](crate::open::Open::Knowledge).
+pub const KNOWLEDGE: u32 = 2;
 
 /// One message of the control stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub enum Control {
     Drain(Drain),
     /// Either side, before closing on purpose.
     Goodbye(Goodbye),
+    /// Relay to device: another device of the same user wrote to its log.
+    News(News),
 }
 
 /// How a device introduces itself.
@@ -135,6 +141,18 @@ pub struct Goodbye {
     pub reason: String,
 }
 
+/// Another device of the same user wrote to its log. A hint: some are lost, and
+/// what the log says counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// The device.
+    pub device: DeviceName,
+    /// In which epoch.
+    pub epoch: u64,
+    /// Its newest batch.
+    pub sequence: u64,
+}
+
 impl Control {
     /// The message as the payload of a MSG frame.
     #[must_use]
@@ -167,6 +185,11 @@ impl Control {
             }),
             Self::Goodbye(goodbye) => Message::Goodbye(wire::Goodbye {
                 reason: cut(&goodbye.reason),
+            }),
+            Self::News(news) => Message::News(wire::News {
+                device: news.device.to_string(),
+                epoch: news.epoch,
+                sequence: news.sequence,
             }),
         };
         let message = Some(message);
@@ -211,6 +234,12 @@ impl Control {
             Message::Goodbye(goodbye) => Self::Goodbye(Goodbye {
                 reason: text("Goodbye.reason", goodbye.reason)?,
             }),
+            Message::News(news) => Self::News(News {
+                device: DeviceName::parse(&news.device)
+                    .map_err(|error| PayloadError::invalid("News.device", error))?,
+                epoch: news.epoch,
+                sequence: news.sequence,
+            }),
         }))
     }
 
@@ -224,6 +253,7 @@ impl Control {
             Self::Registered(_) => "Registered",
             Self::Drain(_) => "Drain",
             Self::Goodbye(_) => "Goodbye",
+            Self::News(_) => "News",
         }
     }
 }

@@ -42,6 +42,9 @@ pub enum Open {
     /// Device to relay: one HTTP exchange with the relay's catalog of
     /// artifacts. A HEAD follows.
     Catalog,
+    /// Device to relay: one HTTP exchange about the user's knowledge. A HEAD
+    /// follows.
+    Knowledge,
 }
 
 impl Open {
@@ -66,6 +69,7 @@ impl Open {
             }),
             Self::Push => Purpose::Push(wire::OpenPush {}),
             Self::Catalog => Purpose::Catalog(wire::OpenCatalog {}),
+            Self::Knowledge => Purpose::Knowledge(wire::OpenKnowledge {}),
         };
         let purpose = Some(purpose);
         wire::Open { purpose }.encode_to_vec().into()
@@ -100,6 +104,7 @@ impl Open {
             }),
             Some(Purpose::Push(wire::OpenPush {})) => Ok(Self::Push),
             Some(Purpose::Catalog(wire::OpenCatalog {})) => Ok(Self::Catalog),
+            Some(Purpose::Knowledge(wire::OpenKnowledge {})) => Ok(Self::Knowledge),
             None => Err(PayloadError::invalid("Open.purpose", "missing or unknown")),
         }
     }
@@ -126,6 +131,7 @@ mod tests {
             Open::Upstream { upstream },
             Open::Push,
             Open::Catalog,
+            Open::Knowledge,
         ] {
             assert_eq!(Open::decode(open.encode()), Ok(open));
         }

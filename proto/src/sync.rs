@@ -9,8 +9,13 @@
 //! * [`hlc`] makes stamps; [`row`] says which of two states of a row stays.
 //! * [`batch`] is the bytes in which changes travel; [`extra`] what a row has
 //!   beyond its columns.
+//! * [`sending`] says when a batch is written, [`reading`] which are fetched.
+//! * [`head`] hints at how long the logs are.
 
 pub mod batch;
 pub mod extra;
+pub mod head;
 pub mod hlc;
+pub mod reading;
 pub mod row;
+pub mod sending;

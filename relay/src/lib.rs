@@ -27,6 +27,7 @@ pub mod dial;
 pub mod drain;
 pub mod edge;
 pub mod join;
+pub mod knowledge;
 pub(crate) mod ledger;
 pub mod link;
 pub mod links;

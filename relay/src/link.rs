@@ -11,7 +11,7 @@ use ginnel_link::error::LinkError;
 use ginnel_link::link::Link;
 use ginnel_link::stream::Stream;
 use ginnel_proto::code::Code;
-use ginnel_proto::control::{ARTIFACTS, Address, Hello, Register, ServiceKind, Welcome};
+use ginnel_proto::control::{ARTIFACTS, Address, Hello, KNOWLEDGE, Register, ServiceKind, Welcome};
 use ginnel_proto::id::DeviceId;
 use ginnel_proto::limits::{HEAD_TIMEOUT, HEARTBEAT, HELLO_TIMEOUT};
 use ginnel_proto::link::session::RelayEvent;
@@ -26,7 +26,7 @@ use crate::links::Connected;
 use crate::registry::devices::Refusal;
 use crate::registry::serial::Serial;
 use crate::relay::Relay;
-use crate::{dial, join, sync, upstream};
+use crate::{dial, join, knowledge, sync, upstream};
 
 /// A handshake must be over by then, the first message included.
 const HANDSHAKE_TIMEOUT: Duration = HELLO_TIMEOUT;
@@ -261,7 +261,8 @@ fn welcome(
 /// What the relay does beyond what each does.
 fn capabilities(relay: &Relay) -> Vec<u32> {
     let artifacts = relay.sync.is_some().then_some(ARTIFACTS);
-    artifacts.into_iter().collect()
+    let knowledge = relay.knowledge.is_some().then_some(KNOWLEDGE);
+    artifacts.into_iter().chain(knowledge).collect()
 }
 
 /// Serves a welcome device until its link ends.
@@ -286,6 +287,7 @@ async fn serve_link(relay: &Arc<Relay>, driver: RelayDriver, device: Arc<Connect
 async fn run(relay: &Arc<Relay>, mut driver: RelayDriver, device: &Arc<Connected>) -> LinkError {
     let link = device.link.clone();
     let mut drains = device.drains();
+    let mut news = device.subscribe_news();
     loop {
         tokio::select! {
             biased;
@@ -311,6 +313,10 @@ async fn run(relay: &Arc<Relay>, mut driver: RelayDriver, device: &Arc<Connected
                 if let Some(drain) = drain {
                     driver.drain(drain);
                 }
+            }
+            Ok(()) = news.changed() => {
+                news.borrow_and_update();
+                device.take_news().into_iter().for_each(|news| driver.news(news));
             }
             stream = link.accept() => match stream {
                 Ok(stream) => {
@@ -351,6 +357,7 @@ async fn serve_stream(relay: Arc<Relay>, device: Arc<Connected>, mut stream: Str
         }
         Ok(Ok(Open::Push)) => return sync::receive::serve(&relay, &device, stream).await,
         Ok(Ok(Open::Catalog)) => return sync::deliver::serve(&relay, &device, stream).await,
+        Ok(Ok(Open::Knowledge)) => return knowledge::serve::serve(&relay, &device, stream).await,
         Ok(Ok(open)) => {
             debug!(?open, "a device may not open this");
             Code::Denied

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ginnel_link::link::Link;
 use ginnel_proto::code::Code;
-use ginnel_proto::control::{Drain, Service};
+use ginnel_proto::control::{Drain, News, Service};
 use ginnel_proto::id::{DeviceId, DeviceName, ServiceName, UserName};
 use ginnel_proto::link::heartbeat::Pulse;
 use tokio::sync::watch;
@@ -52,6 +52,9 @@ pub struct Connected {
     shares: Shares,
     pulse: Mutex<Pulse>,
     drain: watch::Sender<Option<Drain>>,
+    /// What the device is to be told of the logs of others, by their names: the
+    /// newest of each.
+    news: watch::Sender<BTreeMap<DeviceName, News>>,
 }
 
 impl Connected {
@@ -76,6 +79,7 @@ impl Connected {
             shares: Shares::default(),
             pulse: Mutex::default(),
             drain: watch::Sender::new(None),
+            news: watch::Sender::new(BTreeMap::new()),
         }
     }
 
@@ -133,6 +137,30 @@ impl Connected {
         self.drain.subscribe()
     }
 
+    /// Asks the link's task to tell the device of a batch of another one.
+    fn tell(&self, news: &News) {
+        self.news.send_modify(|all| {
+            all.insert(news.device.clone(), news.clone());
+        });
+    }
+
+    /// Tells when there is something in [`Connected::take_news`].
+    #[must_use]
+    pub fn subscribe_news(&self) -> watch::Receiver<BTreeMap<DeviceName, News>> {
+        self.news.subscribe()
+    }
+
+    /// What the device was not told yet.
+    #[must_use]
+    pub fn take_news(&self) -> Vec<News> {
+        let mut taken = BTreeMap::new();
+        self.news.send_if_modified(|news| {
+            taken = std::mem::take(news);
+            false
+        });
+        taken.into_values().collect()
+    }
+
     fn lock_pulse(&self) -> MutexGuard<'_, Pulse> {
         self.pulse.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -178,6 +206,15 @@ impl Links {
             && current.link_id == device.link_id
         {
             links.remove(&device.id.device);
+        }
+    }
+
+    /// Tells the other devices of a user that this one wrote to its log.
+    pub fn tell(&self, writer: &DeviceId, news: &News) {
+        for device in self.read().values() {
+            if device.id.user == writer.user && device.id.device != writer.device {
+                device.tell(news);
+            }
         }
     }
 

@@ -208,6 +208,29 @@ impl Bucket {
             .boxed()
     }
 
+    /// The objects whose keys begin with these steps and come after `after`, in
+    /// their order.
+    pub fn list_after(&self, prefix: &Path, after: &Path) -> BoxStream<'static, Result<Listed>> {
+        let named = prefix.clone();
+        let objects = self.objects.list_with_offset(Some(prefix), after);
+        objects
+            .map(move |meta| match meta {
+                Ok(meta) => Listed::of(meta),
+                Err(error) => Err(Error::of(error, "cannot list objects", &named)),
+            })
+            .boxed()
+    }
+
+    /// The folders right below these steps.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn folders(&self, prefix: &Path) -> Result<Vec<Path>> {
+        let listed = self.objects.list_with_delimiter(Some(prefix)).await;
+        let listed = listed.map_err(|error| Error::of(error, "cannot list objects", prefix))?;
+        Ok(listed.common_prefixes)
+    }
+
     /// Begins an upload in parts. Nobody sees anything of it until it is
     /// complete.
     ///

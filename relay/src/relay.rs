@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
+use crate::knowledge::Knowledge;
 use crate::ledger::Ledger;
 use crate::links::Links;
 use crate::metrics::Metrics;
@@ -49,6 +50,8 @@ pub struct Relay {
     pub upstreams: Upstreams,
     /// Artifacts, if it keeps them.
     pub sync: Option<Sync>,
+    /// What users' devices know, if it keeps artifacts.
+    pub knowledge: Option<Knowledge>,
     /// What it counts.
     pub metrics: Arc<Metrics>,
     /// Joins refused since the log last told: any stranger can ask.
@@ -111,6 +114,8 @@ impl Relay {
     pub async fn new(parts: Parts) -> Result<Self, crate::registry::error::Error> {
         let keys = parts.registry.key_ring().await?;
         let metrics = Arc::new(Metrics::default());
+        let knowledge = parts.artifacts.as_ref();
+        let knowledge = knowledge.map(|it| Knowledge::new(it.bucket.clone()));
         let sync = parts.artifacts.map(|artifacts| {
             Sync::new(sync::Parts {
                 bucket: artifacts.bucket,
@@ -122,6 +127,7 @@ impl Relay {
         });
         Ok(Self {
             sync,
+            knowledge,
             domain: parts.domain,
             environment: parts.environment,
             authority: parts.authority,

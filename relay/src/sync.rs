@@ -11,7 +11,7 @@
 //! The bucket's entries are the truth; nothing that counts is kept here. Any
 //! number of relays may serve one bucket.
 
-mod answer;
+pub(crate) mod answer;
 pub mod catalog;
 mod claim;
 mod clear;
@@ -25,7 +25,7 @@ mod quota;
 pub mod receive;
 pub mod seal;
 mod settle;
-mod shares;
+pub(crate) mod shares;
 mod silence;
 mod splice;
 

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::knowledge::openapi::DESCRIPTION;
-use super::knowledge::{ArtifactsRoute, KnowledgeRoute, TransfersRoute};
+use super::knowledge::{ArtifactsRoute, KnowledgeRoute, SyncRoute, TransfersRoute};
 use super::route::{Forward, Route};
 
 /// Where every route is described. One that is new does not compile until it
@@ -69,6 +69,9 @@ places! {
     knowledge!(KnowledgeRoute::RebuildIndex) => "POST /v1/store/rebuild-index",
     knowledge!(KnowledgeRoute::Backup) => "POST /v1/store/backup",
     knowledge!(KnowledgeRoute::OpenApi) => "GET /v1/openapi.json",
+    knowledge!(KnowledgeRoute::Sync(SyncRoute::Status)) => "GET /v1/sync",
+    knowledge!(KnowledgeRoute::Sync(SyncRoute::Set)) => "PUT /v1/sync",
+    knowledge!(KnowledgeRoute::Sync(SyncRoute::Now)) => "POST /v1/sync/now",
     artifacts!(ArtifactsRoute::List) => "GET /v1/artifacts",
     artifacts!(ArtifactsRoute::Show(_)) => "GET /v1/artifacts/{artifact}",
     artifacts!(ArtifactsRoute::Set(_)) => "PUT /v1/artifacts/{artifact}",

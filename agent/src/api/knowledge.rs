@@ -12,6 +12,7 @@
 //! POST   /v1/store/{check,rebuild-index,backup}
 //! any    /v1/artifacts/…              models, adapters and data sets, see artifacts
 //! any    /v1/{transfers,published,loras}/…   them on their way, see transfers
+//! any    /v1/sync                      in step with other devices, see sync
 //! GET    /v1/openapi.json              all of this for programs
 //! ```
 //!
@@ -19,6 +20,7 @@
 //! ([`KnowledgeRoute::only_reads`]).
 
 pub mod artifacts;
+pub mod sync;
 pub mod transfers;
 pub mod view;
 
@@ -52,6 +54,8 @@ pub(crate) use adding::add;
 #[cfg(test)]
 pub(super) use artifacts::ArtifactsRoute;
 pub(super) use route::{KnowledgeRoute, NoKnowledgeRoute};
+#[cfg(test)]
+pub(super) use sync::SyncRoute;
 #[cfg(test)]
 pub(super) use transfers::TransfersRoute;
 
@@ -176,6 +180,7 @@ where
         }
         KnowledgeRoute::Artifacts(route) => artifacts::answer(knowledge, route, request).await,
         KnowledgeRoute::Transfers(route) => transfers::answer(knowledge, route, request).await,
+        KnowledgeRoute::Sync(route) => sync::answer(knowledge, route, request).await,
         KnowledgeRoute::OpenApi => Ok(openapi::answer()),
     }
 }

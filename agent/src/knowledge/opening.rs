@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use ginnel_link::link::Link;
+use ginnel_store::Store;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -16,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::Knowledge;
 use super::settings::KnowledgeSettings;
+use super::sync::{KnowledgeSync, Parts};
 use crate::sync::{Settings, Sync};
 
 /// How long a request waits for the store: most are open by then, and nobody
@@ -125,6 +127,20 @@ impl Opening {
                 let sync = Sync::new(knowledge.models().clone(), link, &settings);
                 knowledge.set_sync(sync.clone());
                 sync.run(stop).await;
+            }
+            Some(Stage::Opening | Stage::Waiting(_) | Stage::Failed(_)) => stop.cancelled().await,
+            None => {}
+        }
+    }
+
+    /// Keeps it in step with the user's other devices, once it is open, until
+    /// `stop`.
+    pub async fn keep_sharing(&self, parts: impl FnOnce(Store) -> Parts, stop: CancellationToken) {
+        match stop.run_until_cancelled(self.end()).await {
+            Some(Stage::Open(knowledge)) => {
+                let shared = KnowledgeSync::new(parts(knowledge.store().clone()));
+                knowledge.set_shared(shared.clone());
+                shared.run(stop).await;
             }
             Some(Stage::Opening | Stage::Waiting(_) | Stage::Failed(_)) => stop.cancelled().await,
             None => {}

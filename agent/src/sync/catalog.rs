@@ -1,31 +1,20 @@
 //! What the relay's catalog is asked, over the link.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use ginnel_blob::hash::Hash;
 use ginnel_blob::index::{ChunkIndex, ENCODED_MAX};
 use ginnel_link::body::RecvBody;
-use ginnel_link::link::{Link, Priority};
-use ginnel_link::stream::Stream;
+use ginnel_link::link::Link;
 use ginnel_proto::artifact::Artifact;
-use ginnel_proto::code::Code;
-use ginnel_proto::frame;
-use ginnel_proto::http::{RequestHead, ResponseHead};
+use ginnel_proto::http::ResponseHead;
 use ginnel_proto::open::Open;
 use ginnel_store::artifact::Remote;
 use http::header::{IF_MATCH, RANGE};
-use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
-use tokio::time::timeout;
 
+use super::ask::{self, collect, declined, json, unreadable};
 use super::failure::{Failure, Then};
-
-/// How long the relay may take until its answer begins: it asks the bucket,
-/// and tries again there for half a minute.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The longest answer that is not a blob's, in bytes: 20,000 artifacts.
 const ANSWER_MAX: usize = 16 << 20;
@@ -262,30 +251,7 @@ impl Catalog {
         headers: HeaderMap,
         body: Option<Bytes>,
     ) -> Result<(ResponseHead, RecvBody), Failure> {
-        let head = RequestHead {
-            method,
-            scheme: Scheme::HTTP,
-            authority: None,
-            path: path.parse().map_err(unreadable)?,
-            headers,
-            upgrade: None,
-            end: body.is_none(),
-        };
-        let exchange = async {
-            let Stream { mut send, mut recv } = self.0.open(Priority::Sync).await?;
-            send.send_request(&Open::Catalog, &head).await?;
-            if let Some(body) = body {
-                send.send(&mut [frame::data_header(body.len()), body])
-                    .await?;
-            }
-            send.finish();
-            let head = recv.response().await?;
-            Ok((head, recv.into_body()))
-        };
-        match timeout(ANSWER_TIMEOUT, exchange).await {
-            Ok(answered) => answered,
-            Err(_) => Err(Failure::retry("the relay does not answer")),
-        }
+        ask::ask(&self.0, &Open::Catalog, (method, path), headers, body).await
     }
 }
 
@@ -303,17 +269,6 @@ pub(super) fn if_match(etag: &str) -> Result<HeaderMap, Failure> {
     Ok(headers)
 }
 
-async fn collect(body: RecvBody, limit: usize) -> Result<Bytes, Failure> {
-    let collected = timeout(ANSWER_TIMEOUT, Limited::new(body, limit).collect());
-    match collected.await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) => Err(Failure::retry(format_args!(
-            "the answer broke off: {error}"
-        ))),
-        Err(_) => Err(Failure::retry("the relay's answer stands still")),
-    }
-}
-
 /// What the relay says instead to who reads: a conflict is that another version
 /// was published meanwhile, which can be read.
 async fn declined_read(status: StatusCode, body: RecvBody) -> Failure {
@@ -324,37 +279,5 @@ async fn declined_read(status: StatusCode, body: RecvBody) -> Failure {
             ..failure
         },
         _ => failure,
-    }
-}
-
-/// What the relay says instead.
-async fn declined(status: StatusCode, body: RecvBody) -> Failure {
-    #[derive(Deserialize)]
-    struct Told {
-        error: String,
-        reason: String,
-    }
-    let told = match collect(body, 64 << 10).await {
-        Ok(bytes) => serde_json::from_slice::<Told>(&bytes),
-        Err(failure) => return failure,
-    };
-    match told {
-        Ok(Told { error, reason }) => {
-            let code = Code::ALL.iter().find(|code| code.name() == reason);
-            let code = code.copied().unwrap_or(Code::Internal);
-            Failure::of_relay(code, error)
-        }
-        Err(_) => Failure::retry(format_args!("the relay answered with {status}")),
-    }
-}
-
-fn json<'a, T: Deserialize<'a>>(bytes: &'a Bytes) -> Result<T, Failure> {
-    serde_json::from_slice(bytes).map_err(unreadable)
-}
-
-fn unreadable(error: impl std::fmt::Display) -> Failure {
-    Failure {
-        then: Then::Give,
-        reason: format!("the relay's answer cannot be read: {error}"),
     }
 }

@@ -116,11 +116,16 @@ impl Store {
             database,
         };
         let indexes = Arc::new(Indexes::open(place, &connection)?);
+        // Commands do not know what the device is called.
+        let origin = match &*options.origin {
+            "" => sync::device(&connection)?,
+            _ => Some(options.origin),
+        };
         drop(connection);
         let followers = Arc::clone(&indexes);
         let setup = Setup {
             path: path.clone(),
-            origin: options.origin.into(),
+            origin: origin.unwrap_or_default().into(),
             now: options.clock,
             followers,
         };

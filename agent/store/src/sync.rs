@@ -25,7 +25,7 @@ use crate::Store;
 use crate::error::{Error, Result};
 use crate::model;
 
-pub(crate) use identity::is_shared;
+pub(crate) use identity::{device, is_shared};
 
 pub use identity::Identity;
 pub use outgoing::{Outgoing, Upto};

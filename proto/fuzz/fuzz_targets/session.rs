@@ -193,7 +193,7 @@ impl Device {
                 assert!(!self.connected, "connected twice");
                 self.connected = true;
             }
-            DeviceEvent::Registered(_) | DeviceEvent::Draining(_) => {
+            DeviceEvent::Registered(_) | DeviceEvent::Draining(_) | DeviceEvent::News(_) => {
                 assert!(self.connected, "{event:?} before Welcome");
             }
             DeviceEvent::Goodbye(_) | DeviceEvent::Close(Code::Goodbye) => self.over = true,

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ginnel_proto::code::Code;
-use ginnel_proto::control::{Address, Control, Drain, Hello, Service, Welcome};
+use ginnel_proto::control::{Address, Control, Drain, Hello, News, Service, Welcome};
 use ginnel_proto::datagram::Datagram;
 use ginnel_proto::frame::{self, FrameType, Piece};
 use ginnel_proto::limits::DATAGRAM_MAX;
@@ -189,6 +189,11 @@ impl RelayDriver {
     /// Tells the device that this relay is about to stop.
     pub fn drain(&mut self, drain: Drain) {
         self.session.drain(drain);
+    }
+
+    /// Tells the device that another one of its user wrote to its log.
+    pub fn news(&mut self, news: News) {
+        self.session.news(news);
     }
 
     /// What the device's heartbeats tell.

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::code::Code;
 use crate::control::{
-    Address, Control, Drain, Goodbye, Hello, Register, Registered, Service, Welcome,
+    Address, Control, Drain, Goodbye, Hello, News, Register, Registered, Service, Welcome,
 };
 use crate::limits::HELLO_TIMEOUT;
 
@@ -54,6 +54,8 @@ pub enum DeviceEvent {
     Draining(Drain),
     /// The relay is about to close the link.
     Goodbye(Goodbye),
+    /// Another device of the same user wrote to its log.
+    News(News),
     /// The session is over on our side; close the link with this code.
     Close(Code),
 }
@@ -91,6 +93,9 @@ impl DeviceSession {
             }
             (DeviceState::Up, Control::Drain(drain)) => {
                 self.events.push_back(DeviceEvent::Draining(drain));
+            }
+            (DeviceState::Up, Control::News(news)) => {
+                self.events.push_back(DeviceEvent::News(news));
             }
             (DeviceState::AwaitingWelcome { .. } | DeviceState::Up, Control::Goodbye(goodbye)) => {
                 self.state = DeviceState::Closed;
@@ -282,6 +287,13 @@ impl RelaySession {
     pub fn drain(&mut self, drain: Drain) {
         if self.state == RelayState::Up {
             self.transmits.push_back(Control::Drain(drain));
+        }
+    }
+
+    /// Command: tell that another device of the same user wrote to its log.
+    pub fn news(&mut self, news: News) {
+        if self.state == RelayState::Up {
+            self.transmits.push_back(Control::News(news));
         }
     }
 

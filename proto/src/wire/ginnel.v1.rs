@@ -2,7 +2,7 @@
 /// One message on a link's control stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Control {
-    #[prost(oneof = "control::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "control::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<control::Message>,
 }
 /// Nested message and enum types in `Control`.
@@ -21,6 +21,8 @@ pub mod control {
         Drain(super::Drain),
         #[prost(message, tag = "6")]
         Goodbye(super::Goodbye),
+        #[prost(message, tag = "7")]
+        News(super::News),
     }
 }
 /// Device to relay, first.
@@ -132,10 +134,21 @@ pub struct Goodbye {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
 }
+/// Relay to device: another device of the same user wrote to its log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct News {
+    #[prost(string, tag = "1")]
+    pub device: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// Its newest batch.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+}
 /// What a stream is for; its first frame.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Open {
-    #[prost(oneof = "open::Purpose", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "open::Purpose", tags = "1, 2, 3, 4, 5, 6")]
     pub purpose: ::core::option::Option<open::Purpose>,
 }
 /// Nested message and enum types in `Open`.
@@ -152,6 +165,8 @@ pub mod open {
         Push(super::OpenPush),
         #[prost(message, tag = "5")]
         Catalog(super::OpenCatalog),
+        #[prost(message, tag = "6")]
+        Knowledge(super::OpenKnowledge),
     }
 }
 /// One HTTP exchange with a service of the device.
@@ -181,6 +196,10 @@ pub struct OpenPush {
 /// One HTTP exchange with the relay's catalog of artifacts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenCatalog {
+}
+/// One HTTP exchange about the user's knowledge: the logs of the devices.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenKnowledge {
 }
 /// Device to relay.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ginnel_proto::code::Code;
 use ginnel_proto::control::{
-    Access, Address, Control, Drain, Goodbye, Hello, Register, Registered, Service, ServiceKind,
-    Welcome,
+    Access, Address, Control, Drain, Goodbye, Hello, News, Register, Registered, Service,
+    ServiceKind, Welcome,
 };
 use ginnel_proto::datagram::{Datagram, Ping, Pong};
 use ginnel_proto::frame::{self, FrameType};
@@ -228,6 +228,14 @@ fn control() -> Vec<(&'static str, Value)> {
                 reason: "the daemon stops".into(),
             }),
         ),
+        (
+            "control-news",
+            Control::News(News {
+                device: DeviceName::parse("laptop").expect("valid"),
+                epoch: 2,
+                sequence: 300,
+            }),
+        ),
     ];
     all.map(|(name, control)| (name, Value::Control(control)))
         .into()
@@ -262,6 +270,7 @@ fn open() -> Vec<(&'static str, Value)> {
         ),
         ("open-push", Open::Push),
         ("open-catalog", Open::Catalog),
+        ("open-knowledge", Open::Knowledge),
     ];
     all.map(|(name, open)| (name, Value::Open(open))).into()
 }

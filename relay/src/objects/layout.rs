@@ -8,6 +8,8 @@
 //! training/outputs/JOB/adapter.safetensors
 //! …/.sync/NAME.json                    the artifact's entry in the catalog
 //! …/.sync/B3.index                     the chunk index of a blob
+//! knowledge/USER/.sync/head.json       how long the logs are
+//! knowledge/USER/.sync/log/eEPOCH/DEVICE/SEQUENCE.batch
 //! ```
 //!
 //! Keys are made here and nowhere else, from names that are parsed and from
@@ -16,7 +18,7 @@
 
 use ginnel_blob::hash::Hash;
 use ginnel_proto::artifact::Artifact;
-use ginnel_proto::id::{LoraId, UserName};
+use ginnel_proto::id::{DeviceName, LoraId, UserName};
 use object_store::path::Path;
 
 /// The folder of what is kept about artifacts, beside them.
@@ -159,6 +161,55 @@ pub fn beside(lora: &LoraId, what: Beside) -> Path {
 
 const ADAPTER: &str = "adapter.safetensors";
 
+/// Where a user's knowledge lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnowledgePlace {
+    folder: Path,
+}
+
+impl KnowledgePlace {
+    /// The place of a user.
+    #[must_use]
+    pub fn of(user: &UserName) -> Self {
+        Self {
+            folder: path(["knowledge", user.as_str(), SYNC]),
+        }
+    }
+
+    /// The key that says how long the logs are.
+    #[must_use]
+    pub fn head(&self) -> Path {
+        self.folder.clone().join("head.json")
+    }
+
+    /// What the keys of all logs of an epoch begin with.
+    #[must_use]
+    pub fn logs(&self, epoch: u64) -> Path {
+        self.folder.clone().join("log").join(format!("e{epoch}"))
+    }
+
+    /// What the keys of a device's log begin with.
+    #[must_use]
+    pub fn log(&self, epoch: u64, device: &DeviceName) -> Path {
+        self.logs(epoch).join(device.as_str())
+    }
+
+    /// The key of a batch. Those of one log are in their order.
+    #[must_use]
+    pub fn batch(&self, epoch: u64, device: &DeviceName, sequence: u64) -> Path {
+        self.log(epoch, device)
+            .join(format!("{sequence:016x}.batch"))
+    }
+
+    /// Which batch of its log has this key; `None` if it is none.
+    #[must_use]
+    pub fn sequence(key: &Path) -> Option<u64> {
+        let digits = key.filename()?.strip_suffix(".batch")?;
+        let sequence = u64::from_str_radix(digits, 16).ok()?;
+        (digits.len() == 16).then_some(sequence)
+    }
+}
+
 fn path<const N: usize>(steps: [&str; N]) -> Path {
     Path::from_iter(steps)
 }
@@ -221,6 +272,23 @@ mod tests {
         );
         let metadata = beside(&lora, Beside::Metadata);
         assert_eq!(metadata.as_ref(), "loras/sql/metadata.json");
+    }
+
+    #[test]
+    fn knowledge_lies_where_the_published_layout_says() {
+        let place = KnowledgePlace::of(&"ada".parse().expect("a name"));
+        assert_eq!(place.head().as_ref(), "knowledge/ada/.sync/head.json");
+        let device = "laptop".parse().expect("a name");
+        let batch = place.batch(2, &device, 300);
+        assert_eq!(
+            batch.as_ref(),
+            "knowledge/ada/.sync/log/e2/laptop/000000000000012c.batch"
+        );
+        assert_eq!(KnowledgePlace::sequence(&batch), Some(300));
+        for other in ["12c.batch", "000000000000012c", "head.json"] {
+            let key = place.log(2, &device).join(other);
+            assert_eq!(KnowledgePlace::sequence(&key), None, "{other}");
+        }
     }
 
     #[test]

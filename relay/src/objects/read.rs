@@ -21,7 +21,32 @@ impl Bucket {
     /// # Errors
     /// It is longer, or the bucket's.
     pub async fn read(&self, key: &Path, limit: usize) -> Result<Option<Small>> {
-        let options = GetOptions::default();
+        self.read_by(key, limit, GetOptions::default()).await
+    }
+
+    /// As [`Bucket::read`], but only if the object has another tag than `known`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Changed`] if it has that tag, or as there.
+    pub async fn read_unless(
+        &self,
+        key: &Path,
+        limit: usize,
+        known: &Etag,
+    ) -> Result<Option<Small>> {
+        let options = GetOptions {
+            if_none_match: Some(known.as_str().to_owned()),
+            ..GetOptions::default()
+        };
+        self.read_by(key, limit, options).await
+    }
+
+    async fn read_by(
+        &self,
+        key: &Path,
+        limit: usize,
+        options: GetOptions,
+    ) -> Result<Option<Small>> {
         let got = match self.objects.get_opts(key, options).await {
             Ok(got) => got,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),

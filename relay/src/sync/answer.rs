@@ -25,7 +25,7 @@ use crate::objects::Etag;
 use crate::objects::error;
 
 /// What the device gets back.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     head: ResponseHead,
     body: AnswerBody,
     /// Room that it takes until it is sent.
@@ -64,16 +64,29 @@ impl Answer {
         }
     }
 
-    pub(super) fn json(value: &Value) -> Self {
+    pub(crate) fn json(value: &Value) -> Self {
         let bytes = value.to_string().into();
         Self::whole(StatusCode::OK, "application/json", bytes)
     }
 
-    pub(super) fn bytes(bytes: Bytes) -> Self {
+    /// Nothing but a status.
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self::whole(status, "application/octet-stream", Bytes::new())
+    }
+
+    /// The same, with what the bucket calls it.
+    pub(crate) fn tagged(mut self, etag: &Etag) -> Self {
+        if let Ok(value) = HeaderValue::from_str(etag.as_str()) {
+            self.head.headers.insert(ETAG, value);
+        }
+        self
+    }
+
+    pub(crate) fn bytes(bytes: Bytes) -> Self {
         Self::whole(StatusCode::OK, "application/octet-stream", bytes)
     }
 
-    pub(super) fn declined(declined: Declined) -> Self {
+    pub(crate) fn declined(declined: Declined) -> Self {
         let Declined { code, reason } = declined;
         let body = json!({ "error": reason, "reason": code.name() });
         let bytes = body.to_string().into();
@@ -83,7 +96,7 @@ impl Answer {
         answer
     }
 
-    pub(super) fn ranged(
+    pub(crate) fn ranged(
         stream: BoxStream<'static, error::Result<Bytes>>,
         place: Range<u64>,
         size: u64,
@@ -112,7 +125,7 @@ impl Answer {
 
     /// The same, which takes as many MiB of that room as it has until it is
     /// sent.
-    pub(super) fn keeping(self, mut room: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn keeping(self, mut room: OwnedSemaphorePermit) -> Self {
         let mib = self.body.size_hint().lower().div_ceil(1 << 20);
         let mib = usize::try_from(mib).unwrap_or(usize::MAX);
         let room = room.split(mib.min(room.num_permits()));
@@ -120,12 +133,12 @@ impl Answer {
     }
 
     /// How long sending it may take.
-    pub(super) fn time(&self) -> Duration {
+    pub(crate) fn time(&self) -> Duration {
         let bytes = self.body.size_hint().lower();
         ANSWER_TIMEOUT + Duration::from_secs(bytes / SPEED_LEAST)
     }
 
-    pub(super) async fn send(self, send: &mut SendHalf) -> Result<(), StreamError> {
+    pub(crate) async fn send(self, send: &mut SendHalf) -> Result<(), StreamError> {
         send.send_response(&self.head).await?;
         if let AnswerBody::Ranged { .. } = self.body {
             send.make_bulk();

@@ -9,7 +9,8 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use super::lock;
 
 /// Room for so many, of which each user may have so many.
-pub(super) struct Shares {
+#[derive(Debug)]
+pub(crate) struct Shares {
     all: Arc<Semaphore>,
     of_user: usize,
     /// Those of users who have or wait for some.
@@ -18,7 +19,7 @@ pub(super) struct Shares {
 
 /// Room for one, until dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(crate) struct Share {
     _all: OwnedSemaphorePermit,
     _own: OwnedSemaphorePermit,
     /// Lives as long as somebody has some of it.
@@ -26,7 +27,7 @@ pub(super) struct Share {
 }
 
 impl Shares {
-    pub(super) fn new(all: usize, of_user: usize) -> Self {
+    pub(crate) fn new(all: usize, of_user: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(all)),
             of_user,
@@ -36,7 +37,7 @@ impl Shares {
 
     /// Waits for room. First for the user's own, so that who waits for that
     /// keeps nobody else waiting.
-    pub(super) async fn one(&self, user: &UserName) -> Result<Share, AcquireError> {
+    pub(crate) async fn one(&self, user: &UserName) -> Result<Share, AcquireError> {
         let own = self.of(user);
         let permit = Arc::clone(&own).acquire_owned().await?;
         let all = Arc::clone(&self.all).acquire_owned().await?;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ginnel_agent::clock::{Change, Changes};
+use ginnel_agent::heard::Heard;
 use ginnel_agent::knowledge::opening::Opening;
 use ginnel_agent::link::Keeper;
 use ginnel_agent::link_report::Report;
@@ -161,6 +162,7 @@ impl Device {
             changes,
             wall_clock: self.clock.wall_clock(),
             report: report.clone(),
+            heard: Heard::new(),
             random: fastrand::Rng::with_seed(dice.any()),
             tasks: tasks.clone(),
         };

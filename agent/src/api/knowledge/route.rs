@@ -4,6 +4,7 @@ use ginnel_store::id::DocumentId;
 use http::Method;
 
 use super::artifacts::ArtifactsRoute;
+use super::sync::SyncRoute;
 use super::transfers::TransfersRoute;
 use crate::api::percent;
 
@@ -29,6 +30,7 @@ pub(in crate::api) enum KnowledgeRoute {
     Backup,
     Artifacts(ArtifactsRoute),
     Transfers(TransfersRoute),
+    Sync(SyncRoute),
     OpenApi,
 }
 
@@ -94,6 +96,7 @@ impl KnowledgeRoute {
                 TransfersRoute::find_published(method, name).map(Self::Transfers)
             }
             ["loras", id @ ..] => TransfersRoute::find_loras(method, id).map(Self::Transfers),
+            ["sync", what @ ..] => SyncRoute::find(method, what).map(Self::Sync),
             ["add"] => only_post(method, Self::Add),
             ["store", "check"] => only_post(method, Self::Check),
             ["store", "rebuild-index"] => only_post(method, Self::RebuildIndex),
@@ -130,7 +133,8 @@ impl KnowledgeRoute {
             | Self::RebuildIndex
             | Self::Backup
             | Self::Artifacts(_)
-            | Self::Transfers(_) => false,
+            | Self::Transfers(_)
+            | Self::Sync(_) => false,
         }
     }
 }

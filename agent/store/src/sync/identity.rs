@@ -24,6 +24,11 @@ pub(crate) fn is_shared(connection: &Connection) -> Result<bool> {
     Ok(meta::read::<String>(connection, meta::USER)?.is_some())
 }
 
+/// Under which name the rows are shared, if they are.
+pub(crate) fn device(connection: &Connection) -> Result<Option<String>> {
+    meta::read(connection, meta::DEVICE)
+}
+
 pub(super) fn begin(turn: &mut Turn<'_>, identity: &Identity) -> Result<()> {
     let Identity {
         domain,

@@ -1,0 +1,173 @@
+//! `ginnel sync`: keeping what this device knows in step with the user's other
+//! devices.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Subcommand;
+use ginnel_daemon::environment::Environment;
+use ginnel_daemon::quantity::bytes;
+use ginnel_daemon::report;
+use http::Method;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::knowledge::Asked;
+use super::{json, printable, table};
+use crate::api::knowledge::sync::SyncWanted;
+use crate::knowledge::sync::status::{SyncState, SyncStatus};
+
+/// How often it is asked how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long `ginnel sync now` waits for nothing to move.
+const STILL_MAX: Duration = Duration::from_secs(30);
+
+/// `ginnel sync`.
+#[derive(Debug, clap::Args)]
+pub struct Sync {
+    /// What to do; without one, it shows how it goes
+    #[command(subcommand)]
+    pub command: Option<SyncCommand>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum SyncCommand {
+    /// Look at everything now, and wait until all is in step
+    Now,
+    /// Show how it goes
+    Status,
+    /// Stop until it is resumed, over restarts too
+    Pause,
+    /// Let it go on
+    Resume,
+}
+
+pub(super) async fn run(
+    sync: Sync,
+    state: Option<&Path>,
+    environment: Environment<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    let asked = Asked::find(state, environment).await?;
+    let done = do_it(&sync, &asked, out).await;
+    asked.close().await?;
+    done
+}
+
+async fn do_it(sync: &Sync, asked: &Asked, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let status = match sync.command {
+        None | Some(SyncCommand::Status) => look(asked).await?,
+        Some(SyncCommand::Now) => {
+            let path = "/v1/sync/now";
+            let before = asked.ask(Method::POST, path, &Value::Null).await?;
+            wait(asked, before).await?
+        }
+        Some(SyncCommand::Pause) => set(asked, true).await?,
+        Some(SyncCommand::Resume) => set(asked, false).await?,
+    };
+    write_status(&status, sync.json, out)?;
+    let is_now = matches!(sync.command, Some(SyncCommand::Now));
+    Ok(match is_now && status.state != SyncState::InStep {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
+}
+
+async fn look(asked: &Asked) -> anyhow::Result<SyncStatus> {
+    asked.ask(Method::GET, "/v1/sync", &Value::Null).await
+}
+
+async fn set(asked: &Asked, paused: bool) -> anyhow::Result<SyncStatus> {
+    let wanted = SyncWanted { paused };
+    asked.ask(Method::PUT, "/v1/sync", &wanted).await
+}
+
+/// Waits until all is in step, or nothing moves for too long.
+async fn wait(asked: &Asked, mut status: SyncStatus) -> anyhow::Result<SyncStatus> {
+    let began = status.last_unix_ms;
+    let mut moved = (Instant::now(), status.moved());
+    loop {
+        let is_over = match status.state {
+            SyncState::Paused | SyncState::NotKept => true,
+            // What was in step before it was asked says nothing yet.
+            SyncState::InStep => status.last_unix_ms != began,
+            SyncState::NoLink | SyncState::Syncing => false,
+        };
+        if is_over || moved.0.elapsed() > STILL_MAX {
+            return Ok(status);
+        }
+        sleep(LOOK_EVERY).await;
+        status = look(asked).await?;
+        if status.moved() != moved.1 {
+            moved = (Instant::now(), status.moved());
+        }
+    }
+}
+
+fn write_status(status: &SyncStatus, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+    if json {
+        return json::pretty(status, out);
+    }
+    let mut hints = Vec::new();
+    let mut rows = vec![
+        ["device".to_owned(), status.device.clone()],
+        ["state".to_owned(), state(status.state).to_owned()],
+        ["to send".to_owned(), format!("{} changes", status.backlog)],
+        ["to read".to_owned(), format!("{} batches", status.behind)],
+        [
+            "sent".to_owned(),
+            format!(
+                "{} in {} batches",
+                bytes(status.sent_bytes),
+                status.sent_batches
+            ),
+        ],
+        [
+            "read".to_owned(),
+            format!(
+                "{} in {} batches, {} rows taken",
+                bytes(status.read_bytes),
+                status.read_batches,
+                status.rows_applied
+            ),
+        ],
+    ];
+    for log in &status.logs {
+        let text = format!("log read up to batch {}", log.sequence);
+        rows.push([printable::line(&log.device), text]);
+    }
+    if let Some(problem) = &status.problem {
+        let problem = report::take_hints(&printable::line(problem), &mut hints);
+        rows.push(["problem".to_owned(), problem]);
+    }
+    for left in &status.quarantined {
+        let reason = report::take_hints(&printable::line(&left.reason), &mut hints);
+        let text = format!("batch {} of {}: {reason}", left.sequence, left.device);
+        rows.push(["not applied".to_owned(), text]);
+    }
+    if status.state == SyncState::Paused {
+        hints.push("ginnel sync resume".to_owned());
+    }
+    table::write(out, &rows)?;
+    for hint in hints {
+        writeln!(out, "hint: {hint}")?;
+    }
+    Ok(())
+}
+
+fn state(state: SyncState) -> &'static str {
+    match state {
+        SyncState::Paused => "paused",
+        SyncState::NoLink => "waiting for a link to the relay",
+        SyncState::NotKept => "the relay keeps no logs",
+        SyncState::Syncing => "on its way",
+        SyncState::InStep => "in step",
+    }
+}

@@ -1,0 +1,214 @@
+//! Keeps what this device knows in step with the user's other devices.
+//!
+//! ```text
+//! store ─ outgoing ─▶ writer ─▶ batch ─▶ relay ─▶ bucket
+//! store ◀─ apply ──── reader ◀─ batch ◀─ relay ◀─    │
+//!                        ▲────── news, head, list ───┘
+//! ```
+//!
+//! * [`writer`] writes this device's log, [`reader`] reads those of others. When
+//!   each does what is decided in [`ginnel_proto::sync`].
+//! * [`relay`] is what they ask over the link.
+//! * [`status`] is what people are told.
+
+mod reader;
+mod relay;
+pub mod status;
+mod writer;
+
+use std::sync::Arc;
+
+use ginnel_link::link::Link;
+use ginnel_proto::control::KNOWLEDGE;
+use ginnel_proto::id::{DeviceName, UserName};
+use ginnel_store::Store;
+use ginnel_store::sync::Identity;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use self::reader::Reader;
+use self::status::{Progress, SyncState, SyncStatus};
+use self::writer::Writer;
+use crate::clock;
+use crate::heard::{Heard, Said};
+use crate::sync::failure::Failure;
+
+/// The note in the store that says that a person has stopped it.
+const PAUSED: &str = "sync_paused";
+
+/// Milliseconds by which the relay's clock is ahead of this machine's, once it
+/// is known.
+pub type ClockOffset = Arc<dyn Fn() -> Option<i64> + Send + Sync>;
+
+/// What it works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// What is kept in step.
+    pub store: Store,
+    /// As whom.
+    pub identity: Identity,
+    /// The live link.
+    pub link: watch::Receiver<Option<Link>>,
+    /// What the relay says.
+    pub heard: Heard,
+    /// See [`ClockOffset`].
+    pub clock_offset: ClockOffset,
+}
+
+/// Keeps what this device knows in step. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct KnowledgeSync {
+    parts: Parts,
+    shared: Arc<Shared>,
+}
+
+/// What writer, reader and callers have in common.
+#[derive(Debug)]
+struct Shared {
+    progress: Progress,
+    paused: watch::Sender<bool>,
+    /// The epoch that the relay names, once it was asked.
+    epoch: watch::Sender<Option<u64>>,
+    /// Somebody wants all to be looked at now.
+    now: Notify,
+}
+
+impl KnowledgeSync {
+    /// Does nothing until [`KnowledgeSync::run`].
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let shared = Shared {
+            progress: Progress::default(),
+            paused: watch::Sender::new(false),
+            epoch: watch::Sender::new(None),
+            now: Notify::new(),
+        };
+        Self {
+            parts,
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Keeps in step until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        let work = async {
+            let mut wait = RETRY;
+            while let Err(error) = self.begin().await {
+                warn!(%error, "what this device knows cannot be shared");
+                self.shared.progress.fail(&error);
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_MAX);
+            }
+            let reader = Reader::new(self.clone());
+            let writer = Writer::new(self.clone());
+            tokio::join!(reader.run(), writer.run());
+        };
+        stop.run_until_cancelled(work).await;
+    }
+
+    async fn begin(&self) -> Result<(), Failure> {
+        let store = &self.parts.store;
+        store.begin_sync(self.parts.identity.clone()).await?;
+        let paused = store.note(PAUSED.to_owned()).await?;
+        self.shared
+            .paused
+            .send_replace(paused.as_deref() == Some("yes"));
+        Ok(())
+    }
+
+    /// Looks at everything now.
+    pub fn now(&self) {
+        self.shared.now.notify_waiters();
+    }
+
+    /// Stops it, or lets it go on; lasts over restarts.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn set_paused(&self, paused: bool) -> Result<(), Failure> {
+        let value = if paused { "yes" } else { "no" };
+        let store = &self.parts.store;
+        store.set_note(PAUSED.to_owned(), value.to_owned()).await?;
+        self.shared.paused.send_replace(paused);
+        Ok(())
+    }
+
+    /// How it goes.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn status(&self) -> Result<SyncStatus, Failure> {
+        let backlog = self.parts.store.outgoing_backlog().await?;
+        let peers = self.parts.store.peers().await?;
+        let quarantined = self.parts.store.quarantined().await?;
+        let state = self.state(backlog);
+        let progress = &self.shared.progress;
+        let mut status = progress.status(&self.parts.identity, state, peers, quarantined);
+        status.epoch = *self.shared.epoch.borrow();
+        status.backlog = backlog;
+        Ok(status)
+    }
+
+    fn state(&self, backlog: u64) -> SyncState {
+        if *self.shared.paused.borrow() {
+            return SyncState::Paused;
+        }
+        let link = self.parts.link.borrow().clone();
+        let said = self.parts.heard.subscribe().borrow().clone();
+        match link {
+            None => SyncState::NoLink,
+            Some(_) if !keeps_knowledge(&said) => SyncState::NotKept,
+            Some(_) if backlog > 0 || self.shared.progress.behind() > 0 => SyncState::Syncing,
+            Some(_) if self.shared.epoch.borrow().is_none() => SyncState::Syncing,
+            Some(_) => SyncState::InStep,
+        }
+    }
+
+    fn device(&self) -> &DeviceName {
+        &self.parts.identity.device
+    }
+
+    fn user(&self) -> &UserName {
+        &self.parts.identity.user
+    }
+
+    /// The link, if the relay at its end keeps logs and nobody has stopped us.
+    fn link(&self) -> Option<Link> {
+        if *self.shared.paused.borrow() || !keeps_knowledge(&self.parts.heard.subscribe().borrow())
+        {
+            return None;
+        }
+        self.parts.link.borrow().clone()
+    }
+
+    /// The relay's time as far as it is known, milliseconds since 1970.
+    fn relay_ms(&self) -> u64 {
+        let offset = (self.parts.clock_offset)().unwrap_or_default();
+        clock::unix_ms().saturating_add_signed(offset)
+    }
+}
+
+fn keeps_knowledge(said: &Said) -> bool {
+    said.capabilities.contains(&KNOWLEDGE)
+}
+
+/// How long a store that cannot be shared waits: at first, and at most.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(5);
+const RETRY_MAX: std::time::Duration = std::time::Duration::from_secs(300);
+
+impl std::fmt::Debug for KnowledgeSync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KnowledgeSync")
+            .field("identity", &self.parts.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,232 @@
+//! Reads the logs of the user's other devices.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ginnel_proto::id::DeviceName;
+use ginnel_proto::sync::batch::{BatchPlace, decode};
+use ginnel_proto::sync::reading::{Ask, Place, Reading, Verdict};
+use ginnel_store::error::ErrorKind;
+use http::HeaderValue;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use super::KnowledgeSync;
+use super::relay::Relay;
+use crate::sync::failure::Failure;
+
+pub(super) struct Reader {
+    sync: KnowledgeSync,
+    /// The tag of the head that was looked at last.
+    head: Option<HeaderValue>,
+    /// By how much the clock was corrected last, milliseconds.
+    corrected: Option<i64>,
+}
+
+/// A clock is corrected anew when it is off by more than so many milliseconds.
+const OFF_MAX_MS: u64 = 250;
+
+impl Reader {
+    pub(super) fn new(sync: KnowledgeSync) -> Self {
+        Self {
+            sync,
+            head: None,
+            corrected: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut link = self.sync.parts.link.clone();
+        let mut heard = self.sync.parts.heard.subscribe();
+        let mut paused = self.sync.shared.paused.subscribe();
+        let shared = Arc::clone(&self.sync.shared);
+        let mut reading = self.begin().await;
+        reading.handle_link(self.sync.link().is_some(), now());
+        loop {
+            let mut look = std::pin::pin!(shared.now.notified());
+            look.as_mut().enable();
+            let news = heard.borrow_and_update().news.clone();
+            for news in news.values() {
+                reading.handle_news(&news.device, news.sequence);
+            }
+            self.sync.shared.progress.set_behind(reading.behind());
+            let due = reading.poll_timeout(now());
+            tokio::select! {
+                biased;
+                Ok(()) = link.changed() => {
+                    link.borrow_and_update();
+                    self.head = None;
+                    reading.handle_link(self.sync.link().is_some(), now());
+                }
+                Ok(()) = paused.changed() => {
+                    paused.borrow_and_update();
+                    reading.handle_link(self.sync.link().is_some(), now());
+                }
+                () = &mut look => reading.handle_link(self.sync.link().is_some(), now()),
+                Ok(()) = heard.changed() => {
+                    // The relay may say only now that it keeps logs.
+                    if due.is_none() {
+                        reading.handle_link(self.sync.link().is_some(), now());
+                    }
+                }
+                () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() => {
+                    self.ask(&mut reading).await;
+                }
+            }
+        }
+    }
+
+    /// Goes on where the store is.
+    async fn begin(&self) -> Reading {
+        let peers = self.sync.parts.store.peers().await;
+        let peers = peers.unwrap_or_default().into_iter().map(|peer| {
+            // Behind one that was left out it is not known.
+            let hash = Some(peer.hash).filter(|hash| *hash != ginnel_proto::sync::reading::FIRST);
+            let sequence = peer.sequence;
+            (peer.device, Place { sequence, hash })
+        });
+        Reading::new(self.sync.device().clone(), peers.collect(), now())
+    }
+
+    async fn ask(&mut self, reading: &mut Reading) {
+        let Some(ask) = reading.poll(now()) else {
+            return;
+        };
+        let Some(link) = self.sync.link() else {
+            return reading.handle_link(false, now());
+        };
+        let relay = Relay::new(link);
+        let done = match &ask {
+            Ask::List => self.list(&relay, reading).await,
+            Ask::Head => self.look(&relay, reading).await,
+            Ask::Fetch { device, sequence } => self.fetch(&relay, reading, device, *sequence).await,
+        };
+        match done {
+            Ok(()) => {}
+            Err(failure) => {
+                debug!(%failure, ?ask, "cannot read the logs; trying again");
+                self.sync.shared.progress.fail(&failure);
+                reading.handle_failure(&ask, now());
+            }
+        }
+    }
+
+    async fn list(&mut self, relay: &Relay, reading: &mut Reading) -> Result<(), Failure> {
+        self.correct_clock().await?;
+        let read = reading.read();
+        let read: BTreeMap<DeviceName, u64> = read.map(|(it, at)| (it.clone(), at)).collect();
+        let listed = relay.logs(&read).await?;
+        let quarantined = self.sync.parts.store.quarantined().await?;
+        reading.look_again(
+            quarantined
+                .into_iter()
+                .filter(|it| {
+                    read.get(&it.device)
+                        .is_some_and(|read| *read >= it.sequence)
+                })
+                .map(|it| (it.device, it.sequence)),
+        );
+        reading.handle_list(&listed.logs, now());
+        self.sync.shared.epoch.send_replace(Some(listed.epoch));
+        self.sync.shared.progress.well();
+        Ok(())
+    }
+
+    async fn look(&mut self, relay: &Relay, reading: &mut Reading) -> Result<(), Failure> {
+        self.correct_clock().await?;
+        match relay.head(self.head.as_ref()).await? {
+            None => reading.handle_head(&BTreeMap::new(), now()),
+            Some((head, etag)) => {
+                reading.handle_head(&head.devices, now());
+                self.head = etag;
+            }
+        }
+        self.sync.shared.progress.well();
+        Ok(())
+    }
+
+    /// The relay's clock is the one that counts.
+    async fn correct_clock(&mut self) -> Result<(), Failure> {
+        let Some(offset) = (self.sync.parts.clock_offset)() else {
+            return Ok(());
+        };
+        let is_near = |corrected: i64| corrected.abs_diff(offset) <= OFF_MAX_MS;
+        if !self.corrected.is_some_and(is_near) {
+            self.sync.parts.store.correct_clock(offset).await?;
+            self.corrected = Some(offset);
+        }
+        Ok(())
+    }
+
+    async fn fetch(
+        &self,
+        relay: &Relay,
+        reading: &mut Reading,
+        device: &DeviceName,
+        sequence: u64,
+    ) -> Result<(), Failure> {
+        let Some(epoch) = *self.sync.shared.epoch.borrow() else {
+            return Err(Failure::retry("the epoch is not known yet"));
+        };
+        let place = BatchPlace {
+            user: self.sync.user().clone(),
+            epoch,
+            device: device.clone(),
+            sequence,
+        };
+        let bytes = relay.batch(epoch, device, sequence).await?;
+        let length = bytes.as_ref().map_or(0, Bytes::len);
+        let reading_it = move || bytes.map(|bytes| decode(&bytes, &place));
+        let fetched = tokio::task::spawn_blocking(reading_it).await;
+        let fetched = fetched.map_err(Failure::retry)?;
+        let relay_ms = self.sync.relay_ms();
+        let verdict = reading.judge(device, sequence, fetched.as_ref(), now(), relay_ms);
+        let store = &self.sync.parts.store;
+        match (verdict, fetched) {
+            (Verdict::Apply, Some(Ok(batch))) => {
+                let hash = batch.hash;
+                match store.apply(batch).await {
+                    Ok(applied) => {
+                        reading.handle_applied(device, sequence, hash);
+                        self.sync.shared.progress.read(length, applied.taken);
+                        Ok(())
+                    }
+                    Err(error) if error.kind() == ErrorKind::Invalid => {
+                        self.leave_out(reading, device, sequence, error.to_string())
+                            .await
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            }
+            (Verdict::Again | Verdict::Apply, _) => Ok(()),
+            (Verdict::Hold(reason), _) => {
+                warn!(%device, sequence, reason, "a batch cannot be applied yet");
+                Ok(store.quarantine(device.clone(), sequence, reason).await?)
+            }
+            (Verdict::LeaveOut(reason), _) => {
+                self.leave_out(reading, device, sequence, reason).await
+            }
+        }
+    }
+
+    async fn leave_out(
+        &self,
+        reading: &mut Reading,
+        device: &DeviceName,
+        sequence: u64,
+        reason: String,
+    ) -> Result<(), Failure> {
+        warn!(%device, sequence, reason, "a batch is left out");
+        let store = &self.sync.parts.store;
+        store.quarantine(device.clone(), sequence, reason).await?;
+        store.skip(device.clone(), sequence).await?;
+        reading.handle_left_out(device, sequence);
+        Ok(())
+    }
+}
+
+/// The monotonic clock, which tests may pause.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}

@@ -1,0 +1,129 @@
+//! What the relay is asked about the user's logs.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ginnel_link::link::Link;
+use ginnel_proto::id::DeviceName;
+use ginnel_proto::open::Open;
+use ginnel_proto::sync::batch::BATCH_MAX;
+use ginnel_proto::sync::head::{HEAD_MAX, Head};
+use http::header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+
+use crate::sync::ask::{ask, collect, declined, json, unreadable};
+use crate::sync::failure::Failure;
+
+/// The longest list of batches, in bytes: 1,000 of 300 devices.
+const LIST_MAX: usize = 8 << 20;
+
+/// The relay at the other end of a link.
+#[derive(Debug, Clone)]
+pub(super) struct Relay(Link);
+
+/// All logs behind what the asker knows.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Logs {
+    /// In which epoch.
+    pub(super) epoch: u64,
+    /// The batches of each device, in their order.
+    pub(super) logs: BTreeMap<DeviceName, Vec<u64>>,
+}
+
+/// What became of a batch that was to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Put {
+    /// It is in the log.
+    Written,
+    /// The log has another one there, or has this one already.
+    Taken,
+}
+
+impl Relay {
+    pub(super) fn new(link: Link) -> Self {
+        Self(link)
+    }
+
+    /// How long the logs are, unless that is what `known` says.
+    pub(super) async fn head(
+        &self,
+        known: Option<&HeaderValue>,
+    ) -> Result<Option<(Head, Option<HeaderValue>)>, Failure> {
+        let mut headers = HeaderMap::new();
+        if let Some(known) = known {
+            headers.insert(IF_NONE_MATCH, known.clone());
+        }
+        let (head, body) = self.ask((Method::GET, "/head"), headers, None).await?;
+        match head.status {
+            StatusCode::OK => {
+                let etag = head.headers.get(ETAG).cloned();
+                let found = json(&collect(body, HEAD_MAX).await?)?;
+                Ok(Some((found, etag)))
+            }
+            StatusCode::NOT_MODIFIED => Ok(None),
+            status => Err(declined(status, body).await),
+        }
+    }
+
+    /// The batches of all logs behind what was read.
+    pub(super) async fn logs(&self, read: &BTreeMap<DeviceName, u64>) -> Result<Logs, Failure> {
+        let read = serde_json::to_vec(read).map_err(unreadable)?;
+        let ask = self.ask((Method::POST, "/logs"), HeaderMap::new(), Some(read.into()));
+        let (head, body) = ask.await?;
+        match head.status {
+            StatusCode::OK => json(&collect(body, LIST_MAX).await?),
+            status => Err(declined(status, body).await),
+        }
+    }
+
+    /// A batch; `None` if there is none.
+    pub(super) async fn batch(
+        &self,
+        epoch: u64,
+        device: &DeviceName,
+        sequence: u64,
+    ) -> Result<Option<Bytes>, Failure> {
+        let path = format!("/log/{epoch}/{device}/{sequence}");
+        let ask = self.ask((Method::GET, &path), HeaderMap::new(), None);
+        let (head, body) = ask.await?;
+        match head.status {
+            StatusCode::OK => collect(body, BATCH_MAX).await.map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(declined(status, body).await),
+        }
+    }
+
+    /// Writes a batch of this device.
+    pub(super) async fn write(
+        &self,
+        epoch: u64,
+        sequence: u64,
+        batch: Bytes,
+    ) -> Result<Put, Failure> {
+        let path = format!("/log/{epoch}/{sequence}");
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(batch.len()));
+        let (head, body) = self.ask((Method::PUT, &path), headers, Some(batch)).await?;
+        match head.status {
+            StatusCode::CREATED => Ok(Put::Written),
+            StatusCode::CONFLICT => Ok(Put::Taken),
+            status => Err(declined(status, body).await),
+        }
+    }
+
+    async fn ask(
+        &self,
+        what: (Method, &str),
+        headers: HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<
+        (
+            ginnel_proto::http::ResponseHead,
+            ginnel_link::body::RecvBody,
+        ),
+        Failure,
+    > {
+        ask(&self.0, &Open::Knowledge, what, headers, body).await
+    }
+}

@@ -1,0 +1,204 @@
+//! How syncing goes, for people and programs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ginnel_store::sync::{Identity, Peer, Quarantined};
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+
+/// How it goes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SyncStatus {
+    /// As whom: USER/DEVICE.
+    pub device: String,
+    /// What it does now.
+    pub state: SyncState,
+    /// Which epoch, once the relay was asked.
+    pub epoch: Option<u64>,
+    /// Changes here that were not looked at yet, whether they are to be sent.
+    pub backlog: u64,
+    /// Batches of other devices that are known and not read yet.
+    pub behind: u64,
+    /// Batches and their bytes that were sent since the start.
+    pub sent_batches: u64,
+    /// See `sent_batches`.
+    pub sent_bytes: u64,
+    /// Batches and their bytes that were read since the start.
+    pub read_batches: u64,
+    /// See `read_batches`.
+    pub read_bytes: u64,
+    /// Rows of those that are what the store has now.
+    pub rows_applied: u64,
+    /// When something was last sent, read or found to be as it should, in
+    /// milliseconds since 1970.
+    pub last_unix_ms: Option<u64>,
+    /// What went wrong last, while it does.
+    pub problem: Option<String>,
+    /// How far the log of each device has been read.
+    pub logs: Vec<LogStatus>,
+    /// Batches that were not applied.
+    pub quarantined: Vec<QuarantineStatus>,
+}
+
+impl SyncStatus {
+    /// Changes with everything that moves.
+    pub(crate) fn moved(&self) -> [u64; 4] {
+        [
+            self.backlog,
+            self.behind,
+            self.sent_batches,
+            self.read_batches,
+        ]
+    }
+}
+
+/// What it does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncState {
+    /// A person stopped it.
+    Paused,
+    /// It waits for a link.
+    NoLink,
+    /// The relay keeps no logs.
+    NotKept,
+    /// Something is on its way.
+    Syncing,
+    /// All that is known of is here, and all that is here is there.
+    InStep,
+}
+
+/// How far a log has been read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Whose.
+    pub device: String,
+    /// Its last batch that was read; of this device: that was written.
+    pub sequence: u64,
+    /// When its newest row was changed, in milliseconds since 1970.
+    pub changed_unix_ms: u64,
+}
+
+/// A batch that was not applied.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QuarantineStatus {
+    /// Whose.
+    pub device: String,
+    /// Which of its batches.
+    pub sequence: u64,
+    /// Why.
+    pub reason: String,
+    /// When that was noticed, in milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// What is counted since the start.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    sent_batches: AtomicU64,
+    sent_bytes: AtomicU64,
+    read_batches: AtomicU64,
+    read_bytes: AtomicU64,
+    rows_applied: AtomicU64,
+    behind: AtomicU64,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    unix_ms: Option<u64>,
+    problem: Option<String>,
+}
+
+impl Progress {
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent_batches.fetch_add(1, Ordering::Relaxed);
+        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.well();
+    }
+
+    pub(super) fn read(&self, bytes: usize, rows: usize) {
+        self.read_batches.fetch_add(1, Ordering::Relaxed);
+        self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.rows_applied.fetch_add(rows as u64, Ordering::Relaxed);
+        self.well();
+    }
+
+    pub(super) fn set_behind(&self, batches: u64) {
+        self.behind.store(batches, Ordering::Relaxed);
+    }
+
+    pub(super) fn behind(&self) -> u64 {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    /// All is well at this moment.
+    pub(super) fn well(&self) {
+        *self.last() = Last {
+            unix_ms: Some(clock::unix_ms()),
+            problem: None,
+        };
+    }
+
+    pub(super) fn fail(&self, problem: &impl std::fmt::Display) {
+        self.last().problem = Some(problem.to_string());
+    }
+
+    pub(super) fn status(
+        &self,
+        identity: &Identity,
+        state: SyncState,
+        peers: Vec<Peer>,
+        quarantined: Vec<Quarantined>,
+    ) -> SyncStatus {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let last = self.last();
+        SyncStatus {
+            device: format!("{}/{}", identity.user, identity.device),
+            state,
+            epoch: None,
+            backlog: 0,
+            behind: self.behind(),
+            sent_batches: count(&self.sent_batches),
+            sent_bytes: count(&self.sent_bytes),
+            read_batches: count(&self.read_batches),
+            read_bytes: count(&self.read_bytes),
+            rows_applied: count(&self.rows_applied),
+            last_unix_ms: last.unix_ms,
+            problem: last.problem.clone(),
+            logs: peers.into_iter().map(LogStatus::from).collect(),
+            quarantined: quarantined
+                .into_iter()
+                .map(QuarantineStatus::from)
+                .collect(),
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<Peer> for LogStatus {
+    fn from(peer: Peer) -> Self {
+        Self {
+            device: peer.device.to_string(),
+            sequence: peer.sequence,
+            changed_unix_ms: peer.last.millis(),
+        }
+    }
+}
+
+impl From<Quarantined> for QuarantineStatus {
+    fn from(quarantined: Quarantined) -> Self {
+        Self {
+            device: quarantined.device.to_string(),
+            sequence: quarantined.sequence,
+            reason: quarantined.reason,
+            unix_ms: quarantined.unix_ms,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Writes this device's log: what changed here, in batches, each exactly once.
+//!
+//! A batch whose answer was lost is found in its place. If something else is
+//! found there, this device's store is older than its log, as after a restored
+//! backup: then the log is read like that of another device, and goes on behind
+//! it.
+
+use bytes::Bytes;
+use ginnel_proto::sync::batch::{self, BatchPlace, decode};
+use ginnel_proto::sync::reading::FIRST;
+use ginnel_proto::sync::sending::{Sending, Wrote};
+use ginnel_store::sync::{Outgoing, Written};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::KnowledgeSync;
+use super::relay::{Put, Relay};
+use crate::sync::failure::Failure;
+
+pub(super) struct Writer {
+    sync: KnowledgeSync,
+    sending: Sending,
+}
+
+impl Writer {
+    pub(super) fn new(sync: KnowledgeSync) -> Self {
+        let sending = Sending::new(now());
+        Self { sync, sending }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut changes = self.sync.parts.store.changes();
+        let mut link = self.sync.parts.link.clone();
+        let mut heard = self.sync.parts.heard.subscribe();
+        let mut paused = self.sync.shared.paused.subscribe();
+        let mut epoch = self.sync.shared.epoch.subscribe();
+        loop {
+            let due = self.sending.poll_timeout();
+            tokio::select! {
+                Ok(()) = changes.changed() => {
+                    changes.borrow_and_update();
+                    self.sending.handle_change(now());
+                }
+                Ok(()) = link.changed() => self.follow_link(),
+                Ok(()) = heard.changed() => {
+                    // News come often, and change nothing here.
+                    heard.borrow_and_update();
+                }
+                Ok(()) = paused.changed() => self.follow_link(),
+                // Before the first listing nobody knows in which epoch to write.
+                Ok(()) = epoch.changed() => self.follow_link(),
+                () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() => {
+                    self.write_if_due().await;
+                }
+            }
+        }
+    }
+
+    fn follow_link(&mut self) {
+        let epoch = *self.sync.shared.epoch.borrow();
+        let linked = self.sync.link().is_some() && epoch.is_some();
+        self.sending.handle_link(linked);
+    }
+
+    async fn write_if_due(&mut self) {
+        let epoch = *self.sync.shared.epoch.borrow();
+        let (Some(link), Some(epoch)) = (self.sync.link(), epoch) else {
+            return self.sending.handle_link(false);
+        };
+        if !self.sending.poll(now()) {
+            return;
+        }
+        match self.write(&Relay::new(link), epoch).await {
+            Ok(wrote) => self.sending.handle_written(now(), wrote),
+            Err(failure) => {
+                debug!(%failure, "cannot write to the log; trying again");
+                self.sync.shared.progress.fail(&failure);
+                self.sending.handle_failure(now());
+            }
+        }
+    }
+
+    async fn write(&self, relay: &Relay, epoch: u64) -> Result<Wrote, Failure> {
+        let store = &self.sync.parts.store;
+        let Some(Outgoing { rows, upto }) = store.outgoing().await? else {
+            return Ok(Wrote::Nothing);
+        };
+        if rows.is_empty() {
+            store.sent(upto, None).await?;
+            return Ok(Wrote::Full);
+        }
+        let (place, previous) = self.next_place(epoch).await?;
+        let sequence = place.sequence;
+        let last = rows.stamps().unwrap_or_default().1;
+        let packing = tokio::task::spawn_blocking(move || {
+            let packed = batch::encode(&place, previous, &[], &rows);
+            (place, packed)
+        });
+        let (place, packed) = packing.await.map_err(Failure::retry)?;
+        let (bytes, hash) = packed.map_err(Failure::retry)?;
+        let length = bytes.len();
+        if relay.write(epoch, sequence, bytes.clone()).await? == Put::Taken
+            && !self.settle(relay, &place, &bytes).await?
+        {
+            return Ok(Wrote::Full);
+        }
+        let written = Written {
+            sequence,
+            hash,
+            last,
+        };
+        store.sent(upto, Some(written)).await?;
+        self.sync.shared.progress.sent(length);
+        debug!(sequence, bytes = length, "wrote to the log");
+        match store.outgoing_backlog().await? {
+            0 => Ok(Wrote::All),
+            _ => Ok(Wrote::Full),
+        }
+    }
+
+    async fn next_place(
+        &self,
+        epoch: u64,
+    ) -> Result<(BatchPlace, ginnel_blob::hash::Hash), Failure> {
+        let peers = self.sync.parts.store.peers().await?;
+        let own = peers.iter().find(|peer| peer.device == *self.sync.device());
+        let place = BatchPlace {
+            user: self.sync.user().clone(),
+            epoch,
+            device: self.sync.device().clone(),
+            sequence: own.map_or(0, |own| own.sequence) + 1,
+        };
+        Ok((place, own.map_or(FIRST, |own| own.hash)))
+    }
+
+    /// Looks what is in the place of a batch. Whether it is that batch; if not,
+    /// it is taken over, and the log goes on behind it.
+    async fn settle(
+        &self,
+        relay: &Relay,
+        place: &BatchPlace,
+        ours: &Bytes,
+    ) -> Result<bool, Failure> {
+        let sequence = place.sequence;
+        let found = relay.batch(place.epoch, &place.device, sequence).await?;
+        let Some(found) = found else {
+            return Err(Failure::retry(format_args!(
+                "the relay has and has not batch {sequence} of this device"
+            )));
+        };
+        if found == ours {
+            return Ok(true);
+        }
+        let store = &self.sync.parts.store;
+        match decode(&found, place) {
+            Ok(batch) => {
+                info!(
+                    sequence,
+                    "the log of this device is ahead of its store; reading it"
+                );
+                store.apply(batch).await?;
+            }
+            Err(error) => {
+                warn!(sequence, %error, "the log of this device has a damaged batch; going on behind it");
+                let device = place.device.clone();
+                let reason = error.to_string();
+                store.quarantine(device.clone(), sequence, reason).await?;
+                store.skip(device, sequence).await?;
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The monotonic clock, which tests may pause.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}

@@ -1,0 +1,101 @@
+//! The logs: batches written once, read, and listed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::stream::TryStreamExt as _;
+use ginnel_proto::code::Code;
+use ginnel_proto::id::{DeviceId, DeviceName, UserName};
+use ginnel_proto::sync::batch::BATCH_MAX;
+
+use super::Knowledge;
+use crate::objects::error::{ErrorKind, Result};
+use crate::objects::layout::KnowledgePlace;
+use crate::sync::declined::Declined;
+
+/// Batches that are listed of one device at once: whoever is further behind asks
+/// again when it has read these.
+const LISTED_MAX: usize = 1000;
+
+/// Batches behind what a device knows, by device.
+pub(super) type Listing = BTreeMap<DeviceName, Vec<u64>>;
+
+impl Knowledge {
+    /// Writes a batch to the device's log.
+    pub(super) async fn write(
+        &self,
+        device: &DeviceId,
+        epoch: u64,
+        sequence: u64,
+        batch: Bytes,
+    ) -> std::result::Result<(), Declined> {
+        if sequence == 0 || sequence > i64::MAX.cast_unsigned() {
+            return Err(Declined::new(Code::BadRequest, "batches count from 1"));
+        }
+        let now = self.epoch(&device.user);
+        if epoch != now {
+            let what = format_args!("the knowledge was restored meanwhile, epoch={now}");
+            return Err(Declined::new(Code::Conflict, what));
+        }
+        let key = KnowledgePlace::of(&device.user).batch(epoch, &device.device, sequence);
+        match self.bucket.create(&key, batch).await {
+            Ok(_) => Ok(()),
+            // Perhaps by a request of this device whose answer was lost: it will
+            // read what is there.
+            Err(error) if error.kind() == ErrorKind::Changed => Err(Declined::new(
+                Code::Conflict,
+                format_args!("the log has such a batch, sequence={sequence}"),
+            )),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A batch of a device of the user.
+    pub(super) async fn batch(
+        &self,
+        user: &UserName,
+        epoch: u64,
+        device: &DeviceName,
+        sequence: u64,
+    ) -> std::result::Result<Bytes, Declined> {
+        let key = KnowledgePlace::of(user).batch(epoch, device, sequence);
+        match self.bucket.read(&key, BATCH_MAX).await? {
+            Some(small) => Ok(small.bytes),
+            None => Err(Declined::new(
+                Code::NoArtifact,
+                format_args!("there is no such batch, device={device}, sequence={sequence}"),
+            )),
+        }
+    }
+
+    /// The batches of every log behind those that the asker knows.
+    pub(super) async fn list(
+        &self,
+        user: &UserName,
+        epoch: u64,
+        known: &BTreeMap<DeviceName, u64>,
+    ) -> Result<Listing> {
+        let place = KnowledgePlace::of(user);
+        let mut listing = Listing::new();
+        for folder in self.bucket.folders(&place.logs(epoch)).await? {
+            // What is no device's does not belong there.
+            let device = folder.filename().and_then(|name| name.parse().ok());
+            let Some(device): Option<DeviceName> = device else {
+                continue;
+            };
+            let known = known.get(&device).copied().unwrap_or_default();
+            let after = place.batch(epoch, &device, known);
+            let listed = self.bucket.list_after(&place.log(epoch, &device), &after);
+            let mut sequences: Vec<u64> = listed
+                .try_filter_map(|object| {
+                    std::future::ready(Ok(KnowledgePlace::sequence(&object.key)))
+                })
+                .try_collect()
+                .await?;
+            sequences.sort_unstable();
+            sequences.truncate(LISTED_MAX);
+            listing.insert(device, sequences);
+        }
+        Ok(listing)
+    }
+}
