@@ -25,6 +25,8 @@ pub mod caller;
 #[cfg(target_os = "linux")]
 pub mod chaos;
 pub mod device;
+#[cfg(unix)]
+pub mod knowledge;
 pub mod lab;
 pub mod origin;
 pub mod pattern;

@@ -20,6 +20,16 @@ const LISTED_MAX: usize = 1000;
 /// Batches behind what a device knows, by device.
 pub(super) type Listing = BTreeMap<DeviceName, Vec<u64>>;
 
+/// When a batch was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// By this request.
+    Now,
+    /// Before: perhaps by a request of this device whose answer was lost. It will
+    /// read what is there.
+    Before,
+}
+
 impl Knowledge {
     /// Writes a batch to the device's log.
     pub(super) async fn write(
@@ -28,7 +38,7 @@ impl Knowledge {
         epoch: u64,
         sequence: u64,
         batch: Bytes,
-    ) -> std::result::Result<(), Declined> {
+    ) -> std::result::Result<Written, Declined> {
         if sequence == 0 || sequence > i64::MAX.cast_unsigned() {
             return Err(Declined::new(Code::BadRequest, "batches count from 1"));
         }
@@ -39,13 +49,8 @@ impl Knowledge {
         }
         let key = KnowledgePlace::of(&device.user).batch(epoch, &device.device, sequence);
         match self.bucket.create(&key, batch).await {
-            Ok(_) => Ok(()),
-            // Perhaps by a request of this device whose answer was lost: it will
-            // read what is there.
-            Err(error) if error.kind() == ErrorKind::Changed => Err(Declined::new(
-                Code::Conflict,
-                format_args!("the log has such a batch, sequence={sequence}"),
-            )),
+            Ok(_) => Ok(Written::Now),
+            Err(error) if error.kind() == ErrorKind::Changed => Ok(Written::Before),
             Err(error) => Err(error.into()),
         }
     }

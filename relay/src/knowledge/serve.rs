@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::Knowledge;
+use super::log::Written;
 use crate::links::Connected;
 use crate::objects::Etag;
 use crate::relay::Relay;
@@ -161,7 +162,7 @@ impl Desk<'_> {
             knowledge,
             device,
         } = self;
-        knowledge.write(device, epoch, sequence, batch).await?;
+        let written = knowledge.write(device, epoch, sequence, batch).await?;
         let news = News {
             device: device.device.clone(),
             epoch,
@@ -169,7 +170,10 @@ impl Desk<'_> {
         };
         relay.links.tell(device, &news);
         knowledge.heads.note(device, epoch, sequence, &relay.tasks);
-        Ok(Answer::empty(StatusCode::CREATED))
+        match written {
+            Written::Now => Ok(Answer::empty(StatusCode::CREATED)),
+            Written::Before => Ok(Answer::empty(StatusCode::PRECONDITION_FAILED)),
+        }
     }
 
     async fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Declined> {

@@ -39,6 +39,8 @@ mod memory;
 #[cfg(target_os = "linux")]
 mod processes;
 mod streams;
+#[cfg(unix)]
+mod sync;
 mod tcp;
 mod tls;
 mod trailers;

@@ -107,7 +107,7 @@ impl Relay {
         let (head, body) = self.ask((Method::PUT, &path), headers, Some(batch)).await?;
         match head.status {
             StatusCode::CREATED => Ok(Put::Written),
-            StatusCode::CONFLICT => Ok(Put::Taken),
+            StatusCode::PRECONDITION_FAILED => Ok(Put::Taken),
             status => Err(declined(status, body).await),
         }
     }

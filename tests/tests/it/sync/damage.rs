@@ -1,0 +1,171 @@
+//! Logs that are not what devices wrote.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use ginnel_blob::hash::Hash;
+use ginnel_proto::sync::batch::{BatchPlace, decode, encode};
+use ginnel_proto::sync::hlc::Hlc;
+use ginnel_proto::sync::reading::FIRST;
+use ginnel_tests::knowledge::{Known, in_step};
+use ginnel_tests::lab::Lab;
+use ginnel_tests::wait::in_time;
+
+/// A device that has written a batch that no other has read, and where it is.
+async fn written() -> (Lab, Known, PathBuf) {
+    let lab = Lab::start().await;
+    let laptop = Known::of(&lab.agent).await;
+    laptop.put("a.md", "the first batch").await;
+    let path = lab
+        .relay_state()
+        .join("bucket/knowledge/alice/.sync/log/e1/laptop/0000000000000001.batch");
+    in_time("a batch", async {
+        while !path.exists() || laptop.store.outgoing_backlog().await.expect("read") > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    (lab, laptop, path)
+}
+
+fn place(sequence: u64) -> BatchPlace {
+    BatchPlace {
+        user: "alice".parse().expect("a name"),
+        epoch: 1,
+        device: "laptop".parse().expect("a name"),
+        sequence,
+    }
+}
+
+/// Waits until the device reports what is wrong with a batch.
+async fn reported(known: &Known, sequence: u64, says: &str) -> String {
+    in_time("a report", async {
+        loop {
+            let status = known.sync.status().await.expect("status");
+            let left = status.quarantined.iter();
+            let mut left = left.filter(|it| it.sequence == sequence && it.device == "laptop");
+            if let Some(left) = left.next() {
+                assert!(left.reason.contains(says), "{}", left.reason);
+                return left.reason.clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_damaged_batch_is_reported_and_the_rest_goes_on() {
+    let (lab, laptop, path) = written().await;
+    let whole = std::fs::read(&path).expect("read");
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    std::fs::write(&path, &damaged).expect("written");
+    let agent = lab.another_agent("alice", "desktop").await;
+    let desktop = Known::of(&agent).await;
+    reported(&desktop, 1, "another hash").await;
+    // What comes behind it, and what other devices write, is read.
+    laptop.put("b.md", "the second batch").await;
+    desktop.until_found("second").await;
+    let agent = lab.another_agent("alice", "phone").await;
+    let phone = Known::of(&agent).await;
+    phone.put("c.md", "from the phone").await;
+    desktop.until_found("phone").await;
+    assert!(desktop.words("first").await.is_empty());
+    // Mended, it is applied when it is looked at again.
+    std::fs::write(&path, &whole).expect("written");
+    desktop.sync.now();
+    desktop.until_found("first").await;
+    let status = desktop.sync.status().await.expect("status");
+    assert_eq!(status.quarantined.len(), 0, "{status:?}");
+    phone.sync.now();
+    in_step(&[&laptop, &desktop, &phone]).await;
+}
+
+#[tokio::test]
+async fn what_is_cut_short_missing_or_of_elsewhere_is_reported() {
+    type Spoil = fn(&[u8]) -> Option<Vec<u8>>;
+    let ways: [(&str, Spoil); 5] = [
+        ("another hash", |whole| {
+            Some(whole[..whole.len() - 9].to_vec())
+        }),
+        ("too short", |_| Some(Vec::new())),
+        ("missing", |_| None),
+        // A replay of the same bytes in another place is below.
+        ("elsewhere", |whole| {
+            let batch = decode(&Bytes::copy_from_slice(whole), &place(1)).expect("whole");
+            let mut foreign = place(1);
+            foreign.user = "bob".parse().expect("a name");
+            let (bytes, _) = encode(&foreign, FIRST, &[], &batch.rows).expect("memory");
+            Some(bytes.to_vec())
+        }),
+        ("follow", |whole| {
+            let batch = decode(&Bytes::copy_from_slice(whole), &place(1)).expect("whole");
+            let forged = Hash::of(b"of nothing");
+            let (bytes, _) = encode(&place(1), forged, &[], &batch.rows).expect("memory");
+            Some(bytes.to_vec())
+        }),
+    ];
+    let all = ways.map(|(says, spoil)| async move {
+        let (lab, laptop, path) = written().await;
+        let whole = std::fs::read(&path).expect("read");
+        laptop.put("b.md", "the second batch").await;
+        in_time("a second batch", async {
+            while laptop.store.outgoing_backlog().await.expect("read") > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        match spoil(&whole) {
+            Some(bytes) => std::fs::write(&path, bytes).expect("written"),
+            None => std::fs::remove_file(&path).expect("removed"),
+        }
+        let agent = lab.another_agent("alice", "desktop").await;
+        let desktop = Known::of(&agent).await;
+        reported(&desktop, 1, says).await;
+        desktop.until_found("second").await;
+        assert!(desktop.words("first").await.is_empty(), "{says}");
+    });
+    // Each waits for its tries.
+    futures_util::future::join_all(all).await;
+}
+
+#[tokio::test]
+async fn a_batch_of_a_newer_version_or_from_the_future_waits() {
+    let (lab, laptop, path) = written().await;
+    let whole = std::fs::read(&path).expect("read");
+    let mut newer = whole[..whole.len() - 32].to_vec();
+    newer[5] = 2;
+    let hash = Hash::of(&newer);
+    newer.extend_from_slice(hash.as_bytes());
+    std::fs::write(&path, &newer).expect("written");
+    let agent = lab.another_agent("alice", "desktop").await;
+    let desktop = Known::of(&agent).await;
+    reported(&desktop, 1, "upgrade this device").await;
+    // It is not left out: what comes behind it waits too.
+    laptop.put("b.md", "the second batch").await;
+    let agent = lab.another_agent("alice", "phone").await;
+    let phone = Known::of(&agent).await;
+    phone.put("c.md", "from the phone").await;
+    desktop.until_found("phone").await;
+    assert!(desktop.words("second").await.is_empty());
+
+    let mut batch = decode(&whole.clone().into(), &place(1)).expect("whole");
+    let in_an_hour = batch.header.stamps.1.millis() + 3_600_000;
+    let ahead = Hlc::of_parts(in_an_hour, 0).expect("it fits");
+    batch.rows.documents[0].hlc = ahead;
+    let (bytes, _) = encode(&place(1), FIRST, &[], &batch.rows).expect("memory");
+    std::fs::write(&path, &bytes).expect("written");
+    let agent = lab.another_agent("alice", "tablet").await;
+    let tablet = Known::of(&agent).await;
+    reported(&tablet, 1, "ahead of the relay's time").await;
+    assert!(tablet.words("first").await.is_empty());
+    // As it should be, both take it.
+    std::fs::write(&path, &whole).expect("written");
+    for known in [&desktop, &tablet] {
+        known.sync.now();
+        known.until_found("second").await;
+    }
+    in_step(&[&laptop, &desktop, &tablet]).await;
+}

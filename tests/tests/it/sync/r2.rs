@@ -1,0 +1,55 @@
+//! The same over a real S3 server under R2's law, which fails.
+
+use ginnel_tests::artifacts::R2;
+use ginnel_tests::bucket::strict::{Fault, Operation, Rule};
+use ginnel_tests::knowledge::{Known, in_step};
+use ginnel_tests::lab::Lab;
+use http::StatusCode;
+
+const SECOND: &str = "knowledge/alice/.sync/log/e1/laptop/0000000000000002.batch";
+
+#[tokio::test]
+async fn a_bucket_that_fails_loses_and_doubles_nothing() {
+    let Some(r2) = R2::start().await else {
+        return;
+    };
+    let lab = Lab::start_with(|config| config.bucket.at = r2.place()).await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let laptop = Known::of(&lab.agent).await;
+    let desktop = Known::of(&agent).await;
+    laptop.put("a.md", "the first batch").await;
+    in_step(&[&laptop, &desktop]).await;
+    // The batch is written, and nobody hears of it.
+    let lost = Rule::new(Fault::LoseAnswer);
+    r2.strict
+        .inject(lost.on(Operation::Put).key(SECOND).times(2));
+    laptop.put("b.md", "the second batch").await;
+    in_step(&[&laptop, &desktop]).await;
+    let status = laptop.sync.status().await.expect("status");
+    let own = status.logs.iter().find(|log| log.device == "laptop");
+    assert_eq!(own.map(|log| log.sequence), Some(2), "exactly once");
+    r2.strict.clear_faults();
+    for status in [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::INTERNAL_SERVER_ERROR,
+    ] {
+        for operation in [Operation::Put, Operation::Get] {
+            let rule = Rule::new(Fault::Status(status)).on(operation);
+            r2.strict.inject(rule.times(3));
+        }
+        laptop.put("c.md", &format!("in spite of {status}")).await;
+        in_step(&[&laptop, &desktop]).await;
+    }
+    // A batch is damaged on its way once: it is fetched again.
+    r2.strict.inject(
+        Rule::new(Fault::FlipByte { offset: 40 })
+            .on(Operation::Get)
+            .key("knowledge/alice/.sync/log/e1/laptop/0000000000000006.batch"),
+    );
+    laptop.put("d.md", "flipped once").await;
+    in_step(&[&laptop, &desktop]).await;
+    let status = desktop.sync.status().await.expect("status");
+    assert_eq!(status.quarantined.len(), 0, "{status:?}");
+    assert_eq!(r2.strict.faults_left(), 0);
+}
