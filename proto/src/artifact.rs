@@ -16,7 +16,8 @@ pub const FILE_NAME_MAX: usize = 200;
 /// Something with a name and bytes that devices push and pull.
 ///
 /// As text: `models/FILE`, `models/~/FILE` for a private one,
-/// `loras/ID`, `training/datasets/JOB`, `training/outputs/JOB`.
+/// `loras/ID`, `training/datasets/JOB`, `training/outputs/JOB`,
+/// `knowledge/~/embeddings.db` or with `.enc` behind it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Artifact {
     /// A model that all users see; who pushed the name first owns it.
@@ -29,6 +30,35 @@ pub enum Artifact {
     Dataset(JobId),
     /// What a job made.
     Output(JobId),
+    /// What the devices of the user who asks know, as one database.
+    Knowledge(Cover),
+}
+
+/// Whether knowledge can be read by whoever has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cover {
+    /// It is a plain database.
+    Plain,
+    /// Only the user's devices can read it.
+    Sealed,
+}
+
+impl Cover {
+    /// What the database is called.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Plain => "embeddings.db",
+            Self::Sealed => "embeddings.db.enc",
+        }
+    }
+
+    /// The cover of a database that is called so.
+    #[must_use]
+    pub fn of(file_name: &str) -> Option<Self> {
+        let all = [Self::Plain, Self::Sealed];
+        all.into_iter().find(|it| it.file_name() == file_name)
+    }
 }
 
 /// The name of a file that is safe on every file system and in every URL.
@@ -126,9 +156,12 @@ impl FromStr for Artifact {
             [Some("training"), Some("outputs"), Some(job), None] => {
                 JobId::parse(job).map(Self::Output)
             }
+            [Some("knowledge"), Some("~"), Some(file), None] if Cover::of(file).is_some() => {
+                Ok(Self::Knowledge(Cover::of(file).unwrap_or(Cover::Plain)))
+            }
             _ => Err(InvalidName::new(
                 "artifact",
-                "is none of models/FILE, models/~/FILE, loras/ID, training/datasets/JOB, training/outputs/JOB",
+                "is none of models/FILE, models/~/FILE, loras/ID, training/datasets/JOB, training/outputs/JOB, knowledge/~/embeddings.db",
                 text,
             )),
         }
@@ -143,6 +176,7 @@ impl fmt::Display for Artifact {
             Self::Lora(id) => write!(f, "loras/{id}"),
             Self::Dataset(job) => write!(f, "training/datasets/{job}"),
             Self::Output(job) => write!(f, "training/outputs/{job}"),
+            Self::Knowledge(cover) => write!(f, "knowledge/~/{}", cover.file_name()),
         }
     }
 }
@@ -208,6 +242,8 @@ mod tests {
             "loras/sql-helper",
             "training/datasets/job-7",
             "training/outputs/job-7",
+            "knowledge/~/embeddings.db",
+            "knowledge/~/embeddings.db.enc",
         ] {
             let artifact: Artifact = text.parse().expect(text);
             assert_eq!(artifact.to_string(), text);
@@ -225,6 +261,8 @@ mod tests {
             "training/a",
             "training/datasets",
             "knowledge/ada/embeddings.db",
+            "knowledge/~/head.json",
+            "knowledge/~",
         ] {
             assert!(wrong.parse::<Artifact>().is_err(), "{wrong}");
         }

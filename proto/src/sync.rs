@@ -10,12 +10,17 @@
 //! * [`batch`] is the bytes in which changes travel; [`extra`] what a row has
 //!   beyond its columns.
 //! * [`sending`] says when a batch is written, [`reading`] which are fetched.
+//! * [`publishing`] says when a device publishes all as one database, which it
+//!   may while it has the [`lease`]; a [`manifest`] says what is published.
 //! * [`head`] hints at how long the logs are.
 
 pub mod batch;
 pub mod extra;
 pub mod head;
 pub mod hlc;
+pub mod lease;
+pub mod manifest;
+pub mod publishing;
 pub mod reading;
 pub mod row;
 pub mod sending;

@@ -4,22 +4,27 @@
 //! * [`serve`] answers what devices ask.
 //! * [`log`] keeps batches, each once and for ever.
 //! * [`head`] says how long the logs are, in one small object.
+//! * [`lease`] says which device publishes, and [`manifest`] what is published.
 //!
 //! Each device writes its own log and nothing else, so relays need not agree on
 //! anything: any number of them serve one bucket, and any may die. What is in a
 //! batch they do not look at.
 
 mod head;
+mod lease;
 mod log;
+mod manifest;
 pub mod serve;
 
 use std::sync::Arc;
 
+use ginnel_link::driver::WallClock;
 use ginnel_proto::id::UserName;
 use tokio::sync::Semaphore;
 
 use self::head::Heads;
 use crate::objects::Bucket;
+use crate::objects::error::Result;
 use crate::sync::shares::Shares;
 
 /// Requests at once, of all users and of one. A device has one or two.
@@ -30,19 +35,20 @@ const REQUESTS_OF_USER_MAX: usize = 32;
 const MEMORY_MAX: usize = 72;
 
 /// What the relay needs for knowledge.
-#[derive(Debug)]
 pub struct Knowledge {
     bucket: Bucket,
     heads: Heads,
     requests: Shares,
+    wall_clock: WallClock,
     memory: Arc<Semaphore>,
 }
 
 impl Knowledge {
     /// Keeps the logs in this bucket.
     #[must_use]
-    pub fn new(bucket: Bucket) -> Self {
+    pub fn new(bucket: Bucket, wall_clock: WallClock) -> Self {
         Self {
+            wall_clock,
             heads: Heads::new(bucket.clone()),
             bucket,
             requests: Shares::new(REQUESTS_MAX, REQUESTS_OF_USER_MAX),
@@ -51,8 +57,19 @@ impl Knowledge {
     }
 
     /// Which epoch a user's devices write in.
-    #[expect(clippy::unused_self, reason = "the manifest will say so")]
-    fn epoch(&self, _user: &UserName) -> u64 {
-        1
+    async fn epoch(&self, user: &UserName) -> Result<u64> {
+        Ok(self.manifest(user).await?.0.epoch)
+    }
+
+    fn now_ms(&self) -> u64 {
+        (self.wall_clock)()
+    }
+}
+
+impl std::fmt::Debug for Knowledge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Knowledge")
+            .field("bucket", &self.bucket)
+            .finish_non_exhaustive()
     }
 }

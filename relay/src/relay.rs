@@ -115,7 +115,8 @@ impl Relay {
         let keys = parts.registry.key_ring().await?;
         let metrics = Arc::new(Metrics::default());
         let knowledge = parts.artifacts.as_ref();
-        let knowledge = knowledge.map(|it| Knowledge::new(it.bucket.clone()));
+        let knowledge =
+            knowledge.map(|it| Knowledge::new(it.bucket.clone(), Arc::clone(&parts.wall_clock)));
         let sync = parts.artifacts.map(|artifacts| {
             Sync::new(sync::Parts {
                 bucket: artifacts.bucket,

@@ -162,9 +162,10 @@ impl Sync {
         match artifact {
             Artifact::SharedModel(_) => true,
             Artifact::Lora(_) => entry.public || entry.owner == device.user,
-            Artifact::PrivateModel(_) | Artifact::Dataset(_) | Artifact::Output(_) => {
-                entry.owner == device.user
-            }
+            Artifact::PrivateModel(_)
+            | Artifact::Dataset(_)
+            | Artifact::Output(_)
+            | Artifact::Knowledge(_) => entry.owner == device.user,
         }
     }
 

@@ -12,6 +12,7 @@ CREATE TRIGGER passage_removed AFTER DELETE ON passage BEGIN
     INSERT INTO change ("table", key) VALUES ('passage', old.rowid);
 END;
 CREATE TRIGGER embedding_removed AFTER DELETE ON embedding BEGIN
+    INSERT INTO change ("table", key) VALUES ('embedding', old.rowid);
     INSERT INTO change ("table", key)
         SELECT 'passage', rowid FROM passage WHERE text_hash = old.text_hash;
 END;

@@ -13,7 +13,12 @@ pub(crate) fn read(connection: &Connection, name: &str) -> Result<Option<i64>> {
 
 /// Moves a cursor; changes behind it may be forgotten from now on.
 pub(crate) fn set(turn: &Turn<'_>, name: &str, seq: i64) -> Result<()> {
-    let mut set = turn.connection.prepare_cached(
+    put(turn.connection, name, seq)
+}
+
+/// As [`set`], in a transaction of the caller's.
+pub(crate) fn put(connection: &Connection, name: &str, seq: i64) -> Result<()> {
+    let mut set = connection.prepare_cached(
         "INSERT INTO cursor (name, seq) VALUES (?1, ?2)
          ON CONFLICT DO UPDATE SET seq = excluded.seq",
     )?;

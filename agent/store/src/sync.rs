@@ -12,9 +12,13 @@
 mod apply;
 mod clock;
 mod identity;
+mod import;
 mod meta;
 mod outgoing;
 mod peers;
+mod published;
+
+use std::path::PathBuf;
 
 use ginnel_blob::hash::Hash;
 use ginnel_proto::id::DeviceName;
@@ -24,12 +28,14 @@ use ginnel_proto::sync::hlc::Hlc;
 use crate::Store;
 use crate::error::{Error, Result};
 use crate::model;
+use crate::options::Executor;
 
 pub(crate) use identity::{device, is_shared};
 
 pub use identity::Identity;
 pub use outgoing::{Outgoing, Upto};
 pub use peers::{Peer, Quarantined};
+pub use published::Published;
 
 /// Rows that are applied in one transaction: others wait for so long.
 pub(crate) const APPLIED_AT_ONCE: usize = 8192;
@@ -199,6 +205,77 @@ impl Store {
     /// The file cannot be read.
     pub async fn quarantined(&self) -> Result<Vec<Quarantined>> {
         self.inner.readers.run(peers::quarantined).await
+    }
+
+    /// Brings a plain database of all shared rows up to date, in place, and makes
+    /// sure that it is whole: for the bucket.
+    ///
+    /// # Errors
+    /// It or the store cannot be read or written.
+    pub async fn write_published(&self, path: PathBuf) -> Result<Published> {
+        let store = self.inner.folder.join(crate::FILE_NAME);
+        let database = self.inner.database;
+        let write = move || published::write(&store, database, &path);
+        let written = match self.inner.executor {
+            Executor::Inline => write(),
+            Executor::Threads => {
+                let written = tokio::task::spawn_blocking(write).await;
+                written.map_err(|_| Error::closed())?
+            }
+        }?;
+        // Changes behind it are kept for the next time.
+        self.set_cursor(published::CURSOR.to_owned(), written.change)
+            .await?;
+        Ok(written)
+    }
+
+    /// Takes over a published database: all at once where nothing is known yet,
+    /// else row by row, as batches are. Gives how many rows were taken.
+    ///
+    /// # Errors
+    /// It is damaged, or of a newer version; the store cannot be written.
+    pub async fn take_over(&self, path: PathBuf) -> Result<()> {
+        let whole = path.clone();
+        let taken = self
+            .inner
+            .writer
+            .run_apart(move |connection| import::take_over(connection, &whole));
+        match taken.await? {
+            true => self.rebuild_indexes().await,
+            false => self.merge(path).await,
+        }
+    }
+
+    /// Applies the rows of a published database.
+    async fn merge(&self, path: PathBuf) -> Result<()> {
+        let mut place = import::Place::default();
+        loop {
+            let from = path.clone();
+            let read = move |_: &_| import::rows(&from, place, APPLIED_AT_ONCE);
+            let Some((rows, next)) = self.inner.readers.run(read).await? else {
+                break;
+            };
+            rows.values().try_for_each(apply::validate)?;
+            self.inner
+                .writer
+                .run(move |turn| {
+                    for (origin, rows) in rows {
+                        if let Some((_, last)) = rows.stamps() {
+                            turn.observe(last)?;
+                        }
+                        apply::rows(turn, &origin, rows)?;
+                    }
+                    Ok(())
+                })
+                .await?;
+            place = next;
+        }
+        let note = move |turn: &mut crate::write::Turn<'_>| {
+            let (_, about) = import::open(&path)?;
+            import::note_logs(turn.connection, &about)
+        };
+        self.inner.writer.run(note).await?;
+        self.purge_models().await
     }
 
     /// All live rows as text, one a line, in an order that does not depend on

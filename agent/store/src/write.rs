@@ -118,9 +118,14 @@ impl Turn<'_> {
 
 pub(crate) enum Job {
     Write(Work),
+    /// Work that makes transactions of its own.
+    Apart(ApartWork),
     /// The last job: answers when the file is closed.
     Close(oneshot::Sender<Result<()>>),
 }
+
+/// See [`Job::Apart`].
+type ApartWork = Box<dyn FnOnce(Result<&Connection>) -> Answer + Send>;
 
 /// Does a job's work, if there is a transaction for it, and returns who waits
 /// for it; `Err` takes its rows back.
@@ -196,6 +201,33 @@ impl Writer {
         }
     }
 
+    /// Runs work on the writer's connection between two commits. It makes
+    /// transactions of its own, and must not leave one open.
+    pub(crate) async fn run_apart<T, W>(&self, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let work: ApartWork = Box::new(move |connection| {
+            let done = connection.and_then(work);
+            Box::new(move |_| {
+                let _ = answer.send(done);
+            })
+        });
+        match self {
+            Self::Inline(scribe) => {
+                let mut scribe = lock(scribe);
+                scribe.as_mut().ok_or_else(Error::closed)?.work_apart(work);
+            }
+            Self::Thread { jobs, .. } => {
+                let sent = jobs.send(Job::Apart(work)).await;
+                sent.map_err(|_| Error::closed())?;
+            }
+        }
+        answered.await.map_err(|_| Error::closed())?
+    }
+
     pub(crate) async fn close(&self) -> Result<()> {
         match self {
             Self::Inline(scribe) => {
@@ -264,35 +296,57 @@ impl Scribe {
     }
 
     fn serve(mut self, mut queue: mpsc::Receiver<Job>) {
-        let mut closing = None;
-        while let Some(job) = queue.blocking_recv() {
-            let Job::Write(work) = job else {
-                closing = Some(job);
-                break;
+        // What came behind a group and cannot be of it.
+        let mut behind = None;
+        let closing = loop {
+            let Some(job) = behind.take().or_else(|| queue.blocking_recv()) else {
+                break None;
             };
-            self.commit_group(work, || match queue.try_recv().ok()? {
-                Job::Write(work) => Some(work),
-                close @ Job::Close(_) => {
-                    closing = Some(close);
-                    None
-                }
-            });
-            if closing.is_some() {
-                break;
+            match job {
+                Job::Close(answer) => break Some(answer),
+                Job::Apart(work) => self.work_apart(work),
+                Job::Write(work) => self.commit_group(work, || match queue.try_recv().ok()? {
+                    Job::Write(work) => Some(work),
+                    other @ (Job::Apart(_) | Job::Close(_)) => {
+                        behind = Some(other);
+                        None
+                    }
+                }),
             }
-        }
+        };
         drop(queue);
         let closed = self.close();
         match closing {
-            Some(Job::Close(answer)) => {
+            Some(answer) => {
                 let _ = answer.send(closed);
             }
-            Some(Job::Write(_)) | None => {
+            None => {
                 if let Err(error) = closed {
                     tracing::warn!(error = %error, "store was not closed cleanly");
                 }
             }
         }
+    }
+
+    fn work_apart(&mut self, work: ApartWork) {
+        let connection = match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => connection::open_writer(&self.setup.path),
+        };
+        let connection = match connection {
+            Ok(connection) => &*self.connection.insert(connection),
+            Err(error) => return work(Err(error))(Ok(())),
+        };
+        let answer = work(Ok(connection));
+        match (last_change(connection), last_stamp(connection)) {
+            (Ok(to), Ok(stamp)) => {
+                let from = std::mem::replace(&mut self.last_change, to) + 1;
+                self.time.clock = Clock::after(stamp.max(self.time.clock.last()));
+                self.setup.followers.committed(connection, from, to);
+            }
+            (Err(error), _) | (_, Err(error)) => self.judge(&error),
+        }
+        answer(Ok(()));
     }
 
     /// Commits a job, and those that wait behind it, together.
@@ -458,6 +512,7 @@ impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Write(_) => "Write",
+            Self::Apart(_) => "Apart",
             Self::Close(_) => "Close",
         })
     }

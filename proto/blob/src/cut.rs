@@ -6,6 +6,8 @@
 //! (Xia and others, FastCDC, USENIX ATC 2016), so that cuts move with the
 //! bytes around them.
 //!
+//! Databases of SQLite are cut into blocks of one length: they change in place.
+//!
 //! The same bytes are cut alike for ever: what is decided here is part of the
 //! format of chunk indexes, and held by golden tests.
 
@@ -33,6 +35,13 @@ const BORDER_MIN: u64 = 1 << 10;
 /// of chunks has a limit.
 const BORDERS_MAX: usize = 1 << 17;
 
+/// SQLite's databases are written in place, a page here and there: they are cut
+/// into blocks of so many bytes, each of them whole pages.
+const BLOCK: usize = 64 << 10;
+
+/// What a database begins with. <https://www.sqlite.org/fileformat.html>
+const DATABASE: &[u8] = b"SQLite format 3\0";
+
 /// How many bytes decide a cut: what is shifted out of 64 bits is forgotten.
 const WINDOW: usize = 64;
 
@@ -44,6 +53,8 @@ pub struct Cutter {
     /// How many of them lie behind.
     passed: usize,
     position: u64,
+    /// Whether it is a database.
+    in_blocks: bool,
 }
 
 impl Cutter {
@@ -54,13 +65,20 @@ impl Cutter {
             borders: header.map(borders).unwrap_or_default(),
             passed: 0,
             position: 0,
+            in_blocks: false,
         }
     }
 
     /// The length of the next chunk. `ahead` is what follows the last one: at
     /// least [`CHUNK_MAX`] bytes, or all that is left. Zero at the end.
     pub fn next_length(&mut self, ahead: &[u8]) -> usize {
-        let length = content_cut(self.limit(ahead));
+        if self.position == 0 {
+            self.in_blocks = self.borders.is_empty() && ahead.starts_with(DATABASE);
+        }
+        let length = match self.in_blocks {
+            true => ahead.len().min(BLOCK),
+            false => content_cut(self.limit(ahead)),
+        };
         self.position = self.position.saturating_add(length as u64);
         length
     }

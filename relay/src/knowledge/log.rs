@@ -42,7 +42,7 @@ impl Knowledge {
         if sequence == 0 || sequence > i64::MAX.cast_unsigned() {
             return Err(Declined::new(Code::BadRequest, "batches count from 1"));
         }
-        let now = self.epoch(&device.user);
+        let now = self.epoch(&device.user).await?;
         if epoch != now {
             let what = format_args!("the knowledge was restored meanwhile, epoch={now}");
             return Err(Declined::new(Code::Conflict, what));

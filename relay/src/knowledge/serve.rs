@@ -14,6 +14,7 @@ use ginnel_proto::http::RequestHead;
 use ginnel_proto::id::{DeviceId, DeviceName};
 use ginnel_proto::limits::HEAD_TIMEOUT;
 use ginnel_proto::sync::batch::BATCH_MAX;
+use ginnel_proto::sync::manifest::{MANIFEST_MAX, Snapshot};
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -91,6 +92,15 @@ impl Desk<'_> {
                 self.write(number(epoch)?, number(sequence)?, head, recv)
                     .await
             }
+            (&Method::POST, ["lease"]) => {
+                let lease = self.knowledge.take_lease(self.device).await?;
+                Ok(Answer::json(&json!(lease)))
+            }
+            (&Method::GET, ["manifest"]) => {
+                let (manifest, _) = self.knowledge.manifest(&self.device.user).await?;
+                Ok(Answer::json(&json!(manifest)))
+            }
+            (&Method::PUT, ["manifest", epoch]) => self.publish(number(epoch)?, recv).await,
             (method, _) => Err(wrong(format_args!(
                 "there is no such thing, asked={method} /{path}"
             ))),
@@ -120,7 +130,7 @@ impl Desk<'_> {
             known => serde_json::from_slice(known).map_err(wrong)?,
         };
         let user = &self.device.user;
-        let epoch = self.knowledge.epoch(user);
+        let epoch = self.knowledge.epoch(user).await?;
         let logs = self.knowledge.list(user, epoch, &known).await?;
         Ok(Answer::json(&json!({ "epoch": epoch, "logs": logs })))
     }
@@ -174,6 +184,19 @@ impl Desk<'_> {
             Written::Now => Ok(Answer::empty(StatusCode::CREATED)),
             Written::Before => Ok(Answer::empty(StatusCode::PRECONDITION_FAILED)),
         }
+    }
+
+    async fn publish(&self, epoch: u64, recv: RecvHalf) -> Result<Answer, Declined> {
+        let Some(sync) = &self.relay.sync else {
+            return Err(wrong("the relay keeps no artifacts"));
+        };
+        let snapshot = body(recv, MANIFEST_MAX, HEAD_TIMEOUT).await?;
+        let snapshot: Snapshot = serde_json::from_slice(&snapshot).map_err(wrong)?;
+        let published = self
+            .knowledge
+            .publish(&sync.catalog, self.device, epoch, &snapshot)
+            .await?;
+        Ok(Answer::json(&json!(published)))
     }
 
     async fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Declined> {

@@ -8,7 +8,10 @@
 //! training/outputs/JOB/adapter.safetensors
 //! …/.sync/NAME.json                    the artifact's entry in the catalog
 //! …/.sync/B3.index                     the chunk index of a blob
+//! knowledge/USER/embeddings.db         what the devices know, or .db.enc
 //! knowledge/USER/.sync/head.json       how long the logs are
+//! knowledge/USER/.sync/lease.json      who publishes
+//! knowledge/USER/.sync/manifest.json   what is published
 //! knowledge/USER/.sync/log/eEPOCH/DEVICE/SEQUENCE.batch
 //! ```
 //!
@@ -45,6 +48,8 @@ pub enum Shelf {
     Datasets,
     /// `training/outputs`.
     Outputs,
+    /// `knowledge/USER`, of which nobody asks for a list.
+    KnowledgeOf(UserName),
 }
 
 impl Shelf {
@@ -77,6 +82,7 @@ impl Shelf {
             Self::Loras => format!("loras/{name}"),
             Self::Datasets => format!("training/datasets/{name}"),
             Self::Outputs => format!("training/outputs/{name}"),
+            Self::KnowledgeOf(_) => format!("knowledge/~/{name}"),
         };
         artifact.parse().ok()
     }
@@ -88,6 +94,7 @@ impl Shelf {
             Self::Loras => path(["loras"]),
             Self::Datasets => path(["training", "datasets"]),
             Self::Outputs => path(["training", "outputs"]),
+            Self::KnowledgeOf(user) => path(["knowledge", user.as_str()]),
         }
     }
 }
@@ -102,6 +109,10 @@ impl Place {
             Artifact::Lora(id) => (Shelf::Loras, id.to_string(), Some(ADAPTER)),
             Artifact::Dataset(job) => (Shelf::Datasets, job.to_string(), Some("dataset.jsonl")),
             Artifact::Output(job) => (Shelf::Outputs, job.to_string(), Some(ADAPTER)),
+            Artifact::Knowledge(cover) => {
+                let shelf = Shelf::KnowledgeOf(user.clone());
+                (shelf, cover.file_name().to_owned(), None)
+            }
         };
         let folder = shelf.folder().join(name.as_str());
         let object = match within {
@@ -180,6 +191,18 @@ impl KnowledgePlace {
     #[must_use]
     pub fn head(&self) -> Path {
         self.folder.clone().join("head.json")
+    }
+
+    /// The key that says who publishes.
+    #[must_use]
+    pub fn lease(&self) -> Path {
+        self.folder.clone().join("lease.json")
+    }
+
+    /// The key that says what is published.
+    #[must_use]
+    pub fn manifest(&self) -> Path {
+        self.folder.clone().join("manifest.json")
     }
 
     /// What the keys of all logs of an epoch begin with.

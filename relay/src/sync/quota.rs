@@ -1,5 +1,6 @@
 //! How much room a user's artifacts may take.
 
+use ginnel_proto::artifact::{Artifact, Cover};
 use ginnel_proto::code::Code;
 use ginnel_proto::id::UserName;
 
@@ -45,6 +46,12 @@ impl Sync {
             let listed = self.catalog.list(&shelf).await?;
             let own = listed.iter().filter(|(_, entry)| entry.owner == *user);
             let taken: u64 = own.map(|(_, entry)| entry.takes()).sum();
+            used = used.saturating_add(taken);
+        }
+        for cover in [Cover::Plain, Cover::Sealed] {
+            let place = Place::of(&Artifact::Knowledge(cover), user);
+            let entry = self.catalog.read(&place).await?;
+            let taken = entry.map_or(0, |entry| entry.entry.takes());
             used = used.saturating_add(taken);
         }
         Ok(used)

@@ -29,6 +29,7 @@ use super::entry::{Entry, Wish};
 use super::offer::Offered;
 use super::seal::{self, Opened};
 use super::splice::{Base, Part, Splice};
+use crate::knowledge::Knowledge;
 use crate::links::Connected;
 use crate::objects::Etag;
 use crate::objects::error::ErrorKind;
@@ -45,6 +46,7 @@ pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
     };
     let push = Push {
         sync,
+        knowledge: relay.knowledge.as_ref(),
         device: &device.id,
     };
     let declined = match push.run(&mut send, &mut recv).await {
@@ -76,6 +78,7 @@ pub async fn serve(relay: &Arc<Relay>, device: &Connected, stream: Stream) {
 
 struct Push<'a> {
     sync: &'a Sync,
+    knowledge: Option<&'a Knowledge>,
     device: &'a DeviceId,
 }
 
@@ -98,6 +101,7 @@ impl Push<'_> {
             blob: Hash::from_bytes(offered.offer.blob),
             size: offered.offer.size,
         };
+        self.check_lease(&offered.offer.artifact).await?;
         if let Some(etag) = self.unchanged(&offered, &wish).await? {
             let unchanged = true;
             return tell(send, &PushAnswer::Published { etag, unchanged }).await;
@@ -111,6 +115,13 @@ impl Push<'_> {
             lost = claim.keep() => Err(lost.into()),
             published = self.publish(&offered, &wish, &held, send, recv) => published,
         };
+        // Who lost it half-way publishes nothing.
+        if published.is_ok()
+            && let Err(lost) = self.check_lease(&offered.offer.artifact).await
+        {
+            claim.release().await;
+            return Err(lost.into());
+        }
         let etag = match published {
             Ok(Ready::Parts { tags, index }) => claim.publish(&wish, tags, index).await?,
             Ok(Ready::There { etag, index }) => claim.publish_there(etag, index).await?,
@@ -147,6 +158,16 @@ impl Push<'_> {
             debug!(%error, "an index stays that nobody needs");
         }
         Ok(())
+    }
+
+    /// Knowledge is pushed by one device at a time.
+    async fn check_lease(&self, artifact: &Artifact) -> Result<(), Declined> {
+        match (artifact, self.knowledge) {
+            (Artifact::Knowledge(_), Some(knowledge)) => {
+                knowledge.check_lease(self.device).await.map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The bucket's tag if the same is published already, and is really there.

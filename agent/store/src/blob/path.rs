@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use ginnel_proto::artifact::{Artifact, FileName};
+use ginnel_proto::artifact::{Artifact, Cover, FileName};
 use ginnel_proto::id::{JobId, LoraId};
 
 use crate::error::{Error, Quoted, Result};
 
 /// Folders of the models folder, so that no model's file has such a name.
-const FOLDERS: [&str; 3] = ["private", "loras", "training"];
+const FOLDERS: [&str; 4] = ["private", "loras", "training", "knowledge"];
 
 /// The path of an artifact's file below the models folder, its steps with `/`
 /// between them. Each artifact has one, and each such path is of one artifact.
@@ -35,6 +35,7 @@ impl BlobPath {
             Artifact::Lora(id) => format!("loras/{id}/adapter.safetensors"),
             Artifact::Dataset(job) => format!("training/datasets/{job}/dataset.jsonl"),
             Artifact::Output(job) => format!("training/outputs/{job}/adapter.safetensors"),
+            Artifact::Knowledge(cover) => format!("knowledge/{}", cover.file_name()),
         };
         Ok(Self(path.into()))
     }
@@ -56,6 +57,9 @@ impl BlobPath {
             }
             ["training", "outputs", job, "adapter.safetensors"] => {
                 JobId::parse(job).map(Artifact::Output)
+            }
+            ["knowledge", file] if Cover::of(file).is_some() => {
+                Ok(Artifact::Knowledge(Cover::of(file).unwrap_or(Cover::Plain)))
             }
             _ => return Err(wrong(&"not where an artifact's file can be")),
         };

@@ -64,7 +64,7 @@ pub(super) fn begin(turn: &mut Turn<'_>, identity: &Identity) -> Result<()> {
 /// All rows are this device's, and are to be sent.
 fn begin_anew(turn: &Turn<'_>) -> Result<()> {
     // Not by changes of each row, for nothing that follows them is concerned.
-    let triggers = take_triggers(turn.connection)?;
+    let triggers = take_triggers(turn.connection, "name LIKE '%_changed'")?;
     for table in outgoing::TABLES {
         let adopt = format!("UPDATE {table} SET origin = ?1 WHERE origin <> ?1");
         turn.connection.execute(&adopt, [turn.origin])?;
@@ -76,12 +76,11 @@ fn begin_anew(turn: &Turn<'_>) -> Result<()> {
     cursor::set(turn, outgoing::CURSOR, last_change(turn.connection)?)
 }
 
-/// Drops the triggers of updates, and gives what makes them again.
-fn take_triggers(connection: &Connection) -> Result<Vec<String>> {
-    let mut find = connection.prepare(
-        "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name IN
-             ('document_changed', 'passage_changed', 'embedding_changed', 'model_changed')",
-    )?;
+/// Drops the triggers of which this holds, and gives what makes them again.
+pub(super) fn take_triggers(connection: &Connection, which: &str) -> Result<Vec<String>> {
+    let mut find = connection.prepare(&format!(
+        "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND ({which})"
+    ))?;
     let found = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let found = found.collect::<rusqlite::Result<Vec<(String, String)>>>()?;
     drop(find);

@@ -73,6 +73,12 @@ pub(super) fn begin_scan(connection: &Connection) -> Result<()> {
     meta::write(connection, meta::SCAN_ROW, 0)
 }
 
+/// All rows of that time are sent.
+pub(super) fn end_scan(connection: &Connection) -> Result<()> {
+    meta::remove(connection, meta::SCAN_ROW)?;
+    meta::remove(connection, meta::SCAN_TABLE)
+}
+
 /// Up to which rowid a table is scanned.
 fn scan_last(connection: &Connection, table: &str) -> Result<i64> {
     let last = meta::read(connection, &format!("{}{table}", meta::SCAN_LAST))?;
@@ -178,8 +184,7 @@ pub(super) fn sent(turn: &Turn<'_>, upto: Upto) -> Result<()> {
         }
         Upto::Row { table, rowid } => {
             let Some(table) = TABLES.get(table) else {
-                meta::remove(turn.connection, meta::SCAN_ROW)?;
-                return meta::remove(turn.connection, meta::SCAN_TABLE);
+                return end_scan(turn.connection);
             };
             meta::write(turn.connection, meta::SCAN_TABLE, table)?;
             meta::write(turn.connection, meta::SCAN_ROW, rowid)
@@ -263,6 +268,11 @@ const KINDS: [Kind; 4] = [
         read: embedding,
     },
 ];
+
+/// Reads a row of a table, of all its columns.
+pub(super) fn read(table: usize, row: &SqlRow<'_>) -> Result<Row> {
+    (KINDS[table].read)(row)
+}
 
 fn model(row: &SqlRow<'_>) -> Result<Row> {
     let state = match row.get("deleted")? {

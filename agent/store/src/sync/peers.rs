@@ -36,7 +36,13 @@ pub struct Quarantined {
 }
 
 pub(super) fn read(turn: &Turn<'_>, peer: &Peer) -> Result<()> {
-    let mut put = turn.connection.prepare_cached(
+    put(turn.connection, peer)?;
+    meta::write(turn.connection, meta::SYNCED, turn.last_stamp().to_stored())
+}
+
+/// Notes how far a log has been read, unless that is less than before.
+pub(super) fn put(connection: &Connection, peer: &Peer) -> Result<()> {
+    let mut put = connection.prepare_cached(
         "INSERT INTO peer (device, sequence, hash, hlc) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (device) DO UPDATE SET sequence = excluded.sequence,
              hash = excluded.hash, hlc = max(hlc, excluded.hlc)
@@ -50,10 +56,10 @@ pub(super) fn read(turn: &Turn<'_>, peer: &Peer) -> Result<()> {
         peer.hash.as_bytes(),
         peer.last.to_stored(),
     ))?;
-    turn.connection
+    connection
         .prepare_cached("DELETE FROM quarantine WHERE device = ?1 AND sequence = ?2")?
         .execute((device, sequence))?;
-    meta::write(turn.connection, meta::SYNCED, turn.last_stamp().to_stored())
+    Ok(())
 }
 
 /// A batch of this device is in the bucket.
@@ -128,7 +134,7 @@ pub(super) fn quarantined(connection: &Connection) -> Result<Vec<Quarantined>> {
     Ok(quarantined)
 }
 
-fn device(row: &Row<'_>) -> Result<DeviceName> {
+pub(super) fn device(row: &Row<'_>) -> Result<DeviceName> {
     let device: String = row.get(0)?;
     DeviceName::parse(&device).map_err(|reason| Error::corrupt(reason.to_string()))
 }

@@ -44,6 +44,22 @@ fn header(length: u64, sizes: &[u64]) -> Header {
     }
 }
 
+/// A page that is written again costs its block, and none behind it.
+#[test]
+fn databases_are_cut_into_blocks() {
+    let mut database = b"SQLite format 3\0".to_vec();
+    database.extend(noise(1, 3 * (64 << 10) + 100));
+    let before = lengths(None, &database);
+    assert_eq!(before, [65_536, 65_536, 65_536, 116]);
+    let first = hashes(&database, &before);
+    database[70_000] ^= 1;
+    let second = hashes(&database, &lengths(None, &database));
+    assert_eq!(first.intersection(&second).count(), 3);
+    // What only has such bytes within is cut as ever.
+    let model = header(2_000, &[100_000]);
+    assert_eq!(lengths(Some(&model), &database)[0], 2_000);
+}
+
 fn hashes(bytes: &[u8], lengths: &[usize]) -> BTreeSet<Hash> {
     let mut rest = bytes;
     let mut hashes = BTreeSet::new();
