@@ -191,8 +191,9 @@ impl Daemon {
             let offset = report.clone();
             let clock_offset: ClockOffset = Arc::new(move || offset.clock_offset_ms());
             parts.spawn(async move {
-                let with = |store| sync::Parts {
+                let with = |store, artifacts| sync::Parts {
                     store,
+                    artifacts,
                     identity,
                     link,
                     heard,

@@ -134,6 +134,12 @@ impl Knowledge {
         self.sync.get()
     }
 
+    /// The place of [`Knowledge::sync`], for those who begin before it is there.
+    #[must_use]
+    pub fn mover(&self) -> Arc<OnceLock<Sync>> {
+        Arc::clone(&self.sync)
+    }
+
     /// Artifacts are moved by this from now on, for good.
     pub fn set_sync(&self, sync: Sync) {
         // The daemon has one.

@@ -27,6 +27,7 @@ pub mod schedule;
 pub mod worker;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ginnel_blob::hash::Hash;
@@ -34,6 +35,7 @@ use ginnel_link::link::Link;
 use ginnel_proto::artifact::Artifact;
 use ginnel_store::Store;
 use ginnel_store::blob::BlobFolder;
+use ginnel_store::blob::path::BlobPath;
 use ginnel_store::transfer::{Direction, NewTransfer, State, Step, Transfer, TransferId};
 use tokio::sync::{Notify, watch};
 
@@ -208,6 +210,39 @@ impl Sync {
     /// The store's.
     pub async fn transfer(&self, id: TransferId) -> Result<Option<Transfer>, Failure> {
         Ok(self.store.transfer(id).await?)
+    }
+
+    /// Where an artifact's file lies.
+    ///
+    /// # Errors
+    /// The models folder cannot be made.
+    pub async fn place(&self, artifact: &Artifact) -> Result<PathBuf, Failure> {
+        let path = BlobPath::of(artifact)?;
+        let place = self.models.blobs().await?.place_of(&path);
+        let folder = place.parent().map(ToOwned::to_owned);
+        let make = move || folder.map_or(Ok(()), std::fs::create_dir_all);
+        let made = tokio::task::spawn_blocking(make).await;
+        made.map_err(Failure::retry)?.map_err(Failure::give)?;
+        Ok(place)
+    }
+
+    /// Waits until a transfer is done, has failed, or a person stopped it.
+    ///
+    /// # Errors
+    /// It was cancelled, or the store's.
+    pub async fn end_of(&self, id: TransferId) -> Result<Transfer, Failure> {
+        loop {
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            // From here on nothing is missed.
+            changed.as_mut().enable();
+            let Some(transfer) = self.store.transfer(id).await? else {
+                return Err(Failure::retry("the transfer was cancelled"));
+            };
+            match transfer.state {
+                State::Done | State::Failed | State::Paused => return Ok(transfer),
+                State::Queued | State::Running => changed.await,
+            }
+        }
     }
 
     /// Stops a transfer until it is let go on.

@@ -25,6 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long `ginnel sync now` waits for nothing to move.
 const STILL_MAX: Duration = Duration::from_secs(30);
 
+/// How long `ginnel sync publish` waits.
+const PUBLISH_MAX: Duration = Duration::from_secs(600);
+
 /// `ginnel sync`.
 #[derive(Debug, clap::Args)]
 pub struct Sync {
@@ -41,6 +44,8 @@ pub struct Sync {
 pub enum SyncCommand {
     /// Look at everything now, and wait until all is in step
     Now,
+    /// Publish all as one database now, and wait until it is
+    Publish,
     /// Show how it goes
     Status,
     /// Stop until it is resumed, over restarts too
@@ -69,6 +74,7 @@ async fn do_it(sync: &Sync, asked: &Asked, out: &mut dyn Write) -> anyhow::Resul
             let before = asked.ask(Method::POST, path, &Value::Null).await?;
             wait(asked, before).await?
         }
+        Some(SyncCommand::Publish) => publish(asked).await?,
         Some(SyncCommand::Pause) => set(asked, true).await?,
         Some(SyncCommand::Resume) => set(asked, false).await?,
     };
@@ -108,6 +114,26 @@ async fn wait(asked: &Asked, mut status: SyncStatus) -> anyhow::Result<SyncStatu
         if status.moved() != moved.1 {
             moved = (Instant::now(), status.moved());
         }
+    }
+}
+
+/// Waits until this device has published, or nothing comes of it for too long.
+async fn publish(asked: &Asked) -> anyhow::Result<SyncStatus> {
+    let path = "/v1/sync/publish";
+    let before: SyncStatus = asked.ask(Method::POST, path, &Value::Null).await?;
+    let began = Instant::now();
+    loop {
+        let status = look(asked).await?;
+        if status.published_unix_ms != before.published_unix_ms {
+            return Ok(status);
+        }
+        if began.elapsed() > PUBLISH_MAX {
+            let why = status
+                .problem
+                .unwrap_or_else(|| "another device may be at it".to_owned());
+            anyhow::bail!("nothing was published yet: {why}; hint: ginnel sync status");
+        }
+        sleep(LOOK_EVERY).await;
     }
 }
 

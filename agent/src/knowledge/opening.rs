@@ -5,6 +5,7 @@
 //! The daemon begins it; the local API and the service `knowledge` ask how far
 //! it is before each request.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ginnel_link::link::Link;
@@ -135,10 +136,15 @@ impl Opening {
 
     /// Keeps it in step with the user's other devices, once it is open, until
     /// `stop`.
-    pub async fn keep_sharing(&self, parts: impl FnOnce(Store) -> Parts, stop: CancellationToken) {
+    pub async fn keep_sharing(
+        &self,
+        parts: impl FnOnce(Store, Arc<OnceLock<Sync>>) -> Parts,
+        stop: CancellationToken,
+    ) {
         match stop.run_until_cancelled(self.end()).await {
             Some(Stage::Open(knowledge)) => {
-                let shared = KnowledgeSync::new(parts(knowledge.store().clone()));
+                let shared =
+                    KnowledgeSync::new(parts(knowledge.store().clone(), knowledge.mover()));
                 knowledge.set_shared(shared.clone());
                 shared.run(stop).await;
             }

@@ -8,15 +8,18 @@
 //!
 //! * [`writer`] writes this device's log, [`reader`] reads those of others. When
 //!   each does what is decided in [`ginnel_proto::sync`].
+//! * [`publisher`] publishes all as one database; [`bootstrap`] begins with it.
 //! * [`relay`] is what they ask over the link.
 //! * [`status`] is what people are told.
 
+mod bootstrap;
+mod publisher;
 mod reader;
 mod relay;
 pub mod status;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ginnel_link::link::Link;
 use ginnel_proto::control::KNOWLEDGE;
@@ -27,11 +30,13 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::publisher::Publisher;
 use self::reader::Reader;
 use self::status::{Progress, SyncState, SyncStatus};
 use self::writer::Writer;
 use crate::clock;
 use crate::heard::{Heard, Said};
+use crate::sync::Sync;
 use crate::sync::failure::Failure;
 
 /// The note in the store that says that a person has stopped it.
@@ -39,7 +44,7 @@ const PAUSED: &str = "sync_paused";
 
 /// Milliseconds by which the relay's clock is ahead of this machine's, once it
 /// is known.
-pub type ClockOffset = Arc<dyn Fn() -> Option<i64> + Send + Sync>;
+pub type ClockOffset = Arc<dyn Fn() -> Option<i64> + Send + std::marker::Sync>;
 
 /// What it works with.
 #[derive(Clone)]
@@ -54,6 +59,8 @@ pub struct Parts {
     pub heard: Heard,
     /// See [`ClockOffset`].
     pub clock_offset: ClockOffset,
+    /// What moves artifacts, once that is begun.
+    pub artifacts: Arc<OnceLock<Sync>>,
 }
 
 /// Keeps what this device knows in step. Cheap to clone; all clones are the same.
@@ -72,6 +79,8 @@ struct Shared {
     epoch: watch::Sender<Option<u64>>,
     /// Somebody wants all to be looked at now.
     now: Notify,
+    /// Somebody wants all to be published now; how often that was.
+    publish: watch::Sender<u64>,
 }
 
 impl KnowledgeSync {
@@ -83,6 +92,7 @@ impl KnowledgeSync {
             paused: watch::Sender::new(false),
             epoch: watch::Sender::new(None),
             now: Notify::new(),
+            publish: watch::Sender::new(0),
         };
         Self {
             parts,
@@ -102,9 +112,11 @@ impl KnowledgeSync {
             }
             let reader = Reader::new(self.clone());
             let writer = Writer::new(self.clone());
-            tokio::join!(reader.run(), writer.run());
+            let publisher = Publisher::new(self.clone());
+            tokio::join!(reader.run(), writer.run(), publisher.run());
         };
-        stop.run_until_cancelled(work).await;
+        // Boxed, for it is large.
+        stop.run_until_cancelled(Box::pin(work)).await;
     }
 
     async fn begin(&self) -> Result<(), Failure> {
@@ -120,6 +132,11 @@ impl KnowledgeSync {
     /// Looks at everything now.
     pub fn now(&self) {
         self.shared.now.notify_waiters();
+    }
+
+    /// Publishes all now, if another device does not.
+    pub fn publish(&self) {
+        self.shared.publish.send_modify(|times| *times += 1);
     }
 
     /// Stops it, or lets it go on; lasts over restarts.

@@ -130,7 +130,6 @@ impl Reading {
     #[must_use]
     pub fn new(own: DeviceName, read: BTreeMap<DeviceName, Place>, now: Instant) -> Self {
         let logs = read.into_iter();
-        let logs = logs.filter(|(device, _)| *device != own);
         Self {
             logs: logs
                 .map(|(device, place)| (device, Log::new(place)))
@@ -163,15 +162,26 @@ impl Reading {
         }
     }
 
+    /// This device wrote its own log up to there.
+    pub fn handle_own(&mut self, place: Place) {
+        let own = self.own.clone();
+        let log = self.log(&own);
+        if place.sequence > log.read.sequence {
+            log.go_on(place);
+        }
+    }
+
     /// What all logs have behind what was read, each in order. Of a batch that is
-    /// missing among them the fetch will tell.
+    /// missing among them the fetch will tell. This device's own log is read too,
+    /// where it is longer than what was written: the store was lost.
     pub fn handle_list(&mut self, listed: &BTreeMap<DeviceName, Vec<u64>>, now: Instant) {
         self.list_at = now + LIST_EVERY;
         self.head_at = now + HEAD_EVERY;
         self.wait = WAIT;
         for (device, sequences) in listed {
             if let Some(last) = sequences.last() {
-                self.handle_news(device, *last);
+                let log = self.log(device);
+                log.heard = log.heard.max(*last);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! GET  /v1/sync          how it goes; PUT stops it, or lets it go on
 //! POST /v1/sync/now      looks at everything now
+//! POST /v1/sync/publish  publishes everything now
 //! ```
 
 use http::{Method, Request, Response, StatusCode};
@@ -19,6 +20,7 @@ pub(in crate::api) enum SyncRoute {
     Status,
     Set,
     Now,
+    Publish,
 }
 
 /// What a person wants.
@@ -37,6 +39,10 @@ impl SyncRoute {
                 Method::GET => Ok(Self::Status),
                 Method::PUT => Ok(Self::Set),
                 _ => Err(NoKnowledgeRoute::BadMethod("GET, PUT")),
+            },
+            ["publish"] => match *method {
+                Method::POST => Ok(Self::Publish),
+                _ => Err(NoKnowledgeRoute::BadMethod("POST")),
             },
             ["now"] => match *method {
                 Method::POST => Ok(Self::Now),
@@ -70,6 +76,7 @@ where
             shared.set_paused(paused).await?;
         }
         SyncRoute::Now => shared.now(),
+        SyncRoute::Publish => shared.publish(),
     }
     Ok(json(StatusCode::OK, &shared.status().await?))
 }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{BatchPlace, decode};
+use ginnel_proto::sync::manifest::Snapshot;
 use ginnel_proto::sync::reading::{Ask, Place, Reading, Verdict};
 use ginnel_store::error::ErrorKind;
 use http::HeaderValue;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::KnowledgeSync;
-use super::relay::Relay;
+use super::relay::{Logs, Relay};
+use super::{KnowledgeSync, bootstrap};
 use crate::sync::failure::Failure;
 
 pub(super) struct Reader {
@@ -114,9 +115,16 @@ impl Reader {
 
     async fn list(&mut self, relay: &Relay, reading: &mut Reading) -> Result<(), Failure> {
         self.correct_clock().await?;
-        let read = reading.read();
-        let read: BTreeMap<DeviceName, u64> = read.map(|(it, at)| (it.clone(), at)).collect();
-        let listed = relay.logs(&read).await?;
+        self.follow_own(reading).await?;
+        let mut read = places(reading);
+        let mut listed = relay.logs(&read).await?;
+        if let Some(snapshot) = self.lacks(relay, &read, &listed).await? {
+            bootstrap::begin(&self.sync, &snapshot).await?;
+            *reading = self.begin().await;
+            reading.handle_link(true, now());
+            read = places(reading);
+            listed = relay.logs(&read).await?;
+        }
         let quarantined = self.sync.parts.store.quarantined().await?;
         reading.look_again(
             quarantined
@@ -131,6 +139,45 @@ impl Reader {
         self.sync.shared.epoch.send_replace(Some(listed.epoch));
         self.sync.shared.progress.well();
         Ok(())
+    }
+
+    /// What this device wrote meanwhile need not be read. If its log is longer
+    /// than that, its store was lost, or is of before.
+    async fn follow_own(&self, reading: &mut Reading) -> Result<(), Failure> {
+        let peers = self.sync.parts.store.peers().await?;
+        let own = peers.iter().find(|peer| peer.device == *self.sync.device());
+        let own = own.map_or_else(Place::default, |own| Place {
+            sequence: own.sequence,
+            hash: Some(own.hash),
+        });
+        reading.handle_own(own);
+        Ok(())
+    }
+
+    /// What is published, if this device has to begin with that: it knows nothing
+    /// yet, or logs do not reach back to where it is.
+    async fn lacks(
+        &self,
+        relay: &Relay,
+        read: &BTreeMap<DeviceName, u64>,
+        listed: &Logs,
+    ) -> Result<Option<Snapshot>, Failure> {
+        let is_new = read.values().all(|sequence| *sequence == 0);
+        let is_cut = listed.logs.iter().any(|(device, sequences)| {
+            let next = read.get(device).copied().unwrap_or_default() + 1;
+            sequences.first().is_some_and(|first| *first > next)
+        });
+        if !is_new && !is_cut {
+            return Ok(None);
+        }
+        let snapshot = relay.manifest().await?.snapshot;
+        Ok(snapshot.filter(|snapshot| {
+            let mut newer = snapshot.read.iter().filter(|(device, sequence)| {
+                let read = read.get(*device).copied().unwrap_or_default();
+                **sequence > read
+            });
+            newer.next().is_some()
+        }))
     }
 
     async fn look(&mut self, relay: &Relay, reading: &mut Reading) -> Result<(), Failure> {
@@ -224,6 +271,13 @@ impl Reader {
         reading.handle_left_out(device, sequence);
         Ok(())
     }
+}
+
+/// How far each log has been read.
+fn places(reading: &Reading) -> BTreeMap<DeviceName, u64> {
+    let read = reading.read();
+    read.map(|(device, sequence)| (device.clone(), sequence))
+        .collect()
 }
 
 /// The monotonic clock, which tests may pause.

@@ -8,6 +8,8 @@ use ginnel_proto::id::DeviceName;
 use ginnel_proto::open::Open;
 use ginnel_proto::sync::batch::BATCH_MAX;
 use ginnel_proto::sync::head::{HEAD_MAX, Head};
+use ginnel_proto::sync::lease::{LEASE_MAX, Lease};
+use ginnel_proto::sync::manifest::{MANIFEST_MAX, Manifest, Snapshot};
 use http::header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
@@ -108,6 +110,42 @@ impl Relay {
         match head.status {
             StatusCode::CREATED => Ok(Put::Written),
             StatusCode::PRECONDITION_FAILED => Ok(Put::Taken),
+            status => Err(declined(status, body).await),
+        }
+    }
+
+    /// Takes the lease, or renews it.
+    pub(super) async fn take_lease(&self) -> Result<Lease, Failure> {
+        let ask = self.ask((Method::POST, "/lease"), HeaderMap::new(), None);
+        let (head, body) = ask.await?;
+        match head.status {
+            StatusCode::OK => json(&collect(body, LEASE_MAX).await?),
+            status => Err(declined(status, body).await),
+        }
+    }
+
+    /// What is published.
+    pub(super) async fn manifest(&self) -> Result<Manifest, Failure> {
+        let ask = self.ask((Method::GET, "/manifest"), HeaderMap::new(), None);
+        let (head, body) = ask.await?;
+        match head.status {
+            StatusCode::OK => json(&collect(body, MANIFEST_MAX).await?),
+            status => Err(declined(status, body).await),
+        }
+    }
+
+    /// Publishes a snapshot that was pushed.
+    pub(super) async fn publish(&self, epoch: u64, snapshot: &Snapshot) -> Result<(), Failure> {
+        let path = format!("/manifest/{epoch}");
+        let snapshot = serde_json::to_vec(snapshot).map_err(unreadable)?;
+        let ask = self.ask(
+            (Method::PUT, &path),
+            HeaderMap::new(),
+            Some(snapshot.into()),
+        );
+        let (head, body) = ask.await?;
+        match head.status {
+            StatusCode::OK => Ok(()),
             status => Err(declined(status, body).await),
         }
     }

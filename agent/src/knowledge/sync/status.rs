@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ginnel_store::sync::{Identity, Peer, Quarantined};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::clock;
 
@@ -35,6 +36,11 @@ pub struct SyncStatus {
     /// When something was last sent, read or found to be as it should, in
     /// milliseconds since 1970.
     pub last_unix_ms: Option<u64>,
+    /// When this device last published all as one database, in milliseconds since
+    /// 1970.
+    pub published_unix_ms: Option<u64>,
+    /// Why this device did not publish when it wanted to.
+    pub unpublished: Option<String>,
     /// What went wrong last, while it does.
     pub problem: Option<String>,
     /// How far the log of each device has been read.
@@ -104,6 +110,9 @@ pub(super) struct Progress {
     read_bytes: AtomicU64,
     rows_applied: AtomicU64,
     behind: AtomicU64,
+    published_unix_ms: AtomicU64,
+    /// Bytes that were sent and read together, for whoever waits for that.
+    moved: watch::Sender<u64>,
     last: Mutex<Last>,
 }
 
@@ -111,12 +120,14 @@ pub(super) struct Progress {
 struct Last {
     unix_ms: Option<u64>,
     problem: Option<String>,
+    unpublished: Option<String>,
 }
 
 impl Progress {
     pub(super) fn sent(&self, bytes: usize) {
         self.sent_batches.fetch_add(1, Ordering::Relaxed);
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.moved.send_modify(|all| *all += bytes as u64);
         self.well();
     }
 
@@ -124,7 +135,25 @@ impl Progress {
         self.read_batches.fetch_add(1, Ordering::Relaxed);
         self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.rows_applied.fetch_add(rows as u64, Ordering::Relaxed);
+        self.moved.send_modify(|all| *all += bytes as u64);
         self.well();
+    }
+
+    /// Tells when something was sent or read.
+    pub(super) fn moved(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
+    }
+
+    /// All was published just now.
+    pub(super) fn published(&self) {
+        self.published_unix_ms
+            .store(clock::unix_ms(), Ordering::Relaxed);
+        self.last().unpublished = None;
+    }
+
+    /// Nothing was published.
+    pub(super) fn not_published(&self, why: &impl std::fmt::Display) {
+        self.last().unpublished = Some(why.to_string());
     }
 
     pub(super) fn set_behind(&self, batches: u64) {
@@ -137,10 +166,9 @@ impl Progress {
 
     /// All is well at this moment.
     pub(super) fn well(&self) {
-        *self.last() = Last {
-            unix_ms: Some(clock::unix_ms()),
-            problem: None,
-        };
+        let mut last = self.last();
+        last.unix_ms = Some(clock::unix_ms());
+        last.problem = None;
     }
 
     pub(super) fn fail(&self, problem: &impl std::fmt::Display) {
@@ -168,6 +196,8 @@ impl Progress {
             read_bytes: count(&self.read_bytes),
             rows_applied: count(&self.rows_applied),
             last_unix_ms: last.unix_ms,
+            published_unix_ms: Some(count(&self.published_unix_ms)).filter(|at| *at > 0),
+            unpublished: last.unpublished.clone(),
             problem: last.problem.clone(),
             logs: peers.into_iter().map(LogStatus::from).collect(),
             quarantined: quarantined

@@ -1,0 +1,161 @@
+//! Publishes all that is known as one plain database, while this device has the
+//! lease: lease → database, in place, and checked → pushed, only changed blocks →
+//! manifest. A lease that is lost half-way publishes nothing.
+
+use std::time::Duration;
+
+use ginnel_proto::artifact::{Artifact, Cover};
+use ginnel_proto::sync::batch::SCHEMA;
+use ginnel_proto::sync::lease::RENEW_EVERY;
+use ginnel_proto::sync::manifest::Snapshot;
+use ginnel_proto::sync::publishing::Publishing;
+use ginnel_store::transfer::State;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, info};
+
+use super::KnowledgeSync;
+use super::relay::Relay;
+use crate::sync::Sync;
+use crate::sync::failure::Failure;
+
+pub(super) struct Publisher {
+    sync: KnowledgeSync,
+    publishing: Publishing,
+}
+
+impl Publisher {
+    pub(super) fn new(sync: KnowledgeSync) -> Self {
+        let publishing = Publishing::new(now());
+        Self { sync, publishing }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut link = self.sync.parts.link.clone();
+        let mut paused = self.sync.shared.paused.subscribe();
+        let mut epoch = self.sync.shared.epoch.subscribe();
+        let mut moved = self.sync.shared.progress.moved();
+        let mut wanted = self.sync.shared.publish.subscribe();
+        let mut known = *moved.borrow_and_update();
+        self.follow_link();
+        loop {
+            let due = self.publishing.poll_timeout();
+            tokio::select! {
+                Ok(()) = link.changed() => self.follow_link(),
+                Ok(()) = paused.changed() => self.follow_link(),
+                Ok(()) = epoch.changed() => self.follow_link(),
+                Ok(()) = moved.changed() => {
+                    let bytes = *moved.borrow_and_update();
+                    self.publishing.handle_batch(now(), bytes - known);
+                    known = bytes;
+                }
+                Ok(()) = wanted.changed() => {
+                    wanted.borrow_and_update();
+                    self.publishing.want(now());
+                }
+                () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() => {
+                    self.publish_now().await;
+                }
+            }
+        }
+    }
+
+    fn follow_link(&mut self) {
+        let knows_epoch = self.sync.shared.epoch.borrow().is_some();
+        let linked = self.sync.link().is_some() && knows_epoch;
+        self.publishing.handle_link(linked);
+    }
+
+    async fn publish_now(&mut self) {
+        let epoch = *self.sync.shared.epoch.borrow();
+        let (Some(link), Some(epoch)) = (self.sync.link(), epoch) else {
+            return self.publishing.handle_link(false);
+        };
+        match self.publish(&Relay::new(link), epoch).await {
+            Ok(snapshot) => {
+                info!(bytes = snapshot.size, "what this device knows is published");
+                self.publishing.handle_published(now(), snapshot.size);
+                self.sync.shared.progress.published();
+            }
+            Err(failure) => {
+                debug!(%failure, "not published now; trying again");
+                self.sync.shared.progress.not_published(&failure);
+                self.publishing.handle_failure(now());
+            }
+        }
+    }
+
+    async fn publish(&self, relay: &Relay, epoch: u64) -> Result<Snapshot, Failure> {
+        let artifacts = self.sync.parts.artifacts.get();
+        let artifacts = artifacts.ok_or_else(|| Failure::retry("transfers are not begun yet"))?;
+        relay.take_lease().await?;
+        tokio::select! {
+            snapshot = self.publish_leased(relay, artifacts, epoch) => snapshot,
+            lost = keep_lease(relay) => Err(lost),
+        }
+    }
+
+    async fn publish_leased(
+        &self,
+        relay: &Relay,
+        artifacts: &Sync,
+        epoch: u64,
+    ) -> Result<Snapshot, Failure> {
+        let store = &self.sync.parts.store;
+        timeout(IN_STEP_WITHIN, self.until_in_step())
+            .await
+            .unwrap_or_else(|_| Err(Failure::retry("something is still on its way")))?;
+        let artifact = Artifact::Knowledge(Cover::Plain);
+        let place = artifacts.place(&artifact).await?;
+        let written = store.write_published(place).await?;
+        let pushed = artifacts.push(artifact.clone()).await?;
+        let pushed = artifacts.end_of(pushed.id).await?;
+        if pushed.state != State::Done {
+            let reason = pushed
+                .last_error
+                .unwrap_or_else(|| "it was stopped".to_owned());
+            return Err(Failure::retry(reason));
+        }
+        let version = artifacts.catalog()?.version(&artifact).await?;
+        let snapshot = Snapshot {
+            blob: version.remote.blob,
+            size: version.remote.size,
+            etag: version.remote.etag,
+            schema: SCHEMA.major,
+            read: written.read,
+        };
+        relay.publish(epoch, &snapshot).await?;
+        Ok(snapshot)
+    }
+}
+
+impl Publisher {
+    /// What is published is in the logs, too: who begins with it lacks nothing.
+    async fn until_in_step(&self) -> Result<(), Failure> {
+        let store = &self.sync.parts.store;
+        while self.sync.shared.progress.behind() > 0 || store.outgoing_backlog().await? > 0 {
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+}
+
+/// How long a publication waits for what is on its way, and how often it looks.
+const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Renews the lease for as long as it is polled; returns when it is lost.
+async fn keep_lease(relay: &Relay) -> Failure {
+    loop {
+        sleep(RENEW_EVERY).await;
+        // One that cannot be renewed for a moment may still hold; the relay looks
+        // at it again before anything is published.
+        if let Err(failure) = relay.take_lease().await {
+            return failure;
+        }
+    }
+}
+
+/// The monotonic clock, which tests may pause.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
