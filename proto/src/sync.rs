@@ -12,12 +12,14 @@
 //! * [`sending`] says when a batch is written, [`reading`] which are fetched.
 //! * [`publishing`] says when a device publishes all as one database, which it
 //!   may while it has the [`lease`]; a [`manifest`] says what is published.
+//! * [`horizon`] says what all devices know, so that what is kept for them can go.
 //! * [`head`] hints at how long the logs are.
 
 pub mod batch;
 pub mod extra;
 pub mod head;
 pub mod hlc;
+pub mod horizon;
 pub mod lease;
 pub mod manifest;
 pub mod publishing;

@@ -11,6 +11,9 @@ UPDATE model SET name = '', dimensions = 0, metric = '' WHERE deleted = 1;
 CREATE TRIGGER passage_removed AFTER DELETE ON passage BEGIN
     INSERT INTO change ("table", key) VALUES ('passage', old.rowid);
 END;
+CREATE TRIGGER document_removed AFTER DELETE ON document BEGIN
+    INSERT INTO change ("table", key) VALUES ('document', old.rowid);
+END;
 CREATE TRIGGER embedding_removed AFTER DELETE ON embedding BEGIN
     INSERT INTO change ("table", key) VALUES ('embedding', old.rowid);
     INSERT INTO change ("table", key)
@@ -22,7 +25,39 @@ END;
 -- this one knew then.
 CREATE TABLE unused (
     text_hash BLOB PRIMARY KEY,
-    hlc       INTEGER NOT NULL                 -- the clock when it was noticed
+    change    INTEGER NOT NULL                 -- the last change when it was noticed
+) STRICT, WITHOUT ROWID;
+
+-- Documents whose rows are only kept to tell that they are deleted.
+CREATE TABLE grave (
+    document INTEGER PRIMARY KEY,              -- its rowid
+    change   INTEGER NOT NULL                  -- the last change when it was deleted
+) STRICT;
+INSERT INTO grave SELECT rowid, 0 FROM document WHERE deleted = 1;
+-- The deletion itself may be the next change: triggers have no order.
+CREATE TRIGGER document_buried AFTER UPDATE ON document WHEN new.deleted = 1 BEGIN
+    INSERT INTO grave VALUES (new.rowid, (SELECT coalesce(max(seq), 0) + 1 FROM change))
+    ON CONFLICT (document) DO UPDATE SET change = excluded.change;
+END;
+CREATE TRIGGER document_buried_at_once AFTER INSERT ON document WHEN new.deleted = 1 BEGIN
+    INSERT INTO grave VALUES (new.rowid, (SELECT coalesce(max(seq), 0) + 1 FROM change))
+    ON CONFLICT (document) DO UPDATE SET change = excluded.change;
+END;
+CREATE TRIGGER document_revived AFTER UPDATE ON document
+WHEN old.deleted = 1 AND new.deleted = 0 BEGIN
+    DELETE FROM grave WHERE document = new.rowid;
+END;
+
+-- How far all logs had been read when the last change was this one.
+CREATE TABLE mark (
+    change INTEGER PRIMARY KEY,
+    read   TEXT NOT NULL                       -- JSON: devices and sequences
+) STRICT;
+
+-- Documents that no other device has heard of yet.
+CREATE TABLE fresh (
+    document BLOB PRIMARY KEY,                 -- its id
+    change   INTEGER NOT NULL                  -- the last change when it was added
 ) STRICT, WITHOUT ROWID;
 
 -- Stamps that were made while the clock was behind what it had been: they count

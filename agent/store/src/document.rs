@@ -159,7 +159,7 @@ pub(crate) fn delete(turn: &mut Turn<'_>, id: DocumentId) -> Result<bool> {
         return Ok(false);
     }
     let texts = superseded(turn.connection, id, (stamp, turn.origin))?;
-    embedding::release(turn, &texts, stamp)?;
+    embedding::release(turn, &texts)?;
     Ok(true)
 }
 

@@ -1,7 +1,6 @@
 //! Embeddings: the vector of a text by a model, stored once however many
 //! passages have that text.
 
-use ginnel_proto::sync::hlc::Hlc;
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
@@ -83,18 +82,18 @@ pub(crate) fn put_one(
 /// Lets the vectors of texts go that no passage has any more: at once, or, where
 /// the rows are shared, once every device knows what this one knows now. Until
 /// then another's passage may come that has the text, and relies on them.
-pub(crate) fn release(turn: &Turn<'_>, texts: &[TextHash], stamp: i64) -> Result<()> {
+pub(crate) fn release(turn: &Turn<'_>, texts: &[TextHash]) -> Result<()> {
     let mut note = turn.connection.prepare_cached(
-        "INSERT INTO unused (text_hash, hlc) SELECT ?1, ?2
+        "INSERT INTO unused (text_hash, change) SELECT ?1, (SELECT max(seq) FROM change)
          WHERE NOT EXISTS (SELECT 1 FROM passage WHERE text_hash = ?1)
            AND EXISTS (SELECT 1 FROM embedding WHERE text_hash = ?1)
-         ON CONFLICT (text_hash) DO UPDATE SET hlc = excluded.hlc",
+         ON CONFLICT (text_hash) DO UPDATE SET change = excluded.change",
     )?;
     for text in texts {
-        note.execute((text, stamp))?;
+        note.execute([text])?;
     }
     if !texts.is_empty() && !sync::is_shared(turn.connection)? {
-        while collect(turn, Hlc::LAST, COLLECTED_AT_ONCE)? {}
+        while collect(turn, i64::MAX, COLLECTED_AT_ONCE)? {}
     }
     Ok(())
 }
@@ -116,15 +115,15 @@ pub(crate) fn use_again(turn: &Turn<'_>, text: TextHash, stamp: i64) -> Result<(
 /// Vectors that go in one transaction: others wait for so long.
 pub(crate) const COLLECTED_AT_ONCE: usize = 4096;
 
-/// Takes vectors away that were let go until `horizon`, of `limit` texts at
-/// most. Tells whether there may be more.
-pub(crate) fn collect(turn: &Turn<'_>, horizon: Hlc, limit: usize) -> Result<bool> {
+/// Takes vectors away that were let go until the change `horizon`, of `limit`
+/// texts at most. Tells whether there may be more.
+pub(crate) fn collect(turn: &Turn<'_>, horizon: i64, limit: usize) -> Result<bool> {
     let mut take = turn.connection.prepare_cached(
         "DELETE FROM unused WHERE text_hash IN
-             (SELECT text_hash FROM unused WHERE hlc <= ?1 LIMIT ?2)
+             (SELECT text_hash FROM unused WHERE change <= ?1 LIMIT ?2)
          RETURNING text_hash",
     )?;
-    let texts = take.query_map((horizon.to_stored(), limit), |row| row.get(0))?;
+    let texts = take.query_map((horizon, limit), |row| row.get(0))?;
     let texts = texts.collect::<rusqlite::Result<Vec<TextHash>>>()?;
     let mut delete = turn
         .connection

@@ -11,6 +11,7 @@
 
 mod apply;
 mod clock;
+mod garbage;
 mod identity;
 mod import;
 mod meta;
@@ -18,18 +19,21 @@ mod outgoing;
 mod peers;
 mod published;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ginnel_blob::hash::Hash;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::Batch;
 use ginnel_proto::sync::hlc::Hlc;
+use ginnel_proto::sync::horizon::Mark;
 
 use crate::Store;
 use crate::error::{Error, Result};
 use crate::model;
 use crate::options::Executor;
 
+pub(crate) use garbage::note_fresh;
 pub(crate) use identity::{device, is_shared};
 
 pub use identity::Identity;
@@ -205,6 +209,33 @@ impl Store {
     /// The file cannot be read.
     pub async fn quarantined(&self) -> Result<Vec<Quarantined>> {
         self.inner.readers.run(peers::quarantined).await
+    }
+
+    /// Remembers how far all logs are read now, for [`Store::marks`]. Gives that.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn mark(&self) -> Result<BTreeMap<DeviceName, u64>> {
+        self.inner.writer.run(|turn| garbage::mark(turn)).await
+    }
+
+    /// How far all logs were read at certain changes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn marks(&self) -> Result<Vec<Mark>> {
+        self.inner.readers.run(garbage::marks).await
+    }
+
+    /// Lets go what was kept until the change `horizon` for devices that know it
+    /// by now.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn collect_garbage(&self, horizon: i64) -> Result<()> {
+        let collect = move |turn: &mut crate::write::Turn<'_>| garbage::collect(turn, horizon);
+        while self.inner.writer.run(collect).await? {}
+        Ok(())
     }
 
     /// Brings a plain database of all shared rows up to date, in place, and makes

@@ -11,6 +11,7 @@ use crate::error::{Error, Quoted, Result};
 use crate::id::{DocumentId, PassageId, TextHash};
 use crate::limits::{LABEL_MAX, METADATA_MAX, PASSAGE_MAX, PASSAGES_MAX, TEXT_MAX};
 use crate::model;
+use crate::sync;
 use crate::write::Turn;
 
 /// A passage, ready to be stored.
@@ -47,10 +48,13 @@ pub(crate) fn put(turn: &mut Turn<'_>, new: &NewDocument) -> Result<Stored> {
     let stamp = turn.stamp().to_stored();
     if !is_same {
         write_document(turn, new, id, revision, &metadata, stamp)?;
+        if row == Outcome::Added {
+            sync::note_fresh(turn, id)?;
+        }
         for (position, cut) in cuts.iter().enumerate() {
             write_passage(turn, id, revision, position, cut, stamp)?;
         }
-        remove_others(turn, &cuts, before, stamp)?;
+        remove_others(turn, &cuts, before)?;
     }
     let mut vectors = 0;
     if let Some(new_vectors) = &new.vectors {
@@ -282,7 +286,6 @@ fn remove_others(
     turn: &Turn<'_>,
     cuts: &[Cut<'_>],
     before: HashMap<PassageId, Before>,
-    stamp: i64,
 ) -> Result<()> {
     let now: HashSet<PassageId> = cuts.iter().map(|cut| cut.id).collect();
     let mut delete = turn
@@ -295,7 +298,7 @@ fn remove_others(
             texts.push(before.text);
         }
     }
-    embedding::release(turn, &texts, stamp)
+    embedding::release(turn, &texts)
 }
 
 fn write_vectors(turn: &Turn<'_>, cuts: &[Cut<'_>], new: &NewVectors, stamp: i64) -> Result<usize> {

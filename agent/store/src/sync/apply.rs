@@ -176,8 +176,7 @@ pub(super) fn rows(turn: &mut Turn<'_>, origin: &DeviceName, rows: Rows) -> Resu
             .prepare_cached("UPDATE model SET hlc = ?2, origin = ?3 WHERE id = ?1")?;
         tell.execute((id, stamp, turn.origin))?;
     }
-    let now = turn.last_stamp().to_stored();
-    embedding::release(turn, &released, now)?;
+    embedding::release(turn, &released)?;
     Ok(applied)
 }
 

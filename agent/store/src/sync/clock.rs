@@ -79,7 +79,6 @@ impl Shift {
 
     /// What was let go was let go by now.
     fn lower_floors(&self, connection: &Connection) -> Result<()> {
-        connection.execute("UPDATE unused SET hlc = min(hlc, ?1)", [self.most])?;
         let most = Hlc::from_stored(self.most).unwrap_or_default();
         let mut find = connection.prepare("SELECT rowid, extra FROM model WHERE extra NOT NULL")?;
         let found = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;

@@ -110,9 +110,16 @@ fn take_over_attached(connection: &Connection, about: &About) -> Result<bool> {
         last = last.max(Hlc::from_stored(latest).unwrap_or_default());
     }
     connection.execute(
-        "INSERT INTO unused (text_hash, hlc) SELECT DISTINCT text_hash, ?1 FROM main.embedding
-         WHERE text_hash NOT IN (SELECT text_hash FROM main.passage)",
-        [last.to_stored()],
+        "INSERT INTO unused (text_hash, change)
+         SELECT DISTINCT text_hash, (SELECT coalesce(max(seq), 0) FROM main.change)
+         FROM main.embedding WHERE text_hash NOT IN (SELECT text_hash FROM main.passage)",
+        [],
+    )?;
+    connection.execute(
+        "INSERT INTO grave (document, change)
+         SELECT rowid, (SELECT coalesce(max(seq), 0) FROM main.change)
+         FROM main.document WHERE deleted = 1",
+        [],
     )?;
     note(connection, about, last)?;
     connection.execute_batch("COMMIT")?;

@@ -14,7 +14,7 @@ use ginnel_proto::sync::row::{
 };
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
 
-use super::meta;
+use super::{garbage, meta};
 use crate::cursor;
 use crate::error::{Error, Result};
 use crate::write::{Turn, last_change};
@@ -177,6 +177,7 @@ pub(super) fn sent(turn: &Turn<'_>, upto: Upto) -> Result<()> {
     match upto {
         Upto::Change(seq) => {
             cursor::set(turn, CURSOR, seq)?;
+            garbage::forget_fresh(turn, seq)?;
             match seq == last_change(turn.connection)? {
                 true => forget_late(turn.connection),
                 false => Ok(()),

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ginnel_blob::hash::Hash;
+use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{self, Batch, BatchPlace};
 use ginnel_proto::sync::hlc::Hlc;
+use ginnel_proto::sync::horizon::{Word, horizon};
 use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
@@ -487,7 +489,7 @@ async fn a_batch_is_not_read_twice_and_quarantine_ends_with_it() {
     desk.put("a.md", &["one"]).await;
     desk.send().await;
     let lap = Device::new("lap").await;
-    let name: ginnel_proto::id::DeviceName = "desk".parse().expect("a name");
+    let name: DeviceName = "desk".parse().expect("a name");
     let note = lap.store.quarantine(name.clone(), 1, "damaged".to_owned());
     note.await.expect("noted");
     assert_eq!(lap.store.quarantined().await.expect("read").len(), 1);
@@ -839,4 +841,94 @@ async fn a_new_device_begins_with_what_is_published() {
     assert_eq!(phone.dump().await, desk.dump().await);
     assert_eq!(phone.words("phone").await.len(), 2);
     assert_eq!(phone.store.check().await.expect("checked"), []);
+}
+
+/// What each device says of how far it is.
+async fn words(devices: &[Device]) -> std::collections::BTreeMap<DeviceName, Word> {
+    let mut words = std::collections::BTreeMap::new();
+    for device in devices {
+        let word = Word {
+            epoch: 1,
+            read: device.store.mark().await.expect("marked"),
+            unix_ms: NOW,
+        };
+        words.insert(device.name.parse().expect("a name"), word);
+    }
+    words
+}
+
+async fn collect(device: &Device, words: &std::collections::BTreeMap<DeviceName, Word>) -> bool {
+    let marks = device.store.marks().await.expect("read");
+    let peers = device.store.peers().await.expect("read").into_iter();
+    let read = peers.map(|peer| (peer.device, peer.sequence)).collect();
+    match horizon(&marks, words, 1, &read, NOW) {
+        Some(change) => {
+            device
+                .store
+                .collect_garbage(change)
+                .await
+                .expect("collected");
+            true
+        }
+        None => false,
+    }
+}
+
+#[tokio::test]
+async fn what_is_deleted_goes_for_good_once_all_devices_know() {
+    let mut devices = [Device::new("desk").await, Device::new("lap").await];
+    devices[0].model().await;
+    let id = devices[0].put("a.md", &["gone soon"]).await;
+    devices[0].put("b.md", &["stays"]).await;
+    exchange(&mut devices).await;
+    devices[0].store.delete(id).await.expect("deleted");
+    devices[0].send().await;
+    let kept = "SELECT (SELECT count(*) FROM document WHERE deleted = 1)
+                    + (SELECT count(*) FROM embedding) - 1";
+    // The other one has not heard of it.
+    let said = words(&devices).await;
+    collect(&devices[0], &said).await;
+    assert_eq!(devices[0].rows(kept), 2);
+    exchange(&mut devices).await;
+    let said = words(&devices).await;
+    for device in &devices {
+        assert!(collect(device, &said).await);
+        assert_eq!(device.rows(kept), 0, "{}", device.name);
+        assert_eq!(device.rows("SELECT count(*) FROM document"), 1);
+        assert_eq!(device.store.check().await.expect("checked"), []);
+    }
+    assert_eq!(devices[0].dump().await, devices[1].dump().await);
+    // It can come back, as something new.
+    devices[1].put("a.md", &["gone soon"]).await;
+    exchange(&mut devices).await;
+    assert_eq!(devices[0].near("gone soon").await[0], "gone soon");
+    assert_eq!(devices[0].dump().await, devices[1].dump().await);
+}
+
+/// It was written before its device knew of the deletion, and relies on the
+/// vector that is about to go.
+#[tokio::test]
+async fn nothing_goes_that_a_late_batch_relies_on() {
+    let mut devices = [Device::new("desk").await, Device::new("lap").await];
+    devices[0].model().await;
+    let id = devices[0].put("a.md", &["boilerplate"]).await;
+    exchange(&mut devices).await;
+    let mut other = document("b.md", &["boilerplate"]);
+    other.vectors = None;
+    devices[1].store.put(other).await.expect("stored");
+    devices[0].store.delete(id).await.expect("deleted");
+    devices[0].send().await;
+    devices[1].send().await;
+    let (desk, lap) = devices.split_at_mut(1);
+    lap[0].read(&desk[0]).await;
+    // All know of the deletion; the desk has not read what the lap wrote.
+    let said = words(&devices).await;
+    assert!(!collect(&devices[0], &said).await);
+    exchange(&mut devices).await;
+    let said = words(&devices).await;
+    for device in &devices {
+        collect(device, &said).await;
+        assert_eq!(device.near("boilerplate").await, ["boilerplate"]);
+    }
+    assert_eq!(devices[0].dump().await, devices[1].dump().await);
 }
