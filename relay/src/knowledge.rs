@@ -4,6 +4,7 @@
 //! * [`serve`] answers what devices ask.
 //! * [`log`] keeps batches, each once and for ever.
 //! * [`head`] says how long the logs are, in one small object.
+//! * [`words`] are what devices say of how far they are.
 //! * [`lease`] says which device publishes, and [`manifest`] what is published.
 //!
 //! Each device writes its own log and nothing else, so relays need not agree on
@@ -15,6 +16,7 @@ mod lease;
 mod log;
 mod manifest;
 pub mod serve;
+mod words;
 
 use std::sync::Arc;
 

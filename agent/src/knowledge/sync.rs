@@ -9,10 +9,12 @@
 //! * [`writer`] writes this device's log, [`reader`] reads those of others. When
 //!   each does what is decided in [`ginnel_proto::sync`].
 //! * [`publisher`] publishes all as one database; [`bootstrap`] begins with it.
+//! * [`garbage`] lets go what all devices know.
 //! * [`relay`] is what they ask over the link.
 //! * [`status`] is what people are told.
 
 mod bootstrap;
+mod garbage;
 mod publisher;
 mod reader;
 mod relay;

@@ -277,6 +277,44 @@ impl Store {
         }
     }
 
+    /// Takes over a published database instead of what is there: for a device that
+    /// was away for too long, or after a restore. What this device added or edited
+    /// and no other has heard of stays, unless it is of a document that is gone.
+    ///
+    /// # Errors
+    /// As [`Store::take_over`].
+    pub async fn start_over(&self, path: PathBuf, epoch: u64) -> Result<()> {
+        let over = move |connection: &rusqlite::Connection| {
+            let origin = device(connection)?.unwrap_or_default();
+            import::start_over(connection, &path, &origin)?;
+            meta::write(connection, meta::EPOCH, stored_sequence(epoch)?)
+        };
+        self.inner.writer.run_apart(over).await?;
+        self.rebuild_indexes().await
+    }
+
+    /// In which epoch the rows are shared; `None` before the first time.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn epoch(&self) -> Result<Option<u64>> {
+        self.inner
+            .readers
+            .run(|connection| meta::read(connection, meta::EPOCH))
+            .await
+    }
+
+    /// Notes in which epoch the rows are shared.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn set_epoch(&self, epoch: u64) -> Result<()> {
+        let set = move |turn: &mut crate::write::Turn<'_>| {
+            meta::write(turn.connection, meta::EPOCH, stored_sequence(epoch)?)
+        };
+        self.inner.writer.run(set).await
+    }
+
     /// Applies the rows of a published database.
     async fn merge(&self, path: PathBuf) -> Result<()> {
         let mut place = import::Place::default();

@@ -14,6 +14,7 @@ use ginnel_proto::http::RequestHead;
 use ginnel_proto::id::{DeviceId, DeviceName};
 use ginnel_proto::limits::HEAD_TIMEOUT;
 use ginnel_proto::sync::batch::BATCH_MAX;
+use ginnel_proto::sync::horizon::{WORD_MAX, Word};
 use ginnel_proto::sync::manifest::{MANIFEST_MAX, Snapshot};
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use http::{Method, StatusCode};
@@ -99,6 +100,17 @@ impl Desk<'_> {
             (&Method::GET, ["manifest"]) => {
                 let (manifest, _) = self.knowledge.manifest(&self.device.user).await?;
                 Ok(Answer::json(&json!(manifest)))
+            }
+            (&Method::GET, ["words"]) => {
+                let words = self.knowledge.words(&self.device.user).await?;
+                let now = self.knowledge.now_ms();
+                Ok(Answer::json(&json!({ "unix_ms": now, "words": words })))
+            }
+            (&Method::PUT, ["word"]) => {
+                let word = body(recv, WORD_MAX, HEAD_TIMEOUT).await?;
+                let word: Word = serde_json::from_slice(&word).map_err(wrong)?;
+                self.knowledge.hear(self.device, word).await?;
+                Ok(Answer::empty(StatusCode::CREATED))
             }
             (&Method::PUT, ["manifest", epoch]) => self.publish(number(epoch)?, recv).await,
             (method, _) => Err(wrong(format_args!(

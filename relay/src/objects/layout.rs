@@ -12,6 +12,7 @@
 //! knowledge/USER/.sync/head.json       how long the logs are
 //! knowledge/USER/.sync/lease.json      who publishes
 //! knowledge/USER/.sync/manifest.json   what is published
+//! knowledge/USER/.sync/devices/DEVICE.json   how far a device is
 //! knowledge/USER/.sync/log/eEPOCH/DEVICE/SEQUENCE.batch
 //! ```
 //!
@@ -203,6 +204,18 @@ impl KnowledgePlace {
     #[must_use]
     pub fn manifest(&self) -> Path {
         self.folder.clone().join("manifest.json")
+    }
+
+    /// What the keys of all devices' words begin with.
+    #[must_use]
+    pub fn words(&self) -> Path {
+        self.folder.clone().join("devices")
+    }
+
+    /// The key of what a device says of how far it is.
+    #[must_use]
+    pub fn word(&self, device: &DeviceName) -> Path {
+        self.words().join(format!("{device}.json"))
     }
 
     /// What the keys of all logs of an epoch begin with.

@@ -10,9 +10,22 @@ use super::KnowledgeSync;
 use crate::sync::Changes;
 use crate::sync::failure::Failure;
 
+/// What becomes of the rows that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// They are merged with those that are published.
+    Merged,
+    /// They go, but for what no other device has heard of; in this epoch.
+    Replaced(u64),
+}
+
 /// Downloads the published database, going on where it broke off, and takes it
 /// over.
-pub(super) async fn begin(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<(), Failure> {
+pub(super) async fn begin(
+    sync: &KnowledgeSync,
+    snapshot: &Snapshot,
+    rows: Rows,
+) -> Result<(), Failure> {
     let artifacts = sync.parts.artifacts.get();
     let artifacts = artifacts.ok_or_else(|| Failure::retry("transfers are not begun yet"))?;
     info!(bytes = snapshot.size, "beginning with what is published");
@@ -26,7 +39,11 @@ pub(super) async fn begin(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<(
         return Err(Failure::retry(reason));
     }
     let place = artifacts.place(&artifact).await?;
-    sync.parts.store.take_over(place).await?;
+    let store = &sync.parts.store;
+    match rows {
+        Rows::Merged => store.take_over(place).await?,
+        Rows::Replaced(epoch) => store.start_over(place, epoch).await?,
+    }
     info!("what was published is here, the rest follows from the logs");
     Ok(())
 }

@@ -13,8 +13,9 @@ use http::HeaderValue;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::relay::{Logs, Relay};
-use super::{KnowledgeSync, bootstrap};
+use super::bootstrap::{self, Rows};
+use super::relay::{Logs, Relay, Words};
+use super::{KnowledgeSync, garbage};
 use crate::sync::failure::Failure;
 
 pub(super) struct Reader {
@@ -23,6 +24,10 @@ pub(super) struct Reader {
     head: Option<HeaderValue>,
     /// By how much the clock was corrected last, milliseconds.
     corrected: Option<i64>,
+    /// The epoch that the relay named last.
+    epoch: Option<u64>,
+    /// Nothing is written until all logs are read.
+    holds_back: bool,
 }
 
 /// A clock is corrected anew when it is off by more than so many milliseconds.
@@ -34,6 +39,8 @@ impl Reader {
             sync,
             head: None,
             corrected: None,
+            epoch: None,
+            holds_back: false,
         }
     }
 
@@ -52,17 +59,17 @@ impl Reader {
                 reading.handle_news(&news.device, news.sequence);
             }
             self.sync.shared.progress.set_behind(reading.behind());
+            self.let_write(&reading);
             let due = reading.poll_timeout(now());
             tokio::select! {
                 biased;
                 Ok(()) = link.changed() => {
                     link.borrow_and_update();
-                    self.head = None;
-                    reading.handle_link(self.sync.link().is_some(), now());
+                    self.follow_link(&mut reading);
                 }
                 Ok(()) = paused.changed() => {
                     paused.borrow_and_update();
-                    reading.handle_link(self.sync.link().is_some(), now());
+                    self.follow_link(&mut reading);
                 }
                 () = &mut look => reading.handle_link(self.sync.link().is_some(), now()),
                 Ok(()) = heard.changed() => {
@@ -76,6 +83,15 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// With a new link all is looked at before anything is written: this device
+    /// may have been away for long.
+    fn follow_link(&mut self, reading: &mut Reading) {
+        self.head = None;
+        self.epoch = None;
+        self.let_write(reading);
+        reading.handle_link(self.sync.link().is_some(), now());
     }
 
     /// Goes on where the store is.
@@ -118,13 +134,15 @@ impl Reader {
         self.follow_own(reading).await?;
         let mut read = places(reading);
         let mut listed = relay.logs(&read).await?;
-        if let Some(snapshot) = self.lacks(relay, &read, &listed).await? {
-            bootstrap::begin(&self.sync, &snapshot).await?;
+        let words = relay.words().await?;
+        if let Some((snapshot, rows)) = self.lacks(relay, &read, &listed, &words).await? {
+            bootstrap::begin(&self.sync, &snapshot, rows).await?;
             *reading = self.begin().await;
             reading.handle_link(true, now());
             read = places(reading);
             listed = relay.logs(&read).await?;
         }
+        self.sync.parts.store.set_epoch(listed.epoch).await?;
         let quarantined = self.sync.parts.store.quarantined().await?;
         reading.look_again(
             quarantined
@@ -136,9 +154,29 @@ impl Reader {
                 .map(|it| (it.device, it.sequence)),
         );
         reading.handle_list(&listed.logs, now());
-        self.sync.shared.epoch.send_replace(Some(listed.epoch));
+        self.epoch = Some(listed.epoch);
+        // Others may have forgotten what this device has not heard of: it hears
+        // everything before it says something.
+        self.holds_back = is_silent(&words, self.sync.device()) && reading.behind() > 0;
+        self.let_write(reading);
         self.sync.shared.progress.well();
+        if let Err(failure) = garbage::collect(&self.sync, relay, listed.epoch).await {
+            debug!(%failure, "nothing is tidied up now");
+        }
         Ok(())
+    }
+
+    /// Tells the writer in which epoch to write, once it may.
+    fn let_write(&mut self, reading: &Reading) {
+        if self.holds_back && reading.behind() == 0 {
+            self.holds_back = false;
+        }
+        let epoch = self.epoch.filter(|_| !self.holds_back);
+        self.sync.shared.epoch.send_if_modified(|known| {
+            let is_new = *known != epoch;
+            *known = epoch;
+            is_new
+        });
     }
 
     /// What this device wrote meanwhile need not be read. If its log is longer
@@ -161,7 +199,20 @@ impl Reader {
         relay: &Relay,
         read: &BTreeMap<DeviceName, u64>,
         listed: &Logs,
-    ) -> Result<Option<Snapshot>, Failure> {
+        words: &Words,
+    ) -> Result<Option<(Snapshot, Rows)>, Failure> {
+        let known = self.sync.parts.store.epoch().await?;
+        let is_of_before = known.is_some_and(|known| known != listed.epoch);
+        let is_silent = is_silent(words, self.sync.device());
+        if is_of_before || is_silent {
+            let snapshot = relay.manifest().await?.snapshot;
+            if snapshot.is_none() && is_of_before {
+                let what = "the knowledge was restored, and what it was restored to is not there";
+                return Err(Failure::retry(what));
+            }
+            // Without one, the logs are all there still, and are read first.
+            return Ok(snapshot.map(|it| (it, Rows::Replaced(listed.epoch))));
+        }
         let is_new = read.values().all(|sequence| *sequence == 0);
         let is_cut = listed.logs.iter().any(|(device, sequences)| {
             let next = read.get(device).copied().unwrap_or_default() + 1;
@@ -171,13 +222,14 @@ impl Reader {
             return Ok(None);
         }
         let snapshot = relay.manifest().await?.snapshot;
-        Ok(snapshot.filter(|snapshot| {
+        let snapshot = snapshot.filter(|snapshot| {
             let mut newer = snapshot.read.iter().filter(|(device, sequence)| {
                 let read = read.get(*device).copied().unwrap_or_default();
                 **sequence > read
             });
             newer.next().is_some()
-        }))
+        });
+        Ok(snapshot.map(|it| (it, Rows::Merged)))
     }
 
     async fn look(&mut self, relay: &Relay, reading: &mut Reading) -> Result<(), Failure> {
@@ -213,7 +265,7 @@ impl Reader {
         device: &DeviceName,
         sequence: u64,
     ) -> Result<(), Failure> {
-        let Some(epoch) = *self.sync.shared.epoch.borrow() else {
+        let Some(epoch) = self.epoch else {
             return Err(Failure::retry("the epoch is not known yet"));
         };
         let place = BatchPlace {
@@ -271,6 +323,12 @@ impl Reader {
         reading.handle_left_out(device, sequence);
         Ok(())
     }
+}
+
+/// Whether others do not wait for this device any more.
+fn is_silent(words: &Words, device: &DeviceName) -> bool {
+    let word = words.words.get(device);
+    word.is_some_and(|word| word.is_silent(words.unix_ms))
 }
 
 /// How far each log has been read.

@@ -8,6 +8,7 @@ use ginnel_proto::id::DeviceName;
 use ginnel_proto::open::Open;
 use ginnel_proto::sync::batch::BATCH_MAX;
 use ginnel_proto::sync::head::{HEAD_MAX, Head};
+use ginnel_proto::sync::horizon::Word;
 use ginnel_proto::sync::lease::{LEASE_MAX, Lease};
 use ginnel_proto::sync::manifest::{MANIFEST_MAX, Manifest, Snapshot};
 use http::header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
@@ -31,6 +32,15 @@ pub(super) struct Logs {
     pub(super) epoch: u64,
     /// The batches of each device, in their order.
     pub(super) logs: BTreeMap<DeviceName, Vec<u64>>,
+}
+
+/// How far all devices are.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Words {
+    /// The relay's clock, milliseconds since 1970.
+    pub(super) unix_ms: u64,
+    /// What each said.
+    pub(super) words: BTreeMap<DeviceName, Word>,
 }
 
 /// What became of a batch that was to be written.
@@ -120,6 +130,27 @@ impl Relay {
         let (head, body) = ask.await?;
         match head.status {
             StatusCode::OK => json(&collect(body, LEASE_MAX).await?),
+            status => Err(declined(status, body).await),
+        }
+    }
+
+    /// Tells how far this device is.
+    pub(super) async fn say(&self, word: &Word) -> Result<(), Failure> {
+        let word = serde_json::to_vec(word).map_err(unreadable)?;
+        let ask = self.ask((Method::PUT, "/word"), HeaderMap::new(), Some(word.into()));
+        let (head, body) = ask.await?;
+        match head.status {
+            StatusCode::CREATED => Ok(()),
+            status => Err(declined(status, body).await),
+        }
+    }
+
+    /// How far all devices are, as far as they said so.
+    pub(super) async fn words(&self) -> Result<Words, Failure> {
+        let ask = self.ask((Method::GET, "/words"), HeaderMap::new(), None);
+        let (head, body) = ask.await?;
+        match head.status {
+            StatusCode::OK => json(&collect(body, LIST_MAX).await?),
             status => Err(declined(status, body).await),
         }
     }

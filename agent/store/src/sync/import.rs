@@ -80,12 +80,133 @@ pub(super) fn take_over(connection: &Connection, path: &Path) -> Result<bool> {
     taken
 }
 
+/// Takes all rows over instead of those that are there. Of these stays what this
+/// device added and no other has heard of, and edits of documents that are there
+/// still, where they are newer: they are changes of now.
+pub(super) fn start_over(connection: &Connection, path: &Path, origin: &str) -> Result<()> {
+    let (snapshot, about) = open(path)?;
+    drop(snapshot);
+    let name = path
+        .to_str()
+        .ok_or_else(|| Error::invalid("path is not text"))?;
+    let uri = format!("file:{}?mode=ro&immutable=1", escaped(name));
+    connection.execute("ATTACH ?1 AS published", [uri])?;
+    let done = start_over_attached(connection, &about, origin);
+    if done.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    connection.execute_batch(
+        "DROP TABLE IF EXISTS temp.kept_document; DROP TABLE IF EXISTS temp.kept_passage;
+         DROP TABLE IF EXISTS temp.kept_embedding; DETACH published",
+    )?;
+    done
+}
+
+fn start_over_attached(connection: &Connection, about: &About, origin: &str) -> Result<()> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let unsent = outgoing::unsent(connection, DOCUMENT)?;
+    connection.execute(
+        &format!(
+            "CREATE TEMP TABLE kept_document AS SELECT * FROM main.document
+             WHERE origin = ?1 AND deleted = 0 AND {unsent}
+               AND (id IN (SELECT document FROM main.fresh) OR EXISTS (
+                   SELECT 1 FROM published.document AS theirs
+                   WHERE theirs.id = main.document.id AND theirs.deleted = 0
+                     AND (main.document.hlc, main.document.origin) > (theirs.hlc, theirs.origin)))"
+        ),
+        [origin],
+    )?;
+    connection.execute_batch(
+        "CREATE TEMP TABLE kept_passage AS SELECT * FROM main.passage
+             WHERE document_id IN (SELECT id FROM kept_document);
+         CREATE TEMP TABLE kept_embedding AS SELECT * FROM main.embedding
+             WHERE text_hash IN (SELECT text_hash FROM kept_passage);",
+    )?;
+    let triggers = identity::take_triggers(
+        connection,
+        "name LIKE 'document_%' OR name LIKE 'passage_%' OR name LIKE 'embedding_%'",
+    )?;
+    for table in outgoing::TABLES {
+        connection.execute(&format!("DELETE FROM main.{table}"), [])?;
+    }
+    connection.execute_batch(
+        "DELETE FROM main.peer; DELETE FROM main.quarantine; DELETE FROM main.unused;
+         DELETE FROM main.grave; DELETE FROM main.mark; DELETE FROM main.fresh;
+         INSERT INTO passage_text_index (passage_text_index) VALUES ('rebuild');",
+    )?;
+    for trigger in triggers {
+        connection.execute_batch(&trigger)?;
+    }
+    copy_all(connection, about)?;
+    reissue(connection, origin)?;
+    connection.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+/// The place of documents in [`outgoing::TABLES`].
+const DOCUMENT: usize = 1;
+
+/// Writes again what was kept, with a stamp that is later than all that is there.
+fn reissue(connection: &Connection, origin: &str) -> Result<()> {
+    let last: i64 = meta::read(connection, "hlc")?.unwrap_or_default();
+    let stamp = last.saturating_add(1);
+    let [_, documents, passages, embeddings] = COLUMNS;
+    for (table, columns) in [("document", documents), ("passage", passages)] {
+        connection.execute(
+            &format!("DELETE FROM main.{table} WHERE id IN (SELECT id FROM kept_{table})"),
+            [],
+        )?;
+        connection.execute(
+            &format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM kept_{table}"),
+            [],
+        )?;
+        connection.execute(
+            &format!(
+                "UPDATE main.{table} SET hlc = ?1, origin = ?2
+                 WHERE id IN (SELECT id FROM kept_{table})"
+            ),
+            (stamp, origin),
+        )?;
+    }
+    connection.execute(
+        "DELETE FROM main.passage WHERE document_id IN (SELECT id FROM kept_document)
+             AND hlc < ?1",
+        [stamp],
+    )?;
+    connection.execute(
+        &format!(
+            "INSERT INTO main.embedding ({embeddings})
+             SELECT {embeddings} FROM kept_embedding WHERE true ON CONFLICT DO NOTHING"
+        ),
+        [],
+    )?;
+    connection.execute(
+        "UPDATE main.embedding SET hlc = ?1, origin = ?2
+         WHERE (text_hash, model) IN (SELECT text_hash, model FROM kept_embedding)
+           AND (text_hash, model) NOT IN (SELECT text_hash, model FROM published.embedding)",
+        (stamp, origin),
+    )?;
+    connection.execute(
+        "INSERT INTO main.fresh (document, change)
+         SELECT id, (SELECT coalesce(max(seq), 0) FROM main.change) FROM kept_document",
+        [],
+    )?;
+    meta::write(connection, "hlc", stamp)
+}
+
 fn take_over_attached(connection: &Connection, about: &About) -> Result<bool> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     if !is_empty(connection)? {
         connection.execute_batch("ROLLBACK")?;
         return Ok(false);
     }
+    copy_all(connection, about)?;
+    connection.execute_batch("COMMIT")?;
+    Ok(true)
+}
+
+/// Copies all rows into tables that have none.
+fn copy_all(connection: &Connection, about: &About) -> Result<()> {
     // Models are few, and whoever follows them is to hear of each.
     let triggers = identity::take_triggers(
         connection,
@@ -121,9 +242,7 @@ fn take_over_attached(connection: &Connection, about: &About) -> Result<bool> {
          FROM main.document WHERE deleted = 1",
         [],
     )?;
-    note(connection, about, last)?;
-    connection.execute_batch("COMMIT")?;
-    Ok(true)
+    note(connection, about, last)
 }
 
 /// Where a published database is being read.

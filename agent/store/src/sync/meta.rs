@@ -20,6 +20,9 @@ pub(super) const SCAN_ROW: &str = "sync_scan_row";
 /// table: later rows are in the change log.
 pub(super) const SCAN_LAST: &str = "sync_scan_last_";
 
+/// In which epoch.
+pub(super) const EPOCH: &str = "sync_epoch";
+
 /// The clock when rows were last sent or applied. Whatever other devices know
 /// of this one's rows is no later.
 pub(super) const SYNCED: &str = "sync_hlc";

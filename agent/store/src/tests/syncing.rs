@@ -932,3 +932,62 @@ async fn nothing_goes_that_a_late_batch_relies_on() {
     }
     assert_eq!(devices[0].dump().await, devices[1].dump().await);
 }
+
+/// It was away for so long that others forgot what it never heard of.
+#[tokio::test]
+async fn who_starts_over_revives_nothing_and_keeps_what_is_its_own() {
+    let mut desk = Device::new("desk").await;
+    desk.model().await;
+    let gone = desk.put("gone.md", &["deleted meanwhile"]).await;
+    desk.put("edited.md", &["edited by both"]).await;
+    desk.put("same.md", &["the same as ever"]).await;
+    desk.send().await;
+    let mut lap = Device::new("lap").await;
+    lap.read(&desk).await;
+    lap.put("sent.md", &["sent before"]).await;
+    lap.send().await;
+    desk.read(&lap).await;
+
+    // Offline, it edits what is deleted meanwhile, and more.
+    lap.put("gone.md", &["edited too late"]).await;
+    lap.put("new.md", &["added offline"]).await;
+    lap.put("same.md", &["edited offline"]).await;
+    lap.put("edited.md", &["edited offline, earlier"]).await;
+    desk.clock.fetch_add(60_000, Ordering::Relaxed);
+    desk.store.delete(gone).await.expect("deleted");
+    desk.put("edited.md", &["edited at the desk, later"]).await;
+    desk.send().await;
+    // The desk has forgotten that it was deleted.
+    desk.store
+        .collect_garbage(i64::MAX)
+        .await
+        .expect("collected");
+    assert_eq!(
+        desk.rows("SELECT count(*) FROM document WHERE deleted = 1"),
+        0
+    );
+    let path = published(&desk);
+    desk.store
+        .write_published(path.clone())
+        .await
+        .expect("written");
+
+    lap.clock.fetch_add(120_000, Ordering::Relaxed);
+    lap.store.start_over(path, 2).await.expect("started over");
+    assert_eq!(lap.store.epoch().await.expect("read"), Some(2));
+    assert_eq!(lap.store.check().await.expect("checked"), []);
+    assert_eq!(lap.words("late").await, Vec::<String>::new());
+    assert_eq!(lap.words("later").await, ["edited at the desk, later"]);
+    assert_eq!(lap.words("offline").await.len(), 2);
+    assert_eq!(lap.near("added offline").await[0], "added offline");
+    // What is its own it sends as something new.
+    lap.log.clear();
+    lap.send().await;
+    desk.clock.fetch_add(120_000, Ordering::Relaxed);
+    for batch in &lap.log {
+        desk.store.apply(batch.clone()).await.expect("applied");
+    }
+    assert_eq!(desk.words("offline").await.len(), 2);
+    assert_eq!(desk.dump().await, lap.dump().await);
+    assert_eq!(desk.store.check().await.expect("checked"), []);
+}

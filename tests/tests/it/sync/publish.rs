@@ -164,3 +164,62 @@ async fn one_device_at_a_time_publishes() {
     assert!(held.contains("desktop"), "{held}");
     assert_eq!(count(&database(&lab), "SELECT count(*) FROM document"), 2);
 }
+
+fn word(lab: &Lab, device: &str) -> PathBuf {
+    let folder = lab
+        .relay_state()
+        .join("bucket/knowledge/alice/.sync/devices");
+    folder.join(format!("{device}.json"))
+}
+
+/// Nothing of what was deleted is left on a device.
+async fn until_forgotten(known: &Known) {
+    in_time("tombstones that go", async {
+        loop {
+            known.sync.now();
+            if known.store.stats().await.expect("read").tombstones == 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_all_devices_know_is_forgotten_and_who_was_silent_revives_nothing() {
+    let lab = Lab::start().await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let laptop = Known::of(&lab.agent).await;
+    let desktop = Known::of(&agent).await;
+    let gone = laptop.put("gone.md", "gone soon").await;
+    laptop.put("stays.md", "this one stays").await;
+    in_step(&[&laptop, &desktop]).await;
+    // The desktop goes away with an edit that it never sent.
+    desktop.sync.set_paused(true).await.expect("paused");
+    desktop.put("gone.md", "edited offline").await;
+    desktop.put("new.md", "added offline").await;
+    laptop.put("stays.md", "edited meanwhile").await;
+    laptop.store.delete(gone).await.expect("deleted");
+    laptop.sync.now();
+    // While it is waited for, the deletion is kept.
+    publish(&laptop).await;
+    assert_eq!(laptop.store.stats().await.expect("read").tombstones, 1);
+    // 91 days later.
+    let path = word(&lab, "desktop");
+    let mut silent: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON");
+    let then = silent["unix_ms"].as_u64().expect("a time") - 91 * 24 * 3_600_000;
+    silent["unix_ms"] = then.into();
+    std::fs::write(&path, silent.to_string()).expect("written");
+    until_forgotten(&laptop).await;
+    publish(&laptop).await;
+    desktop.sync.set_paused(false).await.expect("resumed");
+    in_step(&[&laptop, &desktop]).await;
+    for known in [&laptop, &desktop] {
+        assert_eq!(known.words("offline").await, ["new.md"]);
+        assert_eq!(known.words("meanwhile").await, ["stays.md"]);
+        assert!(known.words("gone").await.is_empty());
+    }
+    until_forgotten(&desktop).await;
+}
