@@ -13,6 +13,7 @@
 //! * [`publishing`] says when a device publishes all as one database, which it
 //!   may while it has the [`lease`]; a [`manifest`] says what is published.
 //! * [`horizon`] says what all devices know, so that what is kept for them can go.
+//! * [`keep`] says which snapshots are kept, for a restore.
 //! * [`head`] hints at how long the logs are.
 
 pub mod batch;
@@ -20,6 +21,7 @@ pub mod extra;
 pub mod head;
 pub mod hlc;
 pub mod horizon;
+pub mod keep;
 pub mod lease;
 pub mod manifest;
 pub mod publishing;

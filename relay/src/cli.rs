@@ -10,6 +10,7 @@ pub mod duration;
 pub mod init;
 pub mod invite;
 pub mod key;
+pub mod knowledge;
 pub mod live;
 pub mod opened;
 pub mod table;
@@ -77,6 +78,9 @@ enum Command {
     /// Make, list or revoke the API keys of callers
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Restore what a user's devices know
+    #[command(subcommand)]
+    Knowledge(knowledge::KnowledgeCommand),
     /// Show what users and devices sent to upstreams
     Usage(usage::UsageArgs),
     /// Print a script that completes this command in a shell
@@ -155,6 +159,10 @@ pub fn run(
         Command::Invite(args) => block_on(invite::run(&find()?, args, terminal)),
         Command::Devices(command) => block_on(devices::run(&find()?, command, terminal)),
         Command::Key(command) => block_on(key::run(&find()?, command, terminal)),
+        Command::Knowledge(command) => {
+            let (_, bucket) = RelayPlace::find_with_bucket(&flags, environment)?;
+            block_on(knowledge::run(&bucket, command, terminal))
+        }
         Command::Usage(args) => block_on(usage::run(&find()?, &args, terminal)),
         Command::Completions { shell } => shell::completions(Cli::command(), shell, terminal.out),
         Command::Man { dir } => shell::man(Cli::command(), dir.as_deref(), terminal.out),

@@ -101,6 +101,8 @@ enum Purpose {
     Run,
     /// To find it: see [`place::RelayPlace`].
     Find,
+    /// To find it, and its bucket.
+    FindBucket,
 }
 
 /// Where devices connect, over QUIC.

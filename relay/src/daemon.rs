@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::admin::Admin;
-use crate::config::bucket::BucketPlace;
+use crate::config::bucket::{BucketConfig, BucketPlace};
 use crate::config::upstream::UpstreamConfig;
 use crate::config::{Config, Mode, PublicConfig, reachable};
 use crate::drain::drain;
@@ -331,7 +331,21 @@ fn upstreams(config: &Config) -> anyhow::Result<Upstreams> {
 /// Opens the bucket. Nothing is sent to it yet: a relay forwards requests also
 /// while its bucket is away.
 fn artifacts(config: &Config, seal_key: SealKey) -> anyhow::Result<Artifacts> {
-    let bucket = match &config.bucket.at {
+    let bucket = open_bucket(&config.bucket)?;
+    info!(bucket = bucket.name(), "artifacts are kept");
+    Ok(Artifacts {
+        bucket,
+        seal_key,
+        quota: config.bucket.quota,
+    })
+}
+
+/// Opens a bucket. Nothing is sent to it yet.
+///
+/// # Errors
+/// Its folder cannot be made, or its settings make no sense.
+pub fn open_bucket(config: &BucketConfig) -> anyhow::Result<Bucket> {
+    Ok(match &config.at {
         BucketPlace::Folder(folder) => {
             private_file::create_dir_private(folder)?;
             Bucket::folder(folder)
@@ -345,12 +359,6 @@ fn artifacts(config: &Config, seal_key: SealKey) -> anyhow::Result<Artifacts> {
             secret_access_key: place.secret_access_key.clone(),
             roots: connect::roots(place.ca_file.as_deref())?,
         })?,
-    };
-    info!(bucket = bucket.name(), "artifacts are kept");
-    Ok(Artifacts {
-        bucket,
-        seal_key,
-        quota: config.bucket.quota,
     })
 }
 

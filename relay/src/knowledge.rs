@@ -4,6 +4,7 @@
 //! * [`serve`] answers what devices ask.
 //! * [`log`] keeps batches, each once and for ever.
 //! * [`head`] says how long the logs are, in one small object.
+//! * [`archive`] keeps what was published for a [`restore`], and lets old logs go.
 //! * [`words`] are what devices say of how far they are.
 //! * [`lease`] says which device publishes, and [`manifest`] what is published.
 //!
@@ -11,10 +12,12 @@
 //! anything: any number of them serve one bucket, and any may die. What is in a
 //! batch they do not look at.
 
+mod archive;
 mod head;
 mod lease;
 mod log;
 mod manifest;
+pub mod restore;
 pub mod serve;
 mod words;
 

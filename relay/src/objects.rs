@@ -173,6 +173,17 @@ impl Bucket {
         tag(put.e_tag, key)
     }
 
+    /// Copies an object, within the bucket. Gives what it calls the copy.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] if there is none, or the bucket's.
+    pub async fn copy(&self, from: &Path, to: &Path) -> Result<Listed> {
+        let copied = self.objects.copy(from, to).await;
+        copied.map_err(|error| Error::of(error, "cannot copy object", from))?;
+        let copy = self.head(to).await?;
+        copy.ok_or_else(|| Error::new(ErrorKind::Missing, "the copy is not there", to))
+    }
+
     /// What is known of an object; `None` if there is none.
     ///
     /// # Errors

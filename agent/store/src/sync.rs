@@ -283,14 +283,46 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::take_over`].
-    pub async fn start_over(&self, path: PathBuf, epoch: u64) -> Result<()> {
+    pub async fn start_over(&self, path: PathBuf) -> Result<()> {
         let over = move |connection: &rusqlite::Connection| {
             let origin = device(connection)?.unwrap_or_default();
-            import::start_over(connection, &path, &origin)?;
-            meta::write(connection, meta::EPOCH, stored_sequence(epoch)?)
+            import::start_over(connection, &path, &origin)
         };
         self.inner.writer.run_apart(over).await?;
         self.rebuild_indexes().await
+    }
+
+    /// Applies rows of a batch of an epoch before that belong to what was restored:
+    /// of those that were changed until then.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub async fn apply_of_before(&self, batch: Batch, until_unix_ms: u64) -> Result<Applied> {
+        let Batch { header, rows, .. } = batch;
+        let rows = rows.until(until_unix_ms);
+        apply::validate(&rows)?;
+        let device = header.place.device;
+        let apply = move |turn: &mut crate::write::Turn<'_>| {
+            if let Some((_, last)) = rows.stamps() {
+                turn.observe(last)?;
+            }
+            apply::rows(turn, &device, rows)
+        };
+        let applied = self.inner.writer.run(apply).await?;
+        self.purge_models().await?;
+        Ok(applied)
+    }
+
+    /// All logs are read from their beginning: those of a new epoch.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn begin_logs(&self, epoch: u64) -> Result<()> {
+        let begin = move |turn: &mut crate::write::Turn<'_>| {
+            peers::forget(turn)?;
+            meta::write(turn.connection, meta::EPOCH, stored_sequence(epoch)?)
+        };
+        self.inner.writer.run(begin).await
     }
 
     /// In which epoch the rows are shared; `None` before the first time.

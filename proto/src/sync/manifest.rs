@@ -21,11 +21,43 @@ pub struct Manifest {
     pub epoch: u64,
     /// What a new device begins with; nothing if it reads all logs.
     pub snapshot: Option<Snapshot>,
+    /// After a restore: what else belongs to it, until a device publishes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    /// When the epoch began, milliseconds since 1970 by the relay's clock.
+    #[serde(default)]
+    pub began_unix_ms: u64,
     /// The lease under which it was written.
     #[serde(default)]
     pub fence: u64,
     /// When, milliseconds since 1970 by the relay's clock.
     pub unix_ms: u64,
+}
+
+/// Batches of an epoch before that belong to what was restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// Which epoch.
+    pub epoch: u64,
+    /// The last batch of each device that is in the snapshot already.
+    pub read: BTreeMap<DeviceName, u64>,
+    /// Rows that were changed later do not count, milliseconds since 1970.
+    pub until_unix_ms: u64,
+}
+
+/// A snapshot that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Of which epoch.
+    pub epoch: u64,
+    /// What it is.
+    pub snapshot: Snapshot,
+    /// When it was published, milliseconds since 1970 by the relay's clock.
+    pub unix_ms: u64,
+    /// Which device published it.
+    pub device: DeviceName,
+    /// What identifies its chunk index.
+    pub index: Hash,
 }
 
 /// All rows up to certain batches, as one database.
@@ -50,8 +82,33 @@ impl Manifest {
         Self {
             epoch: FIRST_EPOCH,
             snapshot: None,
+            base: None,
+            began_unix_ms: 0,
             fence: 0,
             unix_ms: 0,
+        }
+    }
+
+    /// The manifest of the epoch that a restore begins: the snapshot, which has
+    /// the tag `etag` now, and what was changed after it and until then.
+    #[must_use]
+    pub fn restore(&self, kept: &Kept, etag: String, until_unix_ms: u64, now_ms: u64) -> Self {
+        Self {
+            epoch: self.epoch.saturating_add(1),
+            snapshot: Some(Snapshot {
+                etag,
+                read: BTreeMap::new(),
+                ..kept.snapshot.clone()
+            }),
+            base: Some(Base {
+                epoch: kept.epoch,
+                read: kept.snapshot.read.clone(),
+                until_unix_ms,
+            }),
+            began_unix_ms: now_ms,
+            // Who publishes now is of the epoch before, and refused for that.
+            fence: self.fence,
+            unix_ms: now_ms,
         }
     }
 
@@ -72,6 +129,8 @@ impl Manifest {
         Ok(Self {
             epoch,
             snapshot: Some(snapshot),
+            base: None,
+            began_unix_ms: self.began_unix_ms,
             fence,
             unix_ms: now_ms,
         })
@@ -112,6 +171,35 @@ mod tests {
         // Who lost the lease meanwhile, or has not heard of a restore.
         assert!(third.publish(1, snapshot(1), 4, 300).is_err());
         assert!(third.publish(2, snapshot(1), 9, 300).is_err());
+    }
+
+    #[test]
+    fn a_restore_begins_an_epoch() {
+        let published = Manifest::first().publish(1, snapshot(1), 5, 100);
+        let kept = Kept {
+            epoch: 1,
+            snapshot: snapshot(9),
+            unix_ms: 50,
+            device: "desk".parse().expect("a name"),
+            index: Hash::of(b"index"),
+        };
+        let restored = published
+            .expect("newer")
+            .restore(&kept, "\"new\"".into(), 70, 200);
+        assert_eq!((restored.epoch, restored.began_unix_ms), (2, 200));
+        let now = restored.snapshot.as_ref().expect("a snapshot");
+        assert_eq!((&*now.etag, now.size, now.read.len()), ("\"new\"", 9, 0));
+        let base = restored.base.as_ref().expect("a base");
+        assert_eq!(
+            (base.epoch, base.until_unix_ms, base.read.len()),
+            (1, 70, 1)
+        );
+        // Who publishes next needs no base; who has not heard of it cannot.
+        assert!(restored.publish(1, snapshot(2), 9, 300).is_err());
+        let next = restored
+            .publish(2, snapshot(2), 9, 300)
+            .expect("in the epoch");
+        assert_eq!(next.base, None);
     }
 
     #[test]

@@ -161,6 +161,17 @@ impl Rows {
         }
     }
 
+    /// Those that were changed until a time, milliseconds since 1970.
+    #[must_use]
+    pub fn until(mut self, unix_ms: u64) -> Self {
+        let is_until = |hlc: &Hlc| hlc.millis() <= unix_ms;
+        self.models.retain(|row| is_until(&row.hlc));
+        self.documents.retain(|row| is_until(&row.hlc));
+        self.passages.retain(|row| is_until(&row.hlc));
+        self.embeddings.retain(|row| is_until(&row.hlc));
+        self
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -43,6 +43,61 @@ pub fn utc(unix_ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Why a text is no moment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("neither a time such as 2026-01-31 23:59:59Z nor how long ago, such as 2h, found={0:?}")]
+pub struct NoMoment(String);
+
+/// Reads a moment as [`utc`] writes it, or how long ago it was.
+///
+/// # Errors
+/// The text is neither.
+pub fn parse(text: &str, now_ms: i64) -> Result<i64, NoMoment> {
+    let wrong = || NoMoment(text.chars().take(80).collect());
+    if let Ok(past) = super::duration::parse(text) {
+        let past = i64::try_from(past.as_millis()).map_err(|_| wrong())?;
+        return Ok(now_ms.saturating_sub(past));
+    }
+    let parts: Vec<i64> = text
+        .strip_suffix('Z')
+        .ok_or_else(wrong)?
+        .split(['-', ' ', 'T', ':'])
+        .map(str::parse)
+        .collect::<Result<_, _>>()
+        .map_err(|_| wrong())?;
+    let [year, month, day, hour, minute, second] = parts[..] else {
+        return Err(wrong());
+    };
+    let limits = [
+        (year, 1970..=9999),
+        (month, 1..=12),
+        (day, 1..=31),
+        (hour, 0..=23),
+        (minute, 0..=59),
+        (second, 0..=59),
+    ];
+    if limits.iter().any(|(part, limit)| !limit.contains(part)) {
+        return Err(wrong());
+    }
+    let unix_ms = days(year, month, day) * DAY + hour * HOUR + minute * MINUTE + second * SECOND;
+    // What the calendar does not have comes out as something else.
+    let same = utc(unix_ms).replace(' ', "T");
+    match same == text.replace(' ', "T") {
+        true => Ok(unix_ms),
+        false => Err(wrong()),
+    }
+}
+
+/// The days since 1970 of a date: the other way of [`civil`].
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
 /// The largest unit of a length, rounded down.
 fn span(ms: i64) -> String {
     match ms {
@@ -91,6 +146,30 @@ mod tests {
         }
         for extreme in [i64::MIN, i64::MAX] {
             assert!(utc(extreme).ends_with('Z'));
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_they_are_written() {
+        let now = 100 * DAY;
+        for unix_s in [0, 951_782_399, 951_782_400, 1_800_000_000, 4_107_542_400] {
+            let shown = utc(unix_s * 1000);
+            assert_eq!(parse(&shown, now), Ok(unix_s * 1000));
+            assert_eq!(parse(&shown.replace(' ', "T"), now), Ok(unix_s * 1000));
+        }
+        assert_eq!(parse("2h", now), Ok(now - 2 * HOUR));
+        for wrong in [
+            "",
+            "yesterday",
+            "2026-02-30 00:00:00Z",
+            "2026-13-01 00:00:00Z",
+            "2026-01-01 25:00:00Z",
+            "2026-01-01 00:00:00",
+            "2026-01-01Z",
+            "99999999999999-01-01 00:00:00Z",
+            "2026-01-01 9223372036854775807:00:00Z",
+        ] {
+            assert!(parse(wrong, now).is_err(), "{wrong}");
         }
     }
 

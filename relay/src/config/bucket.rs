@@ -82,7 +82,7 @@ pub(super) fn read(places: &mut Places<'_>, state: &Path, purpose: Purpose) -> B
     let folder = || BucketPlace::Folder(state.join(FOLDER));
     let at = match url {
         Some(Url::Folder(path)) => BucketPlace::Folder(path),
-        Some(Url::S3(bucket)) if purpose == Purpose::Run => {
+        Some(Url::S3(bucket)) if purpose != Purpose::Find => {
             let place = read_s3(places, bucket, endpoint, region, ca_file);
             place.map_or_else(folder, BucketPlace::S3)
         }

@@ -6,6 +6,7 @@ use ginnel_daemon::environment::Environment;
 use ginnel_daemon::mistakes::Mistakes;
 use ginnel_proto::id::Domain;
 
+use super::bucket::BucketConfig;
 use super::places::Places;
 use super::{Config, Flags, Mode, Purpose};
 
@@ -32,17 +33,42 @@ impl RelayPlace {
     /// # Errors
     /// All mistakes in all places.
     pub fn find(flags: &Flags, environment: Environment<'_>) -> Result<Self, Mistakes> {
+        let config = Self::read(flags, environment, Purpose::Find)?;
+        Ok(Self::of(config))
+    }
+
+    /// Finds the relay and its bucket, of which the keys must be there.
+    ///
+    /// # Errors
+    /// All mistakes in all places.
+    pub fn find_with_bucket(
+        flags: &Flags,
+        environment: Environment<'_>,
+    ) -> Result<(Self, BucketConfig), Mistakes> {
+        let config = Self::read(flags, environment, Purpose::FindBucket)?;
+        let bucket = config.bucket.clone();
+        Ok((Self::of(config), bucket))
+    }
+
+    fn read(
+        flags: &Flags,
+        environment: Environment<'_>,
+        purpose: Purpose,
+    ) -> Result<Config, Mistakes> {
         let places = Places::open(flags, environment)?;
         let mode = if places.is_set("domain") {
             Mode::Serve
         } else {
             Mode::Dev
         };
-        let config = Config::read(mode, places, flags, Purpose::Find)?;
-        Ok(Self {
+        Config::read(mode, places, flags, purpose)
+    }
+
+    fn of(config: Config) -> Self {
+        Self {
             advertise: config.advertise(config.link.listen),
             state: config.state,
             domain: config.domain,
-        })
+        }
     }
 }

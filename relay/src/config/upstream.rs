@@ -134,7 +134,7 @@ fn read_one(places: &mut Places<'_>, part: &Part, purpose: Purpose) -> Option<Up
                 None
             }
         },
-        (_, Purpose::Find) | (None, Purpose::Run) => None,
+        (_, Purpose::Find | Purpose::FindBucket) | (None, Purpose::Run) => None,
     };
     Some(UpstreamConfig {
         url: url?,

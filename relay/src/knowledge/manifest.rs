@@ -43,7 +43,7 @@ impl Knowledge {
         let place = Place::of(&Artifact::Knowledge(Cover::Plain), &device.user);
         let entry = catalog.read(&place).await?;
         let published = entry.and_then(|entry| entry.entry.published.clone());
-        let is_it = published.is_some_and(|it| {
+        let is_it = published.as_ref().is_some_and(|it| {
             it.blob == snapshot.blob && it.size == snapshot.size && it.etag == snapshot.etag
         });
         if !is_it {
@@ -61,7 +61,12 @@ impl Knowledge {
                 None => self.bucket.create(&key, bytes).await,
             };
             match written {
-                Ok(_) => return Ok(next),
+                Ok(_) => {
+                    if let Some(published) = published {
+                        self.archive(device, &next, &published).await;
+                    }
+                    return Ok(next);
+                }
                 Err(error) if error.kind() == ErrorKind::Changed => {}
                 Err(error) => return Err(error.into()),
             }

@@ -84,7 +84,8 @@ impl Desk<'_> {
         let steps: Vec<&str> = path.split('/').collect();
         match (&head.method, &*steps) {
             (&Method::GET, ["head"]) => self.head(head).await,
-            (&Method::POST, ["logs"]) => self.logs(head, recv).await,
+            (&Method::POST, ["logs"]) => self.logs(None, head, recv).await,
+            (&Method::POST, ["logs", epoch]) => self.logs(Some(number(epoch)?), head, recv).await,
             (&Method::GET, ["log", epoch, device, sequence]) => {
                 let device = DeviceName::parse(device).map_err(wrong)?;
                 self.batch(number(epoch)?, &device, number(sequence)?).await
@@ -132,7 +133,12 @@ impl Desk<'_> {
 
     /// The asker says how far it has read each log, for the answer to begin
     /// there.
-    async fn logs(&self, head: &RequestHead, recv: RecvHalf) -> Result<Answer, Declined> {
+    async fn logs(
+        &self,
+        epoch: Option<u64>,
+        head: &RequestHead,
+        recv: RecvHalf,
+    ) -> Result<Answer, Declined> {
         let known = match head.end {
             true => Bytes::new(),
             false => body(recv, QUERY_MAX, HEAD_TIMEOUT).await?,
@@ -142,7 +148,10 @@ impl Desk<'_> {
             known => serde_json::from_slice(known).map_err(wrong)?,
         };
         let user = &self.device.user;
-        let epoch = self.knowledge.epoch(user).await?;
+        let epoch = match epoch {
+            Some(epoch) => epoch,
+            None => self.knowledge.epoch(user).await?,
+        };
         let logs = self.knowledge.list(user, epoch, &known).await?;
         Ok(Answer::json(&json!({ "epoch": epoch, "logs": logs })))
     }

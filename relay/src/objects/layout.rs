@@ -13,6 +13,7 @@
 //! knowledge/USER/.sync/lease.json      who publishes
 //! knowledge/USER/.sync/manifest.json   what is published
 //! knowledge/USER/.sync/devices/DEVICE.json   how far a device is
+//! knowledge/USER/.sync/pitr/HLC.db     and .index, .json: kept for a restore
 //! knowledge/USER/.sync/log/eEPOCH/DEVICE/SEQUENCE.batch
 //! ```
 //!
@@ -218,6 +219,33 @@ impl KnowledgePlace {
         self.words().join(format!("{device}.json"))
     }
 
+    /// What the keys of all that is kept for a restore begin with.
+    #[must_use]
+    pub fn kept(&self) -> Path {
+        self.folder.clone().join("pitr")
+    }
+
+    /// The key of a part of what was kept at a time, milliseconds since 1970: its
+    /// stamp, so that names are in their order.
+    #[must_use]
+    pub fn kept_at(&self, unix_ms: u64, part: KeptPart) -> Path {
+        let ending = match part {
+            KeptPart::Database => "db",
+            KeptPart::Index => "index",
+            KeptPart::About => "json",
+        };
+        let stamp = u128::from(unix_ms) << 16;
+        self.kept().join(format!("{stamp:016x}.{ending}"))
+    }
+
+    /// When that was kept which this key says something about; `None` if it does
+    /// not.
+    #[must_use]
+    pub fn kept_time(key: &Path) -> Option<u64> {
+        let stamp = key.filename()?.strip_suffix(".json")?;
+        Some(u64::from_str_radix(stamp, 16).ok()? >> 16)
+    }
+
     /// What the keys of all logs of an epoch begin with.
     #[must_use]
     pub fn logs(&self, epoch: u64) -> Path {
@@ -244,6 +272,17 @@ impl KnowledgePlace {
         let sequence = u64::from_str_radix(digits, 16).ok()?;
         (digits.len() == 16).then_some(sequence)
     }
+}
+
+/// A part of what is kept for a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptPart {
+    /// The database.
+    Database,
+    /// Its chunk index.
+    Index,
+    /// What it is; written last.
+    About,
 }
 
 fn path<const N: usize>(steps: [&str; N]) -> Path {

@@ -1,31 +1,50 @@
 //! Begins with what is published, where reading all logs would take longer or
 //! they do not reach back so far.
 
+use std::collections::BTreeMap;
+
 use ginnel_proto::artifact::{Artifact, Cover};
-use ginnel_proto::sync::manifest::Snapshot;
+use ginnel_proto::sync::batch::{BatchPlace, decode};
+use ginnel_proto::sync::manifest::{Base, Manifest, Snapshot};
 use ginnel_store::transfer::State;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::KnowledgeSync;
+use super::relay::Relay;
 use crate::sync::Changes;
 use crate::sync::failure::Failure;
 
-/// What becomes of the rows that are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rows {
-    /// They are merged with those that are published.
-    Merged,
-    /// They go, but for what no other device has heard of; in this epoch.
-    Replaced(u64),
+/// Takes over what is published, beside the rows that are there.
+pub(super) async fn merge(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<(), Failure> {
+    let place = fetch(sync, snapshot).await?;
+    sync.parts.store.take_over(place).await?;
+    info!("what was published is here, the rest follows from the logs");
+    Ok(())
 }
 
-/// Downloads the published database, going on where it broke off, and takes it
-/// over.
-pub(super) async fn begin(
+/// Takes over what is published instead of the rows that are there, but for what
+/// no other device has heard of.
+pub(super) async fn start_over(
     sync: &KnowledgeSync,
-    snapshot: &Snapshot,
-    rows: Rows,
+    relay: &Relay,
+    manifest: &Manifest,
 ) -> Result<(), Failure> {
+    let Some(snapshot) = &manifest.snapshot else {
+        return Err(Failure::retry("nothing is published to begin with"));
+    };
+    let place = fetch(sync, snapshot).await?;
+    sync.parts.store.start_over(place).await?;
+    if let Some(base) = &manifest.base {
+        read_base(sync, relay, base).await?;
+        sync.parts.store.begin_logs(manifest.epoch).await?;
+    }
+    info!(epoch = manifest.epoch, "this device has begun anew");
+    Ok(())
+}
+
+/// Downloads the published database, going on where it broke off. Gives where it
+/// is.
+async fn fetch(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<std::path::PathBuf, Failure> {
     let artifacts = sync.parts.artifacts.get();
     let artifacts = artifacts.ok_or_else(|| Failure::retry("transfers are not begun yet"))?;
     info!(bytes = snapshot.size, "beginning with what is published");
@@ -38,12 +57,41 @@ pub(super) async fn begin(
             .unwrap_or_else(|| "it was stopped".to_owned());
         return Err(Failure::retry(reason));
     }
-    let place = artifacts.place(&artifact).await?;
-    let store = &sync.parts.store;
-    match rows {
-        Rows::Merged => store.take_over(place).await?,
-        Rows::Replaced(epoch) => store.start_over(place, epoch).await?,
+    artifacts.place(&artifact).await
+}
+
+/// Applies what was changed after the snapshot and belongs to what was restored.
+async fn read_base(sync: &KnowledgeSync, relay: &Relay, base: &Base) -> Result<(), Failure> {
+    let mut read: BTreeMap<_, _> = base.read.clone();
+    loop {
+        let listed = relay.logs_of(base.epoch, &read).await?;
+        let mut batches = 0;
+        for (device, sequences) in listed.logs {
+            for sequence in sequences {
+                batches += 1;
+                read.insert(device.clone(), sequence);
+                let place = BatchPlace {
+                    user: sync.user().clone(),
+                    epoch: base.epoch,
+                    device: device.clone(),
+                    sequence,
+                };
+                let Some(bytes) = relay.batch(base.epoch, &device, sequence).await? else {
+                    continue;
+                };
+                match decode(&bytes, &place) {
+                    Ok(batch) => {
+                        let store = &sync.parts.store;
+                        store.apply_of_before(batch, base.until_unix_ms).await?;
+                    }
+                    Err(error) => {
+                        warn!(%device, sequence, %error, "a batch of before the restore is left out");
+                    }
+                }
+            }
+        }
+        if batches == 0 {
+            return Ok(());
+        }
     }
-    info!("what was published is here, the rest follows from the logs");
-    Ok(())
 }

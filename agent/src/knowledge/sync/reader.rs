@@ -6,16 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{BatchPlace, decode};
-use ginnel_proto::sync::manifest::Snapshot;
+use ginnel_proto::sync::manifest::FIRST_EPOCH;
 use ginnel_proto::sync::reading::{Ask, Place, Reading, Verdict};
 use ginnel_store::error::ErrorKind;
 use http::HeaderValue;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::bootstrap::{self, Rows};
 use super::relay::{Logs, Relay, Words};
-use super::{KnowledgeSync, garbage};
+use super::{KnowledgeSync, bootstrap, garbage};
 use crate::sync::failure::Failure;
 
 pub(super) struct Reader {
@@ -135,8 +134,7 @@ impl Reader {
         let mut read = places(reading);
         let mut listed = relay.logs(&read).await?;
         let words = relay.words().await?;
-        if let Some((snapshot, rows)) = self.lacks(relay, &read, &listed, &words).await? {
-            bootstrap::begin(&self.sync, &snapshot, rows).await?;
+        if self.begins_anew(relay, &read, &listed, &words).await? {
             *reading = self.begin().await;
             reading.handle_link(true, now());
             read = places(reading);
@@ -192,26 +190,28 @@ impl Reader {
         Ok(())
     }
 
-    /// What is published, if this device has to begin with that: it knows nothing
-    /// yet, or logs do not reach back to where it is.
-    async fn lacks(
+    /// Begins with what is published, where this device has to: it knows nothing
+    /// yet, logs do not reach back to where it is, it was silent for too long, or
+    /// there was a restore. Tells whether it did.
+    async fn begins_anew(
         &self,
         relay: &Relay,
         read: &BTreeMap<DeviceName, u64>,
         listed: &Logs,
         words: &Words,
-    ) -> Result<Option<(Snapshot, Rows)>, Failure> {
+    ) -> Result<bool, Failure> {
         let known = self.sync.parts.store.epoch().await?;
         let is_of_before = known.is_some_and(|known| known != listed.epoch);
         let is_silent = is_silent(words, self.sync.device());
-        if is_of_before || is_silent {
-            let snapshot = relay.manifest().await?.snapshot;
-            if snapshot.is_none() && is_of_before {
-                let what = "the knowledge was restored, and what it was restored to is not there";
-                return Err(Failure::retry(what));
-            }
+        let is_restored = known.is_none() && listed.epoch > FIRST_EPOCH;
+        if is_of_before || is_restored || is_silent {
+            let manifest = relay.manifest().await?;
             // Without one, the logs are all there still, and are read first.
-            return Ok(snapshot.map(|it| (it, Rows::Replaced(listed.epoch))));
+            if manifest.snapshot.is_none() && is_silent && !is_of_before {
+                return Ok(false);
+            }
+            bootstrap::start_over(&self.sync, relay, &manifest).await?;
+            return Ok(true);
         }
         let is_new = read.values().all(|sequence| *sequence == 0);
         let is_cut = listed.logs.iter().any(|(device, sequences)| {
@@ -219,7 +219,7 @@ impl Reader {
             sequences.first().is_some_and(|first| *first > next)
         });
         if !is_new && !is_cut {
-            return Ok(None);
+            return Ok(false);
         }
         let snapshot = relay.manifest().await?.snapshot;
         let snapshot = snapshot.filter(|snapshot| {
@@ -229,13 +229,24 @@ impl Reader {
             });
             newer.next().is_some()
         });
-        Ok(snapshot.map(|it| (it, Rows::Merged)))
+        let Some(snapshot) = snapshot else {
+            return Ok(false);
+        };
+        bootstrap::merge(&self.sync, &snapshot).await?;
+        Ok(true)
     }
 
     async fn look(&mut self, relay: &Relay, reading: &mut Reading) -> Result<(), Failure> {
         self.correct_clock().await?;
         match relay.head(self.head.as_ref()).await? {
             None => reading.handle_head(&BTreeMap::new(), now()),
+            // Of before the first batch, or of another epoch than was listed.
+            Some((head, _)) if self.epoch.is_some_and(|epoch| head.epoch != epoch) => {
+                reading.handle_head(&BTreeMap::new(), now());
+                if self.epoch < Some(head.epoch) {
+                    reading.handle_link(true, now());
+                }
+            }
             Some((head, etag)) => {
                 reading.handle_head(&head.devices, now());
                 self.head = etag;

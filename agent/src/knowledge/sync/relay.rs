@@ -80,8 +80,21 @@ impl Relay {
 
     /// The batches of all logs behind what was read.
     pub(super) async fn logs(&self, read: &BTreeMap<DeviceName, u64>) -> Result<Logs, Failure> {
+        self.logs_at("/logs", read).await
+    }
+
+    /// The same, in an epoch of before.
+    pub(super) async fn logs_of(
+        &self,
+        epoch: u64,
+        read: &BTreeMap<DeviceName, u64>,
+    ) -> Result<Logs, Failure> {
+        self.logs_at(&format!("/logs/{epoch}"), read).await
+    }
+
+    async fn logs_at(&self, path: &str, read: &BTreeMap<DeviceName, u64>) -> Result<Logs, Failure> {
         let read = serde_json::to_vec(read).map_err(unreadable)?;
-        let ask = self.ask((Method::POST, "/logs"), HeaderMap::new(), Some(read.into()));
+        let ask = self.ask((Method::POST, path), HeaderMap::new(), Some(read.into()));
         let (head, body) = ask.await?;
         match head.status {
             StatusCode::OK => json(&collect(body, LIST_MAX).await?),

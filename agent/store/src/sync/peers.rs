@@ -62,6 +62,13 @@ pub(super) fn put(connection: &Connection, peer: &Peer) -> Result<()> {
     Ok(())
 }
 
+/// No log has been read.
+pub(super) fn forget(turn: &Turn<'_>) -> Result<()> {
+    turn.connection
+        .execute_batch("DELETE FROM peer; DELETE FROM quarantine; DELETE FROM mark;")?;
+    Ok(())
+}
+
 /// A batch of this device is in the bucket.
 pub(super) fn read_own(turn: &Turn<'_>, written: &Written) -> Result<()> {
     let device = DeviceName::parse(turn.origin);

@@ -973,8 +973,10 @@ async fn who_starts_over_revives_nothing_and_keeps_what_is_its_own() {
         .expect("written");
 
     lap.clock.fetch_add(120_000, Ordering::Relaxed);
-    lap.store.start_over(path, 2).await.expect("started over");
+    lap.store.start_over(path).await.expect("started over");
+    lap.store.begin_logs(2).await.expect("begun");
     assert_eq!(lap.store.epoch().await.expect("read"), Some(2));
+    assert_eq!(lap.store.peers().await.expect("read"), []);
     assert_eq!(lap.store.check().await.expect("checked"), []);
     assert_eq!(lap.words("late").await, Vec::<String>::new());
     assert_eq!(lap.words("later").await, ["edited at the desk, later"]);

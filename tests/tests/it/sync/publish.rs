@@ -27,6 +27,9 @@ async fn publish(known: &Known) {
     in_time("a publication", async {
         loop {
             let now = known.sync.status().await.expect("status");
+            if let Some(why) = &now.unpublished {
+                eprintln!("not published: {why}");
+            }
             if now.published_unix_ms != before.published_unix_ms {
                 return;
             }
@@ -222,4 +225,71 @@ async fn what_all_devices_know_is_forgotten_and_who_was_silent_revives_nothing()
         assert!(known.words("gone").await.is_empty());
     }
     until_forgotten(&desktop).await;
+}
+
+#[tokio::test]
+async fn a_restore_brings_back_what_was_and_devices_follow() {
+    let lab = Lab::start().await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let laptop = Known::of(&lab.agent).await;
+    let desktop = Known::of(&agent).await;
+    laptop.put("kept.md", "in the snapshot").await;
+    let edited = laptop.put("edited.md", "as it was").await;
+    in_step(&[&laptop, &desktop]).await;
+    publish(&laptop).await;
+    // After the snapshot, and before the time.
+    desktop.put("between.md", "between the two").await;
+    in_step(&[&laptop, &desktop]).await;
+    let at = lab.relay.relay.now_ms().cast_unsigned();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    // A mistake.
+    laptop.put("edited.md", "spoiled").await;
+    laptop.store.delete(edited).await.expect("deleted");
+    laptop.put("wrong.md", "should not be").await;
+    in_step(&[&laptop, &desktop]).await;
+    // A third device knows of the mistake, and is away while it is undone.
+    let other = lab.another_agent("alice", "phone").await;
+    let phone = Known::of(&other).await;
+    in_step(&[&laptop, &desktop, &phone]).await;
+    phone.sync.set_paused(true).await.expect("paused");
+    phone.put("offline.md", "added offline").await;
+
+    let relay = &lab.relay.relay;
+    let (knowledge, sync) = (relay.knowledge.as_ref(), relay.sync.as_ref());
+    let (knowledge, sync) = (knowledge.expect("kept"), sync.expect("kept"));
+    let user = "alice".parse().expect("a name");
+    let early = knowledge.restore(&sync.catalog, &user, 1_000).await;
+    assert!(
+        early
+            .expect_err("too early")
+            .to_string()
+            .contains("nothing is kept")
+    );
+    let restored = knowledge.restore(&sync.catalog, &user, at).await;
+    assert_eq!(restored.expect("restored").epoch, 2);
+    // The plain file is the restored one at once.
+    let database = database(&lab);
+    assert_eq!(count(&database, "SELECT count(*) FROM document"), 2);
+    laptop.sync.now();
+    desktop.sync.now();
+    in_step(&[&laptop, &desktop]).await;
+    phone.sync.set_paused(false).await.expect("resumed");
+    in_step(&[&laptop, &desktop, &phone]).await;
+    for known in [&laptop, &desktop, &phone] {
+        assert_eq!(known.words("snapshot").await, ["kept.md"]);
+        assert_eq!(known.words("was").await, ["edited.md"]);
+        assert_eq!(known.words("between").await, ["between.md"]);
+        assert_eq!(known.words("offline").await, ["offline.md"]);
+        assert!(known.words("spoiled wrong should").await.is_empty());
+        assert_eq!(known.store.epoch().await.expect("read"), Some(2));
+    }
+    // Life goes on, in the new epoch.
+    desktop.put("later.md", "after the restore").await;
+    in_step(&[&laptop, &desktop, &phone]).await;
+    publish(&laptop).await;
+    assert_eq!(manifest(&lab)["epoch"], 2);
+    assert_eq!(
+        count(&database, "SELECT count(*) FROM document WHERE deleted = 0"),
+        5
+    );
 }
