@@ -26,7 +26,8 @@ pub fn is_due(kept: &BTreeSet<u64>, now_ms: u64) -> bool {
 #[must_use]
 pub fn done_with(kept: &BTreeSet<u64>, now_ms: u64) -> Vec<u64> {
     let mut wanted = BTreeSet::new();
-    for (length, count) in [(HOUR_MS, HOURS), (DAY_MS, DAYS)] {
+    // The day in which the window begins is one more.
+    for (length, count) in [(HOUR_MS, HOURS), (DAY_MS, DAYS + 1)] {
         let mut of = None;
         for at in kept.iter().rev() {
             let bucket = at / length;
