@@ -15,6 +15,7 @@ pub mod live;
 pub mod opened;
 pub mod table;
 pub mod usage;
+pub mod user;
 pub mod when;
 
 #[cfg(test)]
@@ -81,6 +82,9 @@ enum Command {
     /// Restore what a user's devices know
     #[command(subcommand)]
     Knowledge(knowledge::KnowledgeCommand),
+    /// Export or erase all that there is of a user
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Show what users and devices sent to upstreams
     Usage(usage::UsageArgs),
     /// Print a script that completes this command in a shell
@@ -162,6 +166,10 @@ pub fn run(
         Command::Knowledge(command) => {
             let (_, bucket) = RelayPlace::find_with_bucket(&flags, environment)?;
             block_on(knowledge::run(&bucket, command, terminal))
+        }
+        Command::User(command) => {
+            let (place, bucket) = RelayPlace::find_with_bucket(&flags, environment)?;
+            block_on(user::run((&place, &bucket), command, terminal))
         }
         Command::Usage(args) => block_on(usage::run(&find()?, &args, terminal)),
         Command::Completions { shell } => shell::completions(Cli::command(), shell, terminal.out),

@@ -41,3 +41,4 @@ pub mod shares;
 pub mod state;
 pub mod sync;
 pub mod upstream;
+pub mod user;

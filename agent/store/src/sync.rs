@@ -325,6 +325,16 @@ impl Store {
         self.inner.writer.run(begin).await
     }
 
+    /// Removes all shared rows, and what belongs to them: nothing is told to other
+    /// devices. Freed pages are overwritten.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn erase(&self) -> Result<()> {
+        self.inner.writer.run_apart(import::erase).await?;
+        self.rebuild_indexes().await
+    }
+
     /// In which epoch the rows are shared; `None` before the first time.
     ///
     /// # Errors

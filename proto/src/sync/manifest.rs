@@ -24,12 +24,24 @@ pub struct Manifest {
     /// After a restore: what else belongs to it, until a device publishes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
+    /// The last time that all was erased, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<Erased>,
     /// When the epoch began, milliseconds since 1970 by the relay's clock.
     #[serde(default)]
     pub began_unix_ms: u64,
     /// The lease under which it was written.
     #[serde(default)]
     pub fence: u64,
+    /// When, milliseconds since 1970 by the relay's clock.
+    pub unix_ms: u64,
+}
+
+/// That all was erased. It stays said, for devices that come later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// The epoch that began with it: what a device has of one before goes.
+    pub epoch: u64,
     /// When, milliseconds since 1970 by the relay's clock.
     pub unix_ms: u64,
 }
@@ -83,6 +95,7 @@ impl Manifest {
             epoch: FIRST_EPOCH,
             snapshot: None,
             base: None,
+            erased: None,
             began_unix_ms: 0,
             fence: 0,
             unix_ms: 0,
@@ -105,11 +118,36 @@ impl Manifest {
                 read: kept.snapshot.read.clone(),
                 until_unix_ms,
             }),
+            erased: self.erased,
             began_unix_ms: now_ms,
             // Who publishes now is of the epoch before, and refused for that.
             fence: self.fence,
             unix_ms: now_ms,
         }
+    }
+
+    /// The manifest after all was erased.
+    #[must_use]
+    pub fn erase(&self, now_ms: u64) -> Self {
+        let epoch = self.epoch.saturating_add(1);
+        Self {
+            epoch,
+            snapshot: None,
+            base: None,
+            erased: Some(Erased {
+                epoch,
+                unix_ms: now_ms,
+            }),
+            began_unix_ms: now_ms,
+            fence: self.fence,
+            unix_ms: now_ms,
+        }
+    }
+
+    /// Whether all that a device has of this epoch is to go.
+    #[must_use]
+    pub fn erases(&self, epoch: u64) -> bool {
+        self.erased.is_some_and(|erased| epoch < erased.epoch)
     }
 
     /// The manifest after a snapshot was published under a lease.
@@ -130,6 +168,7 @@ impl Manifest {
             epoch,
             snapshot: Some(snapshot),
             base: None,
+            erased: self.erased,
             began_unix_ms: self.began_unix_ms,
             fence,
             unix_ms: now_ms,
@@ -194,6 +233,14 @@ mod tests {
             (base.epoch, base.until_unix_ms, base.read.len()),
             (1, 70, 1)
         );
+        // What is erased stays erased, for those who come later.
+        let erased = restored.erase(250);
+        assert_eq!((erased.epoch, &erased.snapshot), (3, &None));
+        assert!(erased.erases(2) && !erased.erases(3));
+        let later = erased
+            .publish(3, snapshot(1), 9, 260)
+            .expect("in the epoch");
+        assert!(later.erases(2));
         // Who publishes next needs no base; who has not heard of it cannot.
         assert!(restored.publish(1, snapshot(2), 9, 300).is_err());
         let next = restored

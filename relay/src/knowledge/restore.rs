@@ -145,7 +145,7 @@ impl Knowledge {
     }
 
     /// Writes the manifest that `next` makes of the present one.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         &self,
         user: &UserName,
         next: impl Fn(&Manifest) -> Manifest,

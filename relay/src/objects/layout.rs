@@ -89,6 +89,12 @@ impl Shelf {
         artifact.parse().ok()
     }
 
+    /// What all keys on it begin with.
+    #[must_use]
+    pub fn all(&self) -> Path {
+        self.folder()
+    }
+
     fn folder(&self) -> Path {
         match self {
             Self::Models => path(["models"]),
@@ -187,6 +193,12 @@ impl KnowledgePlace {
         Self {
             folder: path(["knowledge", user.as_str(), SYNC]),
         }
+    }
+
+    /// What all keys of a user's knowledge begin with.
+    #[must_use]
+    pub fn all(user: &UserName) -> Path {
+        path(["knowledge", user.as_str()])
     }
 
     /// The key that says how long the logs are.

@@ -1,7 +1,11 @@
 //! Users: the owners of devices and keys.
 
+use std::collections::BTreeMap;
+
 use ginnel_proto::id::UserName;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
+use serde_json::Value;
 
 use super::Registry;
 use super::error::{Result, Stored};
@@ -69,4 +73,104 @@ fn read_row(row: &Row<'_>) -> Result<UserRow> {
         email: row.get("email")?,
         created_at_ms: row.get("created_at")?,
     })
+}
+
+/// How many rows of each table were erased.
+pub type ErasedRows = BTreeMap<&'static str, u64>;
+
+/// The tables with rows of a user, and which column says whose. `users` and
+/// `devices` are not among them: a device has to be known to hear that what it
+/// has is erased, and a name that was given is never given to another.
+const TABLES: [(&str, &str); 5] = [
+    ("api_keys", "user_id"),
+    ("usage_hours", "user_id"),
+    ("lora_ratings", "user_id"),
+    ("loras", "owner_id"),
+    ("organization_members", "user_id"),
+];
+
+impl Registry {
+    /// Erases the rows of a user, but for its name and those of its devices.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Closed`.
+    pub async fn erase_user(&self, user: &UserName) -> Result<ErasedRows> {
+        let user = user.clone();
+        self.write(move |transaction| {
+            let mut erased = ErasedRows::new();
+            let downloads = "DELETE FROM lora_downloads WHERE lora_id IN
+                                 (SELECT id FROM loras WHERE owner_id = ?1)
+                              OR device_name IN (SELECT name FROM devices WHERE user_id = ?1)";
+            let downloads = transaction.execute(downloads, [user.as_str()])?;
+            erased.insert("lora_downloads", downloads as u64);
+            // Those that were used are the proof of who a device is.
+            let codes = "DELETE FROM join_codes WHERE user_id = ?1 AND used_at IS NULL";
+            let codes = transaction.execute(codes, [user.as_str()])?;
+            erased.insert("join_codes", codes as u64);
+            for (table, column) in TABLES {
+                let erase = format!("DELETE FROM {table} WHERE {column} = ?1");
+                let rows = transaction.execute(&erase, [user.as_str()])?;
+                erased.insert(table, rows as u64);
+            }
+            transaction.execute(
+                "UPDATE users SET email = NULL, password_hash = NULL, last_login = NULL
+                 WHERE id = ?1",
+                [user.as_str()],
+            )?;
+            Ok(erased)
+        })
+        .await
+    }
+
+    /// The rows of a user, by table. What is secret is left out.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Closed`.
+    pub async fn rows_of(&self, user: &UserName) -> Result<BTreeMap<&'static str, Vec<Value>>> {
+        const SECRET: [&str; 5] = [
+            "key_hash",
+            "password_hash",
+            "secret_hmac",
+            "certificate",
+            "public_key_hash",
+        ];
+        let user = user.clone();
+        let tables = TABLES.into_iter().chain([
+            ("users", "id"),
+            ("devices", "user_id"),
+            ("join_codes", "user_id"),
+        ]);
+        self.read(move |connection| {
+            let mut all = BTreeMap::new();
+            for (table, column) in tables {
+                let select = format!("SELECT * FROM {table} WHERE {column} = ?1 ORDER BY 1");
+                let mut find = connection.prepare(&select)?;
+                let names: Vec<String> = find.column_names().map(Into::into).collect();
+                let mut rows = find.query([user.as_str()])?;
+                let mut found = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let mut object = serde_json::Map::new();
+                    for (at, name) in names.iter().enumerate() {
+                        if !SECRET.contains(&name.as_str()) {
+                            object.insert(name.clone(), as_json(row.get_ref(at)?));
+                        }
+                    }
+                    found.push(Value::Object(object));
+                }
+                all.insert(table, found);
+            }
+            Ok(all)
+        })
+        .await
+    }
+}
+
+fn as_json(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => number.into(),
+        ValueRef::Real(number) => number.into(),
+        ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
+        ValueRef::Blob(bytes) => data_encoding::HEXLOWER.encode(bytes).into(),
+    }
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::stream::TryStreamExt as _;
-use ginnel_proto::artifact::Artifact;
+use ginnel_proto::artifact::{Artifact, Cover};
+use ginnel_proto::id::UserName;
 use object_store::path::Path;
 use tokio::time::{Instant, sleep_until};
 
@@ -150,6 +151,10 @@ impl Catalog {
     /// The bucket's. An entry that cannot be read is left out, and told in the
     /// log.
     pub async fn list(&self, shelf: &Shelf) -> Result<Vec<(Artifact, Arc<Entry>)>> {
+        // Beside its entries lie logs, which may be long.
+        if let Shelf::KnowledgeOf(user) = shelf {
+            return self.list_knowledge(user).await;
+        }
         let listed = self.bucket.list(&shelf.catalog());
         let entries = listed
             .try_filter_map(|object| {
@@ -165,6 +170,17 @@ impl Catalog {
             .try_filter_map(|entry| std::future::ready(Ok(entry)))
             .try_collect()
             .await
+    }
+
+    async fn list_knowledge(&self, user: &UserName) -> Result<Vec<(Artifact, Arc<Entry>)>> {
+        let mut entries = Vec::new();
+        for cover in [Cover::Plain, Cover::Sealed] {
+            let artifact = Artifact::Knowledge(cover);
+            if let Some(now) = self.read(&Place::of(&artifact, user)).await? {
+                entries.push((artifact, now.entry));
+            }
+        }
+        Ok(entries)
     }
 
     async fn remembered(&self, key: &Path, etag: &Etag) -> Result<Option<Arc<Entry>>> {

@@ -1,6 +1,5 @@
 //! How much room a user's artifacts may take.
 
-use ginnel_proto::artifact::{Artifact, Cover};
 use ginnel_proto::code::Code;
 use ginnel_proto::id::UserName;
 
@@ -48,13 +47,10 @@ impl Sync {
             let taken: u64 = own.map(|(_, entry)| entry.takes()).sum();
             used = used.saturating_add(taken);
         }
-        for cover in [Cover::Plain, Cover::Sealed] {
-            let place = Place::of(&Artifact::Knowledge(cover), user);
-            let entry = self.catalog.read(&place).await?;
-            let taken = entry.map_or(0, |entry| entry.entry.takes());
-            used = used.saturating_add(taken);
-        }
-        Ok(used)
+        let knowledge = Shelf::KnowledgeOf(user.clone());
+        let listed = self.catalog.list(&knowledge).await?;
+        let taken: u64 = listed.iter().map(|(_, entry)| entry.takes()).sum();
+        Ok(used.saturating_add(taken))
     }
 
     /// Asked after the claim, which counts already: of two pushes that fit

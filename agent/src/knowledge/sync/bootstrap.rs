@@ -42,6 +42,29 @@ pub(super) async fn start_over(
     Ok(())
 }
 
+/// Removes everything: it was erased at the relay. What is published since is
+/// taken over.
+pub(super) async fn erase(sync: &KnowledgeSync, manifest: &Manifest) -> Result<(), Failure> {
+    let store = &sync.parts.store;
+    store.erase().await?;
+    store.begin_logs(manifest.epoch).await?;
+    if let Some(artifacts) = sync.parts.artifacts.get() {
+        let place = artifacts.place(&Artifact::Knowledge(Cover::Plain)).await?;
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_file(place)).await;
+        match removed.map_err(Failure::retry)? {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::retry(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    warn!("what this device knew was erased, for it was at the relay");
+    match &manifest.snapshot {
+        Some(snapshot) => merge(sync, snapshot).await,
+        None => Ok(()),
+    }
+}
+
 /// Downloads the published database, going on where it broke off. Gives where it
 /// is.
 async fn fetch(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<std::path::PathBuf, Failure> {

@@ -206,8 +206,12 @@ impl Reader {
         let is_restored = known.is_none() && listed.epoch > FIRST_EPOCH;
         if is_of_before || is_restored || is_silent {
             let manifest = relay.manifest().await?;
+            if known.is_some_and(|known| manifest.erases(known)) {
+                bootstrap::erase(&self.sync, &manifest).await?;
+                return Ok(true);
+            }
             // Without one, the logs are all there still, and are read first.
-            if manifest.snapshot.is_none() && is_silent && !is_of_before {
+            if manifest.snapshot.is_none() && !is_of_before {
                 return Ok(false);
             }
             bootstrap::start_over(&self.sync, relay, &manifest).await?;

@@ -122,6 +122,39 @@ fn start_over_attached(connection: &Connection, about: &About, origin: &str) -> 
          CREATE TEMP TABLE kept_embedding AS SELECT * FROM main.embedding
              WHERE text_hash IN (SELECT text_hash FROM kept_passage);",
     )?;
+    clear(connection)?;
+    copy_all(connection, about)?;
+    reissue(connection, origin)?;
+    connection.execute_batch("COMMIT")?;
+    Ok(())
+}
+
+/// Removes all shared rows, in one transaction.
+pub(super) fn erase(connection: &Connection) -> Result<()> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let erased = clear(connection).and_then(|()| {
+        // Models are gone too: whoever follows them is to hear of it.
+        connection.execute(
+            "INSERT INTO main.change (\"table\", key) VALUES ('model', 0)",
+            [],
+        )?;
+        let change = "SELECT coalesce(max(seq), 0) FROM main.change";
+        let change = connection.query_row(change, [], |row| row.get(0))?;
+        outgoing::end_scan(connection)?;
+        cursor::put(connection, outgoing::CURSOR, change)
+    });
+    let end = if erased.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    connection.execute_batch(end)?;
+    erased?;
+    // What was written ahead is folded in, so that it is nowhere any more.
+    connection.execute_batch("PRAGMA incremental_vacuum")?;
+    let mut fold = connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    fold.query_row([], |_| Ok(()))?;
+    Ok(())
+}
+
+/// Empties the shared tables, and all that speaks of them.
+fn clear(connection: &Connection) -> Result<()> {
     let triggers = identity::take_triggers(
         connection,
         "name LIKE 'document_%' OR name LIKE 'passage_%' OR name LIKE 'embedding_%'",
@@ -137,9 +170,6 @@ fn start_over_attached(connection: &Connection, about: &About, origin: &str) -> 
     for trigger in triggers {
         connection.execute_batch(&trigger)?;
     }
-    copy_all(connection, about)?;
-    reissue(connection, origin)?;
-    connection.execute_batch("COMMIT")?;
     Ok(())
 }
 

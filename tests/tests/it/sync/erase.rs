@@ -1,0 +1,151 @@
+//! Everything of a user, given away and erased.
+
+use std::collections::BTreeSet;
+
+use ginnel_relay::objects::Bucket;
+use ginnel_relay::user::{erase, export};
+use ginnel_tests::artifacts::{Mover, safetensors};
+use ginnel_tests::knowledge::{Known, in_step};
+use ginnel_tests::lab::Lab;
+use ginnel_tests::wait::{LOOK_AGAIN, in_time};
+
+fn bucket(lab: &Lab) -> Bucket {
+    Bucket::folder(&lab.relay_state().join("bucket")).expect("opened")
+}
+
+/// The keys of all objects, as other programs see them.
+fn keys(lab: &Lab) -> BTreeSet<String> {
+    fn walk(folder: &std::path::Path, root: &std::path::Path, keys: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).expect("read") {
+            let path = entry.expect("read").path();
+            match path.is_dir() {
+                true => walk(&path, root, keys),
+                false => {
+                    let key = path.strip_prefix(root).expect("below");
+                    keys.insert(key.to_string_lossy().into_owned());
+                }
+            }
+        }
+    }
+    let root = lab.relay_state().join("bucket");
+    let mut keys = BTreeSet::new();
+    walk(&root, &root, &mut keys);
+    keys.retain(|key| !key.starts_with('.'));
+    keys
+}
+
+#[tokio::test]
+async fn what_is_erased_is_gone_here_and_on_devices_that_come_later() {
+    let lab = Lab::start().await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let other = lab.another_agent("bob", "tower").await;
+    let laptop = Known::of(&lab.agent).await;
+    let desktop = Known::of(&agent).await;
+    let bob = Known::of(&other).await;
+    laptop.put("a.md", "quokka of alice").await;
+    bob.put("b.md", "wombat of bob").await;
+    in_step(&[&laptop, &desktop]).await;
+    let mover = Mover::of(&lab.agent).await;
+    for name in [
+        "models/~/own.safetensors",
+        "models/shared.safetensors",
+        "loras/sql",
+    ] {
+        mover.write(name, &safetensors(name, &[(1, 1000)]));
+        mover.push(name).await;
+    }
+    // The same bytes as another user's.
+    let same = safetensors("b", &[(2, 1000)]);
+    mover.write("models/same.safetensors", &same);
+    mover.push("models/same.safetensors").await;
+    let theirs = Mover::of(&other).await;
+    theirs.write("models/bobs.safetensors", &same);
+    theirs.push("models/bobs.safetensors").await;
+    lab.key("admin").await;
+    in_time("bob's log", async {
+        while bob.store.outgoing_backlog().await.expect("read") > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await;
+    desktop.sync.set_paused(true).await.expect("paused");
+    desktop.put("offline.md", "quokka offline").await;
+
+    // First a copy, which any tar reads.
+    let registry = lab.registry().await;
+    let user = "alice".parse().expect("a name");
+    let archive = lab.folder.path().join("alice.tar");
+    let exported = export::export(&bucket(&lab), &registry, &user, &archive).await;
+    let exported = exported.expect("written");
+    assert!(exported.objects >= 10 && exported.rows >= 4, "{exported:?}");
+    let listed = std::process::Command::new("tar")
+        .args(["-tf", archive.to_str().expect("text")])
+        .output()
+        .expect("tar runs");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    for name in [
+        "bucket/models/alice/own.safetensors",
+        "bucket/models/shared.safetensors",
+        "bucket/loras/sql/adapter.safetensors",
+        "bucket/knowledge/alice/.sync/log/e1/laptop/0000000000000001.batch",
+        "registry.json",
+    ] {
+        assert!(listed.lines().any(|line| line == name), "{name}\n{listed}");
+    }
+    assert!(!listed.contains("bobs"), "{listed}");
+    // A file that is there is not replaced.
+    assert!(
+        export::export(&bucket(&lab), &registry, &user, &archive)
+            .await
+            .is_err()
+    );
+
+    let knowledge = lab.relay.relay.knowledge.as_ref().expect("kept");
+    let now = lab.relay.relay.now_ms();
+    let receipt = erase::erase(&bucket(&lab), &registry, knowledge, &user, now).await;
+    let receipt = receipt.expect("erased");
+    assert_eq!(receipt.devices, ["desktop", "laptop"]);
+    assert!(
+        receipt.rows["api_keys"] == 1 && receipt.objects >= 10,
+        "{receipt:?}"
+    );
+    let index = ginnel_blob::hash::Hash::of(&same);
+    let index = format!("models/.sync/{index}.index");
+    let left: Vec<String> = keys(&lab)
+        .into_iter()
+        .filter(|key| !key.contains("bob") && *key != index)
+        .collect();
+    assert_eq!(
+        left,
+        [
+            "knowledge/alice/.sync/head.json",
+            "knowledge/alice/.sync/manifest.json"
+        ]
+    );
+    // The device that is connected, and the one that comes back.
+    laptop.sync.now();
+    desktop.sync.set_paused(false).await.expect("resumed");
+    for (known, agent) in [(&laptop, &lab.agent), (&desktop, &agent)] {
+        in_time("an erased store", async {
+            while !known.dump().await.is_empty() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
+        assert!(known.words("quokka").await.is_empty());
+        let file = std::fs::read(agent.state.join("store/store.db")).expect("read");
+        assert!(
+            !file.windows(6).any(|it| it == b"quokka"),
+            "{}",
+            agent.device
+        );
+    }
+    // Others have what they had, and life goes on.
+    assert!(keys(&lab).contains(&index));
+    assert_eq!(bob.words("wombat").await, ["b.md"]);
+    laptop.put("new.md", "a new beginning").await;
+    in_step(&[&laptop, &desktop]).await;
+    let later = lab.another_agent("alice", "phone").await;
+    let phone = Known::of(&later).await;
+    in_step(&[&laptop, &desktop, &phone]).await;
+}
