@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ginnel_proto::control::News;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{BatchPlace, decode};
 use ginnel_proto::sync::manifest::FIRST_EPOCH;
@@ -54,7 +55,9 @@ impl Reader {
             let mut look = std::pin::pin!(shared.now.notified());
             look.as_mut().enable();
             let news = heard.borrow_and_update().news.clone();
-            for news in news.values() {
+            // Of another epoch the next look at the head tells.
+            let of_now = |news: &&News| Some(news.epoch) == self.epoch;
+            for news in news.values().filter(of_now) {
                 reading.handle_news(&news.device, news.sequence);
             }
             self.sync.shared.progress.set_behind(reading.behind());
