@@ -40,6 +40,7 @@ use crate::gateway::Gateway;
 use crate::heard::Heard;
 use crate::join::{self, RelayPlace, any_network, resolve};
 use crate::knowledge::opening::{Opening, Stage};
+use crate::knowledge::sync::keys::KeyFile;
 use crate::knowledge::sync::{self, ClockOffset};
 use crate::link::{CurrentLink, Keeper, Resolve};
 use crate::link_report::Report;
@@ -190,6 +191,7 @@ impl Daemon {
             let (identity, link) = (joined.identity(), current.subscribe());
             let offset = report.clone();
             let clock_offset: ClockOffset = Arc::new(move || offset.clock_offset_ms());
+            let keys = KeyFile::of(&config.state);
             parts.spawn(async move {
                 let with = |store, artifacts| sync::Parts {
                     store,
@@ -198,6 +200,7 @@ impl Daemon {
                     link,
                     heard,
                     clock_offset,
+                    keys,
                 };
                 sharing.keep_sharing(with, ended).await;
                 ("sharing", Ok(()))

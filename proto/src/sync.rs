@@ -14,6 +14,7 @@
 //!   may while it has the [`lease`]; a [`manifest`] says what is published.
 //! * [`horizon`] says what all devices know, so that what is kept for them can go.
 //! * [`keep`] says which snapshots are kept, for a restore.
+//! * [`seal`] hides batches and what is published from whoever keeps them.
 //! * [`head`] hints at how long the logs are.
 
 pub mod batch;
@@ -27,4 +28,5 @@ pub mod manifest;
 pub mod publishing;
 pub mod reading;
 pub mod row;
+pub mod seal;
 pub mod sending;

@@ -5,6 +5,7 @@
 //! * [`log`] keeps batches, each once and for ever.
 //! * [`head`] says how long the logs are, in one small object.
 //! * [`archive`] keeps what was published for a [`restore`], and lets old logs go.
+//! * [`cover`] changes whether all is encrypted.
 //! * [`words`] are what devices say of how far they are.
 //! * [`lease`] says which device publishes, and [`manifest`] what is published.
 //!
@@ -13,6 +14,7 @@
 //! batch they do not look at.
 
 mod archive;
+mod cover;
 mod head;
 mod lease;
 mod log;
@@ -24,12 +26,10 @@ mod words;
 use std::sync::Arc;
 
 use ginnel_link::driver::WallClock;
-use ginnel_proto::id::UserName;
 use tokio::sync::Semaphore;
 
 use self::head::Heads;
 use crate::objects::Bucket;
-use crate::objects::error::Result;
 use crate::sync::shares::Shares;
 
 /// Requests at once, of all users and of one. A device has one or two.
@@ -59,11 +59,6 @@ impl Knowledge {
             requests: Shares::new(REQUESTS_MAX, REQUESTS_OF_USER_MAX),
             memory: Arc::new(Semaphore::new(MEMORY_MAX)),
         }
-    }
-
-    /// Which epoch a user's devices write in.
-    async fn epoch(&self, user: &UserName) -> Result<u64> {
-        Ok(self.manifest(user).await?.0.epoch)
     }
 
     fn now_ms(&self) -> u64 {

@@ -73,6 +73,7 @@ places! {
     knowledge!(KnowledgeRoute::Sync(SyncRoute::Set)) => "PUT /v1/sync",
     knowledge!(KnowledgeRoute::Sync(SyncRoute::Now)) => "POST /v1/sync/now",
     knowledge!(KnowledgeRoute::Sync(SyncRoute::Publish)) => "POST /v1/sync/publish",
+    knowledge!(KnowledgeRoute::Sync(SyncRoute::Encrypt)) => "PUT /v1/sync/encryption",
     artifacts!(ArtifactsRoute::List) => "GET /v1/artifacts",
     artifacts!(ArtifactsRoute::Show(_)) => "GET /v1/artifacts/{artifact}",
     artifacts!(ArtifactsRoute::Set(_)) => "PUT /v1/artifacts/{artifact}",

@@ -1,6 +1,8 @@
 //! `ginnel sync`: keeping what this device knows in step with the user's other
 //! devices.
 
+pub mod key;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,9 +16,10 @@ use http::Method;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use self::key::KeyCommand;
 use super::knowledge::Asked;
 use super::{json, printable, table};
-use crate::api::knowledge::sync::SyncWanted;
+use crate::api::knowledge::sync::{EncryptionWanted, SyncWanted};
 use crate::knowledge::sync::status::{SyncState, SyncStatus};
 
 /// How often it is asked how far it is.
@@ -40,7 +43,7 @@ pub struct Sync {
 }
 
 /// What to do.
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum SyncCommand {
     /// Look at everything now, and wait until all is in step
     Now,
@@ -52,6 +55,17 @@ pub enum SyncCommand {
     Pause,
     /// Let it go on
     Resume,
+    /// Encrypt all that the relay keeps, so that only devices with the key can read it
+    Encrypt {
+        /// With a new key, which then no device has but this one
+        #[arg(long)]
+        new_key: bool,
+    },
+    /// Encrypt nothing any more
+    Decrypt,
+    /// The key with which all is encrypted
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 pub(super) async fn run(
@@ -60,6 +74,9 @@ pub(super) async fn run(
     environment: Environment<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
+    if let Some(SyncCommand::Key(command)) = &sync.command {
+        return key::run(command, state, environment, out).await;
+    }
     let asked = Asked::find(state, environment).await?;
     let done = do_it(&sync, &asked, out).await;
     asked.close().await?;
@@ -67,7 +84,7 @@ pub(super) async fn run(
 }
 
 async fn do_it(sync: &Sync, asked: &Asked, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let status = match sync.command {
+    let status = match &sync.command {
         None | Some(SyncCommand::Status) => look(asked).await?,
         Some(SyncCommand::Now) => {
             let path = "/v1/sync/now";
@@ -77,8 +94,16 @@ async fn do_it(sync: &Sync, asked: &Asked, out: &mut dyn Write) -> anyhow::Resul
         Some(SyncCommand::Publish) => publish(asked).await?,
         Some(SyncCommand::Pause) => set(asked, true).await?,
         Some(SyncCommand::Resume) => set(asked, false).await?,
+        Some(SyncCommand::Encrypt { new_key }) => encrypt(asked, true, *new_key).await?,
+        Some(SyncCommand::Decrypt) => encrypt(asked, false, false).await?,
+        // Done above: it needs no daemon.
+        Some(SyncCommand::Key(_)) => look(asked).await?,
     };
     write_status(&status, sync.json, out)?;
+    if matches!(sync.command, Some(SyncCommand::Encrypt { .. })) && !sync.json {
+        let lost = "Without its key nobody can read it, should all devices be lost";
+        writeln!(out, "{lost}\nhint: ginnel sync key show")?;
+    }
     let is_now = matches!(sync.command, Some(SyncCommand::Now));
     Ok(match is_now && status.state != SyncState::InStep {
         true => ExitCode::FAILURE,
@@ -95,13 +120,19 @@ async fn set(asked: &Asked, paused: bool) -> anyhow::Result<SyncStatus> {
     asked.ask(Method::PUT, "/v1/sync", &wanted).await
 }
 
+async fn encrypt(asked: &Asked, on: bool, new_key: bool) -> anyhow::Result<SyncStatus> {
+    let wanted = EncryptionWanted { on, new_key };
+    let path = "/v1/sync/encryption";
+    asked.ask(Method::PUT, path, &wanted).await
+}
+
 /// Waits until all is in step, or nothing moves for too long.
 async fn wait(asked: &Asked, mut status: SyncStatus) -> anyhow::Result<SyncStatus> {
     let began = status.last_unix_ms;
     let mut moved = (Instant::now(), status.moved());
     loop {
         let is_over = match status.state {
-            SyncState::Paused | SyncState::NotKept => true,
+            SyncState::Paused | SyncState::NotKept | SyncState::Locked => true,
             // What was in step before it was asked says nothing yet.
             SyncState::InStep => status.last_unix_ms != began,
             SyncState::NoLink | SyncState::Syncing => false,
@@ -165,6 +196,10 @@ fn write_status(status: &SyncStatus, json: bool, out: &mut dyn Write) -> anyhow:
             ),
         ],
     ];
+    if let Some(key) = &status.key {
+        let text = format!("with key {}", printable::line(key));
+        rows.push(["encrypted".to_owned(), text]);
+    }
     for log in &status.logs {
         let text = format!("log read up to batch {}", log.sequence);
         rows.push([printable::line(&log.device), text]);
@@ -193,6 +228,7 @@ fn state(state: SyncState) -> &'static str {
         SyncState::Paused => "paused",
         SyncState::NoLink => "waiting for a link to the relay",
         SyncState::NotKept => "the relay keeps no logs",
+        SyncState::Locked => "locked",
         SyncState::Syncing => "on its way",
         SyncState::InStep => "in step",
     }

@@ -9,29 +9,37 @@
 //! * [`writer`] writes this device's log, [`reader`] reads those of others. When
 //!   each does what is decided in [`ginnel_proto::sync`].
 //! * [`publisher`] publishes all as one database; [`bootstrap`] begins with it.
+//! * [`cover`] encrypts all that leaves this device, with one of its [`keys`];
+//!   [`sealed`] does so with a whole database.
 //! * [`garbage`] lets go what all devices know.
 //! * [`relay`] is what they ask over the link.
 //! * [`status`] is what people are told.
 
 mod bootstrap;
+mod cover;
 mod garbage;
+pub mod keys;
 mod publisher;
 mod reader;
 mod relay;
+mod sealed;
 pub mod status;
 mod writer;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ginnel_link::link::Link;
 use ginnel_proto::control::KNOWLEDGE;
 use ginnel_proto::id::{DeviceName, UserName};
+use ginnel_proto::sync::seal::Key;
 use ginnel_store::Store;
 use ginnel_store::sync::Identity;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::keys::KeyFile;
 use self::publisher::Publisher;
 use self::reader::Reader;
 use self::status::{Progress, SyncState, SyncStatus};
@@ -63,6 +71,8 @@ pub struct Parts {
     pub clock_offset: ClockOffset,
     /// What moves artifacts, once that is begun.
     pub artifacts: Arc<OnceLock<Sync>>,
+    /// With what all is encrypted that leaves this device, if it is.
+    pub keys: KeyFile,
 }
 
 /// Keeps what this device knows in step. Cheap to clone; all clones are the same.
@@ -78,11 +88,23 @@ struct Shared {
     progress: Progress,
     paused: watch::Sender<bool>,
     /// The epoch that the relay names, once it was asked.
-    epoch: watch::Sender<Option<u64>>,
+    epoch: watch::Sender<Option<Epoch>>,
+    /// What is kept is encrypted, or is not, and that cannot be.
+    locked: AtomicBool,
+    /// Whoever writes the database that is published.
+    publishing: tokio::sync::Mutex<()>,
     /// Somebody wants all to be looked at now.
     now: Notify,
     /// Somebody wants all to be published now; how often that was.
     publish: watch::Sender<u64>,
+}
+
+/// In which epoch to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Epoch {
+    number: u64,
+    /// With which key, if all is encrypted.
+    key: Option<Key>,
 }
 
 impl KnowledgeSync {
@@ -93,6 +115,8 @@ impl KnowledgeSync {
             progress: Progress::default(),
             paused: watch::Sender::new(false),
             epoch: watch::Sender::new(None),
+            locked: AtomicBool::new(false),
+            publishing: tokio::sync::Mutex::new(()),
             now: Notify::new(),
             publish: watch::Sender::new(0),
         };
@@ -164,7 +188,9 @@ impl KnowledgeSync {
         let state = self.state(backlog);
         let progress = &self.shared.progress;
         let mut status = progress.status(&self.parts.identity, state, peers, quarantined);
-        status.epoch = *self.shared.epoch.borrow();
+        let epoch = self.epoch();
+        status.epoch = epoch.as_ref().map(|epoch| epoch.number);
+        status.key = epoch.and_then(|epoch| Some(epoch.key?.id().to_string()));
         status.backlog = backlog;
         Ok(status)
     }
@@ -178,6 +204,7 @@ impl KnowledgeSync {
         match link {
             None => SyncState::NoLink,
             Some(_) if !keeps_knowledge(&said) => SyncState::NotKept,
+            Some(_) if self.shared.locked.load(Ordering::Relaxed) => SyncState::Locked,
             Some(_) if backlog > 0 || self.shared.progress.behind() > 0 => SyncState::Syncing,
             Some(_) if self.shared.epoch.borrow().is_none() => SyncState::Syncing,
             Some(_) => SyncState::InStep,

@@ -7,6 +7,7 @@
 //! bytes around them.
 //!
 //! Databases of SQLite are cut into blocks of one length: they change in place.
+//! So are those that are encrypted.
 //!
 //! The same bytes are cut alike for ever: what is decided here is part of the
 //! format of chunk indexes, and held by golden tests.
@@ -37,7 +38,10 @@ const BORDERS_MAX: usize = 1 << 17;
 
 /// SQLite's databases are written in place, a page here and there: they are cut
 /// into blocks of so many bytes, each of them whole pages.
-const BLOCK: usize = 64 << 10;
+pub const BLOCK: usize = 64 << 10;
+
+/// What an encrypted database begins with, and each of its blocks.
+pub const SEALED: &[u8] = b"GNLKSEAL";
 
 /// What a database begins with. <https://www.sqlite.org/fileformat.html>
 const DATABASE: &[u8] = b"SQLite format 3\0";
@@ -73,7 +77,8 @@ impl Cutter {
     /// least [`CHUNK_MAX`] bytes, or all that is left. Zero at the end.
     pub fn next_length(&mut self, ahead: &[u8]) -> usize {
         if self.position == 0 {
-            self.in_blocks = self.borders.is_empty() && ahead.starts_with(DATABASE);
+            self.in_blocks = self.borders.is_empty()
+                && (ahead.starts_with(DATABASE) || ahead.starts_with(SEALED));
         }
         let length = match self.in_blocks {
             true => ahead.len().min(BLOCK),

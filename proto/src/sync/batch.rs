@@ -6,7 +6,6 @@
 //! epoch u64 · sequence u64   little-endian, as all numbers of fixed size
 //! previous 32                BLAKE3 of the batch before; zero for the first
 //! first u64 · last u64       the earliest and the latest stamp
-//! mends                      a count and sequences that this one stands for
 //! models · documents · passages · embeddings     how many of each
 //! columns                    codec u8 · length · packed length · bytes
 //! BLAKE3 of all before, 32
@@ -31,6 +30,7 @@ use ginnel_blob::hash::Hash;
 use self::column::{ColumnReader, ColumnWriter};
 use super::hlc::Hlc;
 use super::row::{Row, Rows};
+use super::seal::{self, CannotOpen, Key};
 use crate::id::{DeviceName, UserName};
 use crate::varint;
 
@@ -40,12 +40,12 @@ pub const COLUMNS_MAX: usize = 8 << 20;
 /// The longest batch, in bytes: columns that cannot be packed, and the rest.
 pub const BATCH_MAX: usize = COLUMNS_MAX + (64 << 10);
 
+/// The longest object of a log, in bytes: a batch that is sealed.
+pub const OBJECT_MAX: usize = BATCH_MAX + seal::OVERHEAD;
+
 /// The most rows of a batch, so that those that take little on the way do not
 /// take much in memory: some 20 MB.
 pub const ROWS_MAX: usize = 100_000;
-
-/// The most batches that one batch stands for.
-pub const MENDS_MAX: usize = 1000;
 
 /// The schema that this version writes. A higher minor one has fields in
 /// [`Extra`](super::row::Extra) that we keep; a higher major one cannot be
@@ -88,8 +88,6 @@ pub struct Header {
     pub previous: Hash,
     /// The earliest and the latest stamp.
     pub stamps: (Hlc, Hlc),
-    /// Batches that were lost, whose rows are here instead.
-    pub mends: Vec<u64>,
 }
 
 /// A batch that was read.
@@ -123,9 +121,48 @@ pub enum BadBatch {
         /// Its schema.
         major: u8,
     },
+    /// It is not encrypted as it has to be.
+    #[error("batch cannot be read, {0}")]
+    Sealed(#[from] CannotOpen),
 }
 
 impl BatchPlace {
+    /// The key of its object in the bucket.
+    #[must_use]
+    pub fn object(&self) -> String {
+        let Self {
+            user,
+            epoch,
+            device,
+            sequence,
+        } = self;
+        format!("knowledge/{user}/.sync/log/e{epoch}/{device}/{sequence:016x}.batch")
+    }
+
+    /// The object of a batch: sealed, where there is a key.
+    #[must_use]
+    pub fn cover(&self, key: Option<&Key>, batch: Bytes) -> Bytes {
+        match key {
+            Some(key) => seal::seal(key, &self.object(), &batch).into(),
+            None => batch,
+        }
+    }
+
+    /// The batch of an object. Where there is a key, nothing is taken that is not
+    /// sealed with it: whoever keeps the objects could have made it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn uncover(&self, key: Option<&Key>, object: &Bytes) -> Result<Bytes, BadBatch> {
+        match key {
+            Some(key) => Ok(seal::open(key, &self.object(), object)?),
+            None => match seal::key_of(object) {
+                Some(key) => Err(CannotOpen::OtherKey(key).into()),
+                None => Ok(object.clone()),
+            },
+        }
+    }
+
     fn check(&self, found: &Self) -> Result<(), BadBatch> {
         if found == self {
             return Ok(());
@@ -200,7 +237,6 @@ fn size_of(row: &Row) -> usize {
 pub fn encode(
     place: &BatchPlace,
     previous: Hash,
-    mends: &[u64],
     rows: &Rows,
 ) -> std::io::Result<(Bytes, Hash)> {
     let mut to = Vec::new();
@@ -216,10 +252,6 @@ pub fn encode(
     let (first, last) = rows.stamps().unwrap_or_default();
     to.put_i64_le(first.to_stored());
     to.put_i64_le(last.to_stored());
-    varint::write(mends.len() as u64, &mut to);
-    for sequence in mends {
-        varint::write(*sequence, &mut to);
-    }
     for count in [
         rows.models.len(),
         rows.documents.len(),
@@ -294,9 +326,6 @@ fn read_header(from: &mut Front<'_>) -> Result<(Header, Counts), BadBatch> {
     };
     let previous = Hash::from_bytes(from.array()?);
     let stamps = (from.stamp()?, from.stamp()?);
-    let count = from.count(MENDS_MAX)?;
-    let mends = std::iter::repeat_with(|| from.varint()).take(count);
-    let mends = mends.collect::<Result<_, _>>()?;
     let counts = Counts {
         models: from.count(ROWS_MAX)?,
         documents: from.count(ROWS_MAX)?,
@@ -308,7 +337,6 @@ fn read_header(from: &mut Front<'_>) -> Result<(Header, Counts), BadBatch> {
         schema: Schema { major, minor },
         previous,
         stamps,
-        mends,
     };
     Ok((header, counts))
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use ginnel_blob::hash::Hash;
 use serde::{Deserialize, Serialize};
 
+use super::seal::KeyId;
+use crate::artifact::Cover;
 use crate::id::DeviceName;
 
 /// The longest manifest, in bytes: the longest names of 300 devices.
@@ -13,6 +15,9 @@ pub const MANIFEST_MAX: usize = 64 << 10;
 
 /// The first epoch.
 pub const FIRST_EPOCH: u64 = 1;
+
+/// The latest time that stamps have, milliseconds since 1970.
+const FOR_EVER: u64 = (1 << 47) - 1;
 
 /// What is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +32,9 @@ pub struct Manifest {
     /// The last time that all was erased, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased: Option<Erased>,
+    /// When it was last changed whether all is encrypted, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered: Option<Covered>,
     /// When the epoch began, milliseconds since 1970 by the relay's clock.
     #[serde(default)]
     pub began_unix_ms: u64,
@@ -46,6 +54,15 @@ pub struct Erased {
     pub unix_ms: u64,
 }
 
+/// Since when all is encrypted, or not any more. What was written before goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Covered {
+    /// The epoch that began with it.
+    pub epoch: u64,
+    /// With which key; without one nothing is encrypted any more.
+    pub key: Option<KeyId>,
+}
+
 /// Batches of an epoch before that belong to what was restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
@@ -55,6 +72,9 @@ pub struct Base {
     pub read: BTreeMap<DeviceName, u64>,
     /// Rows that were changed later do not count, milliseconds since 1970.
     pub until_unix_ms: u64,
+    /// With which key they are encrypted, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
 }
 
 /// A snapshot that is kept.
@@ -85,6 +105,20 @@ pub struct Snapshot {
     pub schema: u8,
     /// The last batch of each device that is in it.
     pub read: BTreeMap<DeviceName, u64>,
+    /// With which key it is encrypted, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+}
+
+impl Snapshot {
+    /// As what it is published.
+    #[must_use]
+    pub fn cover(&self) -> Cover {
+        match self.key {
+            Some(_) => Cover::Sealed,
+            None => Cover::Plain,
+        }
+    }
 }
 
 impl Manifest {
@@ -96,6 +130,7 @@ impl Manifest {
             snapshot: None,
             base: None,
             erased: None,
+            covered: None,
             began_unix_ms: 0,
             fence: 0,
             unix_ms: 0,
@@ -117,8 +152,10 @@ impl Manifest {
                 epoch: kept.epoch,
                 read: kept.snapshot.read.clone(),
                 until_unix_ms,
+                key: kept.snapshot.key,
             }),
             erased: self.erased,
+            covered: self.covered,
             began_unix_ms: now_ms,
             // Who publishes now is of the epoch before, and refused for that.
             fence: self.fence,
@@ -138,10 +175,64 @@ impl Manifest {
                 epoch,
                 unix_ms: now_ms,
             }),
+            covered: self.covered,
             began_unix_ms: now_ms,
             fence: self.fence,
             unix_ms: now_ms,
         }
+    }
+
+    /// The manifest of the epoch in which all is encrypted with the snapshot's key,
+    /// or, if it has none, nothing is any more. What was written to the logs after
+    /// the snapshot belongs to it, too.
+    ///
+    /// # Errors
+    /// The snapshot is of another epoch, or older than what is published.
+    pub fn cover(
+        &self,
+        epoch: u64,
+        snapshot: Snapshot,
+        fence: u64,
+        now_ms: u64,
+    ) -> Result<Self, Outdated> {
+        if epoch != self.epoch || fence < self.fence {
+            return Err(Outdated { epoch: self.epoch });
+        }
+        let next = self.epoch.saturating_add(1);
+        Ok(Self {
+            epoch: next,
+            base: Some(Base {
+                epoch,
+                read: snapshot.read.clone(),
+                // All of them: nobody writes there any more.
+                until_unix_ms: FOR_EVER,
+                key: self.key(),
+            }),
+            covered: Some(Covered {
+                epoch: next,
+                key: snapshot.key,
+            }),
+            snapshot: Some(Snapshot {
+                read: BTreeMap::new(),
+                ..snapshot
+            }),
+            erased: self.erased,
+            began_unix_ms: now_ms,
+            fence,
+            unix_ms: now_ms,
+        })
+    }
+
+    /// With which key all is encrypted, if it is.
+    #[must_use]
+    pub fn key(&self) -> Option<KeyId> {
+        self.covered.and_then(|covered| covered.key)
+    }
+
+    /// Whether what was kept in this epoch is covered otherwise than now, and goes.
+    #[must_use]
+    pub fn uncovers(&self, epoch: u64) -> bool {
+        self.covered.is_some_and(|covered| epoch < covered.epoch)
     }
 
     /// Whether all that a device has of this epoch is to go.
@@ -153,7 +244,8 @@ impl Manifest {
     /// The manifest after a snapshot was published under a lease.
     ///
     /// # Errors
-    /// It is of another epoch, or older than what is published.
+    /// It is of another epoch, older than what is published, or not encrypted like
+    /// all else.
     pub fn publish(
         &self,
         epoch: u64,
@@ -161,7 +253,7 @@ impl Manifest {
         fence: u64,
         now_ms: u64,
     ) -> Result<Self, Outdated> {
-        if epoch != self.epoch || fence < self.fence {
+        if epoch != self.epoch || fence < self.fence || snapshot.key != self.key() {
             return Err(Outdated { epoch: self.epoch });
         }
         Ok(Self {
@@ -169,6 +261,7 @@ impl Manifest {
             snapshot: Some(snapshot),
             base: None,
             erased: self.erased,
+            covered: self.covered,
             began_unix_ms: self.began_unix_ms,
             fence,
             unix_ms: now_ms,
@@ -195,6 +288,7 @@ mod tests {
             etag: "\"e\"".into(),
             schema: 1,
             read: BTreeMap::from([("desk".parse().expect("a name"), 7)]),
+            key: None,
         }
     }
 
@@ -247,6 +341,46 @@ mod tests {
             .publish(2, snapshot(2), 9, 300)
             .expect("in the epoch");
         assert_eq!(next.base, None);
+    }
+
+    #[test]
+    fn a_cover_begins_an_epoch_and_stays() {
+        let key = Some(KeyId([7; 8]));
+        let sealed = |size| Snapshot {
+            key,
+            ..snapshot(size)
+        };
+        let plain = Manifest::first().publish(1, snapshot(1), 5, 100);
+        let plain = plain.expect("newer");
+        // Only while nothing else happened.
+        assert!(plain.cover(1, sealed(2), 4, 150).is_err());
+        assert!(plain.cover(2, sealed(2), 6, 150).is_err());
+        let covered = plain.cover(1, sealed(2), 6, 150).expect("covered");
+        assert_eq!((covered.epoch, covered.key()), (2, key));
+        assert!(covered.uncovers(1) && !covered.uncovers(2));
+        let now = covered.snapshot.as_ref().expect("a snapshot");
+        assert_eq!((now.cover(), now.read.len()), (Cover::Sealed, 0));
+        let base = covered.base.as_ref().expect("a base");
+        assert_eq!((base.epoch, base.key, base.read.len()), (1, None, 1));
+        // Nothing plain is published any more, nor after a restore or erasing all.
+        assert!(covered.publish(2, snapshot(3), 7, 200).is_err());
+        let next = covered.publish(2, sealed(3), 7, 200).expect("sealed");
+        assert_eq!(next.key(), key);
+        assert_eq!(next.erase(300).key(), key);
+        let kept = Kept {
+            epoch: 2,
+            snapshot: sealed(3),
+            unix_ms: 200,
+            device: "desk".parse().expect("a name"),
+            index: Hash::of(b"index"),
+        };
+        let restored = next.restore(&kept, "\"new\"".into(), 250, 400);
+        assert_eq!(restored.key(), key);
+        assert_eq!(restored.base.as_ref().and_then(|base| base.key), key);
+        // It can be undone, or be another key.
+        let uncovered = next.cover(2, snapshot(4), 8, 500).expect("plain");
+        assert_eq!((uncovered.epoch, uncovered.key()), (3, None));
+        assert_eq!(uncovered.base.as_ref().and_then(|base| base.key), key);
     }
 
     #[test]

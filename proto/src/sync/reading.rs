@@ -449,7 +449,7 @@ mod tests {
             documents: vec![deleted],
             ..Rows::default()
         };
-        let (bytes, _) = encode(&place, previous, &[], &rows).expect("memory");
+        let (bytes, _) = encode(&place, previous, &rows).expect("memory");
         decode(&bytes, &place).expect("whole")
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::stream::TryStreamExt as _;
-use ginnel_proto::artifact::{Artifact, Cover};
+use ginnel_proto::artifact::Artifact;
 use ginnel_proto::id::{DeviceId, UserName};
 use ginnel_proto::sync::keep::{KEPT_MS, done_with, is_due};
 use ginnel_proto::sync::manifest::{Kept, MANIFEST_MAX, Manifest};
@@ -40,6 +40,7 @@ impl Knowledge {
         published: &Published,
     ) -> Result<()> {
         let user = &device.user;
+        self.clear_uncovered(user, manifest).await?;
         let now_ms = self.now_ms();
         let mut kept = self.kept_times(user).await?;
         if !is_due(&kept, now_ms) {
@@ -56,12 +57,8 @@ impl Knowledge {
             self.keep(user, &about).await?;
             kept.insert(about.unix_ms);
         }
-        let place = KnowledgePlace::of(user);
         for unix_ms in done_with(&kept, now_ms) {
-            // What says what it is goes first.
-            for part in [KeptPart::About, KeptPart::Index, KeptPart::Database] {
-                self.bucket.delete(&place.kept_at(unix_ms, part)).await?;
-            }
+            self.forget(user, unix_ms).await?;
             kept.remove(&unix_ms);
         }
         // Until then every moment can be restored.
@@ -72,9 +69,19 @@ impl Knowledge {
         }
     }
 
+    /// Lets go what was kept at a time.
+    pub(super) async fn forget(&self, user: &UserName, unix_ms: u64) -> Result<()> {
+        let place = KnowledgePlace::of(user);
+        // What says what it is goes first.
+        for part in [KeptPart::About, KeptPart::Index, KeptPart::Database] {
+            self.bucket.delete(&place.kept_at(unix_ms, part)).await?;
+        }
+        Ok(())
+    }
+
     async fn keep(&self, user: &UserName, about: &Kept) -> Result<()> {
         let place = KnowledgePlace::of(user);
-        let artifact = Place::of(&Artifact::Knowledge(Cover::Plain), user);
+        let artifact = Place::of(&Artifact::Knowledge(about.snapshot.cover()), user);
         let at = |part| place.kept_at(about.unix_ms, part);
         let index = artifact.index(&about.snapshot.blob);
         self.bucket.copy(&index, &at(KeptPart::Index)).await?;

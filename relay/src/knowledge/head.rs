@@ -1,6 +1,6 @@
 //! Writes heads: at most one in two seconds for a user, whatever is new.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +100,15 @@ fn decode(small: &Small) -> Head {
 }
 
 impl Knowledge {
+    /// Says that an epoch begins: devices look at it every half a minute.
+    pub(super) async fn begin_head(&self, user: &UserName, epoch: u64) -> Result<()> {
+        let devices = BTreeMap::new();
+        let head = Head { epoch, devices };
+        let bytes = serde_json::to_vec(&head).unwrap_or_default();
+        let key = KnowledgePlace::of(user).head();
+        self.bucket.write(&key, bytes.into()).await.map(drop)
+    }
+
     /// A user's head, unless it has the tag that is known; `None` if it has.
     pub(super) async fn head(
         &self,

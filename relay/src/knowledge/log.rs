@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream::TryStreamExt as _;
 use ginnel_proto::code::Code;
 use ginnel_proto::id::{DeviceId, DeviceName, UserName};
-use ginnel_proto::sync::batch::BATCH_MAX;
+use ginnel_proto::sync::batch::OBJECT_MAX;
 
 use super::Knowledge;
 use crate::objects::error::{ErrorKind, Result};
@@ -42,16 +42,25 @@ impl Knowledge {
         if sequence == 0 || sequence > i64::MAX.cast_unsigned() {
             return Err(Declined::new(Code::BadRequest, "batches count from 1"));
         }
-        let now = self.epoch(&device.user).await?;
-        if epoch != now {
-            let what = format_args!("the knowledge was restored meanwhile, epoch={now}");
-            return Err(Declined::new(Code::Conflict, what));
-        }
         let key = KnowledgePlace::of(&device.user).batch(epoch, &device.device, sequence);
-        match self.bucket.create(&key, batch).await {
-            Ok(_) => Ok(Written::Now),
-            Err(error) if error.kind() == ErrorKind::Changed => Ok(Written::Before),
-            Err(error) => Err(error.into()),
+        let written = match self.bucket.create(&key, batch).await {
+            Ok(_) => Written::Now,
+            Err(error) if error.kind() == ErrorKind::Changed => Written::Before,
+            Err(error) => return Err(error.into()),
+        };
+        // Looked at last: what is in the log before another epoch begins is found
+        // by whoever begins it, and what comes later is sent again.
+        let (manifest, _) = self.manifest(&device.user).await?;
+        match manifest.epoch {
+            now if now == epoch => Ok(written),
+            now => {
+                // Nothing stays that was erased, or is not encrypted as it has to be.
+                if written == Written::Now {
+                    self.bucket.delete(&key).await?;
+                }
+                let what = format_args!("another epoch began meanwhile, epoch={now}");
+                Err(Declined::new(Code::Conflict, what))
+            }
         }
     }
 
@@ -64,7 +73,7 @@ impl Knowledge {
         sequence: u64,
     ) -> std::result::Result<Bytes, Declined> {
         let key = KnowledgePlace::of(user).batch(epoch, device, sequence);
-        match self.bucket.read(&key, BATCH_MAX).await? {
+        match self.bucket.read(&key, OBJECT_MAX).await? {
             Some(small) => Ok(small.bytes),
             None => Err(Declined::new(
                 Code::NoArtifact,

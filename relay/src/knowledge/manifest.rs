@@ -1,9 +1,9 @@
 //! What is published of a user's knowledge.
 
-use ginnel_proto::artifact::{Artifact, Cover};
+use ginnel_proto::artifact::Artifact;
 use ginnel_proto::code::Code;
 use ginnel_proto::id::{DeviceId, UserName};
-use ginnel_proto::sync::manifest::{MANIFEST_MAX, Manifest, Snapshot};
+use ginnel_proto::sync::manifest::{MANIFEST_MAX, Manifest, Outdated, Snapshot};
 
 use super::Knowledge;
 use crate::objects::error::{Error, ErrorKind, Result};
@@ -11,6 +11,7 @@ use crate::objects::layout::{KnowledgePlace, Place};
 use crate::objects::{Etag, Small};
 use crate::sync::catalog::Catalog;
 use crate::sync::declined::Declined;
+use crate::sync::entry::Published;
 
 /// How often a write is tried against others who write the same manifest.
 const TRIES: usize = 3;
@@ -40,33 +41,49 @@ impl Knowledge {
         snapshot: &Snapshot,
     ) -> std::result::Result<Manifest, Declined> {
         let fence = self.check_lease(device).await?;
-        let place = Place::of(&Artifact::Knowledge(Cover::Plain), &device.user);
+        let pushed = self.pushed(catalog, device, snapshot).await?;
+        let publish = |now: &Manifest| now.publish(epoch, snapshot.clone(), fence, self.now_ms());
+        let next = self.move_manifest(&device.user, publish).await?;
+        self.archive(device, &next, &pushed).await;
+        Ok(next)
+    }
+
+    /// What a device has pushed, if that is this snapshot.
+    pub(super) async fn pushed(
+        &self,
+        catalog: &Catalog,
+        device: &DeviceId,
+        snapshot: &Snapshot,
+    ) -> std::result::Result<Published, Declined> {
+        let place = Place::of(&Artifact::Knowledge(snapshot.cover()), &device.user);
         let entry = catalog.read(&place).await?;
-        let published = entry.and_then(|entry| entry.entry.published.clone());
-        let is_it = published.as_ref().is_some_and(|it| {
+        let pushed = entry.and_then(|entry| entry.entry.published.clone());
+        let is_it = |it: &Published| {
             it.blob == snapshot.blob && it.size == snapshot.size && it.etag == snapshot.etag
-        });
-        if !is_it {
+        };
+        pushed.filter(is_it).ok_or_else(|| {
             let what = "the database that is published is another one; hint: push it again";
-            return Err(Declined::new(Code::Conflict, what));
-        }
-        let key = KnowledgePlace::of(&device.user).manifest();
+            Declined::new(Code::Conflict, what)
+        })
+    }
+
+    /// Writes what `next` makes of the manifest as it is now.
+    pub(super) async fn move_manifest(
+        &self,
+        user: &UserName,
+        next: impl Fn(&Manifest) -> std::result::Result<Manifest, Outdated>,
+    ) -> std::result::Result<Manifest, Declined> {
+        let key = KnowledgePlace::of(user).manifest();
         for _ in 0..TRIES {
-            let (now, etag) = self.manifest(&device.user).await?;
-            let next = now.publish(epoch, snapshot.clone(), fence, self.now_ms());
-            let next = next.map_err(|outdated| Declined::new(Code::Conflict, outdated))?;
+            let (now, etag) = self.manifest(user).await?;
+            let next = next(&now).map_err(|outdated| Declined::new(Code::Conflict, outdated))?;
             let bytes = serde_json::to_vec(&next).unwrap_or_default().into();
             let written = match etag {
                 Some(etag) => self.bucket.replace(&key, &etag, bytes).await,
                 None => self.bucket.create(&key, bytes).await,
             };
             match written {
-                Ok(_) => {
-                    if let Some(published) = published {
-                        self.archive(device, &next, &published).await;
-                    }
-                    return Ok(next);
-                }
+                Ok(_) => return Ok(next),
                 Err(error) if error.kind() == ErrorKind::Changed => {}
                 Err(error) => return Err(error.into()),
             }

@@ -1,11 +1,10 @@
 //! Knowledge as it was: a new epoch that begins with a snapshot and the changes
 //! after it, until a time. Devices begin anew with it, also those that come later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use ginnel_proto::artifact::{Artifact, Cover};
+use ginnel_proto::artifact::Artifact;
 use ginnel_proto::id::{DeviceId, UserName};
-use ginnel_proto::sync::head::Head;
 use ginnel_proto::sync::manifest::Manifest;
 
 use super::Knowledge;
@@ -88,6 +87,9 @@ impl Knowledge {
         let kept = self.kept_at(user, *time).await?;
         let kept = kept.ok_or_else(|| not_kept(oldest))?;
         let (manifest, _) = self.manifest(user).await?;
+        if manifest.uncovers(kept.epoch) {
+            return Err(not_kept(String::new()));
+        }
         if kept.epoch != manifest.epoch && at_unix_ms >= manifest.began_unix_ms {
             return Err(RestoreError::NotPublished { user: user.clone() });
         }
@@ -109,7 +111,7 @@ impl Knowledge {
         kept: &ginnel_proto::sync::manifest::Kept,
     ) -> Result<String, RestoreError> {
         let place = KnowledgePlace::of(user);
-        let artifact = Place::of(&Artifact::Knowledge(Cover::Plain), user);
+        let artifact = Place::of(&Artifact::Knowledge(kept.snapshot.cover()), user);
         let from = |part| place.kept_at(kept.unix_ms, part);
         let index = artifact.index(&kept.snapshot.blob);
         self.bucket.copy(&from(KeptPart::Index), &index).await?;
@@ -160,14 +162,7 @@ impl Knowledge {
         };
         match written {
             Ok(_) => {
-                // Devices look at it every half a minute.
-                let head = Head {
-                    epoch: next.epoch,
-                    devices: BTreeMap::new(),
-                };
-                let bytes = serde_json::to_vec(&head).unwrap_or_default();
-                let head = KnowledgePlace::of(user).head();
-                self.bucket.write(&head, bytes.into()).await?;
+                self.begin_head(user, next.epoch).await?;
                 Ok(next)
             }
             Err(error) if error.kind() == ErrorKind::Changed => {

@@ -13,7 +13,7 @@ use ginnel_proto::control::News;
 use ginnel_proto::http::RequestHead;
 use ginnel_proto::id::{DeviceId, DeviceName};
 use ginnel_proto::limits::HEAD_TIMEOUT;
-use ginnel_proto::sync::batch::BATCH_MAX;
+use ginnel_proto::sync::batch::OBJECT_MAX;
 use ginnel_proto::sync::horizon::{WORD_MAX, Word};
 use ginnel_proto::sync::manifest::{MANIFEST_MAX, Snapshot};
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
@@ -114,6 +114,7 @@ impl Desk<'_> {
                 Ok(Answer::empty(StatusCode::CREATED))
             }
             (&Method::PUT, ["manifest", epoch]) => self.publish(number(epoch)?, recv).await,
+            (&Method::PUT, ["cover", epoch]) => self.cover(number(epoch)?, recv).await,
             (method, _) => Err(wrong(format_args!(
                 "there is no such thing, asked={method} /{path}"
             ))),
@@ -148,12 +149,12 @@ impl Desk<'_> {
             known => serde_json::from_slice(known).map_err(wrong)?,
         };
         let user = &self.device.user;
-        let epoch = match epoch {
-            Some(epoch) => epoch,
-            None => self.knowledge.epoch(user).await?,
-        };
+        let (manifest, _) = self.knowledge.manifest(user).await?;
+        let epoch = epoch.unwrap_or(manifest.epoch);
         let logs = self.knowledge.list(user, epoch, &known).await?;
-        Ok(Answer::json(&json!({ "epoch": epoch, "logs": logs })))
+        let key = manifest.key();
+        let answer = json!({ "epoch": epoch, "key": key, "logs": logs });
+        Ok(Answer::json(&answer))
     }
 
     async fn batch(
@@ -162,7 +163,7 @@ impl Desk<'_> {
         device: &DeviceName,
         sequence: u64,
     ) -> Result<Answer, Declined> {
-        let memory = self.memory(BATCH_MAX).await?;
+        let memory = self.memory(OBJECT_MAX).await?;
         let user = &self.device.user;
         let batch = self.knowledge.batch(user, epoch, device, sequence).await?;
         Ok(Answer::bytes(batch).keeping(memory))
@@ -177,10 +178,10 @@ impl Desk<'_> {
     ) -> Result<Answer, Declined> {
         let length = head.headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let length = length.filter(|length| *length <= BATCH_MAX);
+        let length = length.filter(|length| *length <= OBJECT_MAX);
         let length = length.ok_or_else(|| {
             wrong(format_args!(
-                "a batch needs a Content-Length of {BATCH_MAX} at most"
+                "a batch needs a Content-Length of {OBJECT_MAX} at most"
             ))
         })?;
         let _memory = self.memory(length).await?;
@@ -211,13 +212,24 @@ impl Desk<'_> {
         let Some(sync) = &self.relay.sync else {
             return Err(wrong("the relay keeps no artifacts"));
         };
-        let snapshot = body(recv, MANIFEST_MAX, HEAD_TIMEOUT).await?;
-        let snapshot: Snapshot = serde_json::from_slice(&snapshot).map_err(wrong)?;
+        let snapshot = snapshot(recv).await?;
         let published = self
             .knowledge
             .publish(&sync.catalog, self.device, epoch, &snapshot)
             .await?;
         Ok(Answer::json(&json!(published)))
+    }
+
+    async fn cover(&self, epoch: u64, recv: RecvHalf) -> Result<Answer, Declined> {
+        let Some(sync) = &self.relay.sync else {
+            return Err(wrong("the relay keeps no artifacts"));
+        };
+        let snapshot = snapshot(recv).await?;
+        let covered = self
+            .knowledge
+            .cover(&sync.catalog, self.device, epoch, &snapshot)
+            .await?;
+        Ok(Answer::json(&json!(covered)))
     }
 
     async fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Declined> {
@@ -229,6 +241,11 @@ impl Desk<'_> {
             Declined::new(Code::Overloaded, what)
         })
     }
+}
+
+async fn snapshot(recv: RecvHalf) -> Result<Snapshot, Declined> {
+    let snapshot = body(recv, MANIFEST_MAX, HEAD_TIMEOUT).await?;
+    serde_json::from_slice(&snapshot).map_err(wrong)
 }
 
 async fn body(recv: RecvHalf, most: usize, within: Duration) -> Result<Bytes, Declined> {

@@ -258,10 +258,22 @@ impl KnowledgePlace {
         Some(u64::from_str_radix(stamp, 16).ok()? >> 16)
     }
 
+    /// What the keys of all logs of all epochs begin with.
+    #[must_use]
+    pub fn all_logs(&self) -> Path {
+        self.folder.clone().join("log")
+    }
+
+    /// Which epoch has its logs in this folder; `None` if none has.
+    #[must_use]
+    pub fn epoch(folder: &Path) -> Option<u64> {
+        folder.filename()?.strip_prefix('e')?.parse().ok()
+    }
+
     /// What the keys of all logs of an epoch begin with.
     #[must_use]
     pub fn logs(&self, epoch: u64) -> Path {
-        self.folder.clone().join("log").join(format!("e{epoch}"))
+        self.all_logs().join(format!("e{epoch}"))
     }
 
     /// What the keys of a device's log begin with.
@@ -275,6 +287,16 @@ impl KnowledgePlace {
     pub fn batch(&self, epoch: u64, device: &DeviceName, sequence: u64) -> Path {
         self.log(epoch, device)
             .join(format!("{sequence:016x}.batch"))
+    }
+
+    /// Whose log a batch with this key is in; `None` if it is none.
+    #[must_use]
+    pub fn device(key: &Path) -> Option<DeviceName> {
+        let steps: Vec<_> = key.parts().collect();
+        let [.., device, _] = &*steps else {
+            return None;
+        };
+        device.as_ref().parse().ok()
     }
 
     /// Which batch of its log has this key; `None` if it is none.
@@ -372,6 +394,12 @@ mod tests {
             "knowledge/ada/.sync/log/e2/laptop/000000000000012c.batch"
         );
         assert_eq!(KnowledgePlace::sequence(&batch), Some(300));
+        assert_eq!(
+            KnowledgePlace::device(&batch),
+            Some("laptop".parse().expect("a name"))
+        );
+        assert_eq!(KnowledgePlace::epoch(&place.logs(12)), Some(12));
+        assert_eq!(KnowledgePlace::epoch(&place.all_logs()), None);
         for other in ["12c.batch", "000000000000012c", "head.json"] {
             let key = place.log(2, &device).join(other);
             assert_eq!(KnowledgePlace::sequence(&key), None, "{other}");

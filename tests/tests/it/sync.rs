@@ -1,6 +1,7 @@
 //! Devices of one user keep what they know in step: real agents, real relays.
 
 mod damage;
+mod encrypt;
 mod erase;
 mod publish;
 mod r2;

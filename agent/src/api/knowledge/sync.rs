@@ -4,6 +4,7 @@
 //! GET  /v1/sync          how it goes; PUT stops it, or lets it go on
 //! POST /v1/sync/now      looks at everything now
 //! POST /v1/sync/publish  publishes everything now
+//! PUT  /v1/sync/encryption  encrypts all that the relay keeps, or nothing
 //! ```
 
 use http::{Method, Request, Response, StatusCode};
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{ApiBody, NoKnowledgeRoute, Problem, QUESTION_MAX, json, read_json};
 use crate::api::answer::BoxError;
 use crate::knowledge::Knowledge;
+use crate::knowledge::sync::KnowledgeSync;
+use crate::sync::failure::Failure;
 
 /// What a path and method ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +24,7 @@ pub(in crate::api) enum SyncRoute {
     Set,
     Now,
     Publish,
+    Encrypt,
 }
 
 /// What a person wants.
@@ -29,6 +33,17 @@ pub(in crate::api) enum SyncRoute {
 pub struct SyncWanted {
     /// Whether it is stopped; lasts over restarts.
     pub paused: bool,
+}
+
+/// Whether all that the relay keeps is to be encrypted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncryptionWanted {
+    /// Whether it is.
+    pub on: bool,
+    /// With a key that no device has yet.
+    #[serde(default)]
+    pub new_key: bool,
 }
 
 impl SyncRoute {
@@ -43,6 +58,10 @@ impl SyncRoute {
             ["publish"] => match *method {
                 Method::POST => Ok(Self::Publish),
                 _ => Err(NoKnowledgeRoute::BadMethod("POST")),
+            },
+            ["encryption"] => match *method {
+                Method::PUT => Ok(Self::Encrypt),
+                _ => Err(NoKnowledgeRoute::BadMethod("PUT")),
             },
             ["now"] => match *method {
                 Method::POST => Ok(Self::Now),
@@ -77,6 +96,21 @@ where
         }
         SyncRoute::Now => shared.now(),
         SyncRoute::Publish => shared.publish(),
+        SyncRoute::Encrypt => encrypt(shared, read_json(request, QUESTION_MAX).await?).await?,
     }
     Ok(json(StatusCode::OK, &shared.status().await?))
+}
+
+/// Goes on though nobody waits for the answer any more.
+async fn encrypt(shared: &KnowledgeSync, wanted: EncryptionWanted) -> Result<(), Problem> {
+    let shared = shared.clone();
+    let work = async move {
+        match wanted.on {
+            true => shared.encrypt(wanted.new_key).await.map(drop),
+            false => shared.decrypt().await,
+        }
+    };
+    let done = tokio::spawn(work).await;
+    let done = done.unwrap_or_else(|error| Err(Failure::retry(error)));
+    done.map_err(|failure| Problem::new(StatusCode::CONFLICT, "not_changed", failure.reason))
 }

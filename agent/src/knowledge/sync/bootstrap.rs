@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use ginnel_proto::artifact::{Artifact, Cover};
 use ginnel_proto::sync::batch::{BatchPlace, decode};
 use ginnel_proto::sync::manifest::{Base, Manifest, Snapshot};
+use ginnel_proto::sync::seal::{Key, KeyId};
 use ginnel_store::transfer::State;
 use tracing::{info, warn};
 
-use super::KnowledgeSync;
+use super::cover::lacks;
 use super::relay::Relay;
+use super::{KnowledgeSync, sealed};
 use crate::sync::Changes;
 use crate::sync::failure::Failure;
 
@@ -36,6 +38,12 @@ pub(super) async fn start_over(
     sync.parts.store.start_over(place).await?;
     if let Some(base) = &manifest.base {
         read_base(sync, relay, base).await?;
+        // Once something newer is published, these batches may go while they are
+        // read.
+        let now = relay.manifest().await?;
+        if (now.epoch, &now.base) != (manifest.epoch, &manifest.base) {
+            return Err(Failure::retry("something newer was published meanwhile"));
+        }
         sync.parts.store.begin_logs(manifest.epoch).await?;
     }
     info!(epoch = manifest.epoch, "this device has begun anew");
@@ -49,13 +57,10 @@ pub(super) async fn erase(sync: &KnowledgeSync, manifest: &Manifest) -> Result<(
     store.erase().await?;
     store.begin_logs(manifest.epoch).await?;
     if let Some(artifacts) = sync.parts.artifacts.get() {
-        let place = artifacts.place(&Artifact::Knowledge(Cover::Plain)).await?;
-        let removed = tokio::task::spawn_blocking(move || std::fs::remove_file(place)).await;
-        match removed.map_err(Failure::retry)? {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Failure::retry(error));
-            }
-            Ok(()) | Err(_) => {}
+        for cover in [Cover::Plain, Cover::Sealed] {
+            let place = artifacts.place(&Artifact::Knowledge(cover)).await?;
+            let removed = tokio::task::spawn_blocking(move || remove(&place)).await;
+            removed.map_err(Failure::retry)?.map_err(Failure::retry)?;
         }
     }
     warn!("what this device knew was erased, for it was at the relay");
@@ -71,7 +76,11 @@ async fn fetch(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<std::path::P
     let artifacts = sync.parts.artifacts.get();
     let artifacts = artifacts.ok_or_else(|| Failure::retry("transfers are not begun yet"))?;
     info!(bytes = snapshot.size, "beginning with what is published");
-    let artifact = Artifact::Knowledge(Cover::Plain);
+    let artifact = Artifact::Knowledge(snapshot.cover());
+    let key = match snapshot.key {
+        Some(id) => Some(key(sync, id).await?),
+        None => None,
+    };
     let pulled = artifacts.pull(artifact.clone(), Changes::Replace).await?;
     let pulled = artifacts.end_of(pulled.id).await?;
     if pulled.state != State::Done {
@@ -80,12 +89,38 @@ async fn fetch(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<std::path::P
             .unwrap_or_else(|| "it was stopped".to_owned());
         return Err(Failure::retry(reason));
     }
-    artifacts.place(&artifact).await
+    let place = artifacts.place(&artifact).await?;
+    let Some(key) = key else {
+        return Ok(place);
+    };
+    let plain = artifacts.place(&Artifact::Knowledge(Cover::Plain)).await?;
+    sealed::open(key, sync.user(), place, plain.clone()).await?;
+    Ok(plain)
+}
+
+/// A key for what was written before, too.
+async fn key(sync: &KnowledgeSync, id: KeyId) -> Result<Key, Failure> {
+    let keys = sync.read_keys().await?;
+    keys.any(id).cloned().ok_or_else(|| lacks(id))
+}
+
+/// Removes a database and what SQLite keeps beside it.
+fn remove(place: &std::path::Path) -> std::io::Result<()> {
+    for ending in ["", "-journal", "-wal", "-shm"] {
+        let mut name = place.as_os_str().to_owned();
+        name.push(ending);
+        match std::fs::remove_file(name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Applies what was changed after the snapshot and belongs to what was restored.
 async fn read_base(sync: &KnowledgeSync, relay: &Relay, base: &Base) -> Result<(), Failure> {
     let mut read: BTreeMap<_, _> = base.read.clone();
+    let mut used = None;
     loop {
         let listed = relay.logs_of(base.epoch, &read).await?;
         let mut batches = 0;
@@ -102,7 +137,12 @@ async fn read_base(sync: &KnowledgeSync, relay: &Relay, base: &Base) -> Result<(
                 let Some(bytes) = relay.batch(base.epoch, &device, sequence).await? else {
                     continue;
                 };
-                match decode(&bytes, &place) {
+                // Usually there is nothing, and no need for a key of before.
+                if let (Some(id), None) = (base.key, &used) {
+                    used = Some(key(sync, id).await?);
+                }
+                let batch = place.uncover(used.as_ref(), &bytes);
+                match batch.and_then(|batch| decode(&batch, &place)) {
                     Ok(batch) => {
                         let store = &sync.parts.store;
                         store.apply_of_before(batch, base.until_unix_ms).await?;

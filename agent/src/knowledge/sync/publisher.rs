@@ -9,13 +9,13 @@ use ginnel_proto::sync::batch::SCHEMA;
 use ginnel_proto::sync::lease::RENEW_EVERY;
 use ginnel_proto::sync::manifest::Snapshot;
 use ginnel_proto::sync::publishing::Publishing;
+use ginnel_proto::sync::seal::Key;
 use ginnel_store::transfer::State;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
-use super::KnowledgeSync;
 use super::relay::Relay;
-use crate::sync::Sync;
+use super::{Epoch, KnowledgeSync, sealed};
 use crate::sync::failure::Failure;
 
 pub(super) struct Publisher {
@@ -66,11 +66,10 @@ impl Publisher {
     }
 
     async fn publish_now(&mut self) {
-        let epoch = *self.sync.shared.epoch.borrow();
-        let (Some(link), Some(epoch)) = (self.sync.link(), epoch) else {
+        let (Some(link), Some(epoch)) = (self.sync.link(), self.sync.epoch()) else {
             return self.publishing.handle_link(false);
         };
-        match self.publish(&Relay::new(link), epoch).await {
+        match self.publish(&Relay::new(link), &epoch).await {
             Ok(snapshot) => {
                 info!(bytes = snapshot.size, "what this device knows is published");
                 self.publishing.handle_published(now(), snapshot.size);
@@ -84,67 +83,80 @@ impl Publisher {
         }
     }
 
-    async fn publish(&self, relay: &Relay, epoch: u64) -> Result<Snapshot, Failure> {
-        let artifacts = self.sync.parts.artifacts.get();
-        let artifacts = artifacts.ok_or_else(|| Failure::retry("transfers are not begun yet"))?;
+    async fn publish(&self, relay: &Relay, epoch: &Epoch) -> Result<Snapshot, Failure> {
+        let _turn = self.sync.shared.publishing.lock().await;
         relay.take_lease().await?;
         tokio::select! {
-            snapshot = self.publish_leased(relay, artifacts, epoch) => snapshot,
+            snapshot = self.publish_leased(relay, epoch) => snapshot,
             lost = keep_lease(relay) => Err(lost),
         }
     }
 
-    async fn publish_leased(
-        &self,
-        relay: &Relay,
-        artifacts: &Sync,
-        epoch: u64,
-    ) -> Result<Snapshot, Failure> {
-        let store = &self.sync.parts.store;
-        timeout(IN_STEP_WITHIN, self.until_in_step())
+    async fn publish_leased(&self, relay: &Relay, epoch: &Epoch) -> Result<Snapshot, Failure> {
+        timeout(IN_STEP_WITHIN, until_in_step(&self.sync))
             .await
             .unwrap_or_else(|_| Err(Failure::retry("something is still on its way")))?;
-        let artifact = Artifact::Knowledge(Cover::Plain);
-        let place = artifacts.place(&artifact).await?;
-        let written = store.write_published(place).await?;
-        let pushed = artifacts.push(artifact.clone()).await?;
-        let pushed = artifacts.end_of(pushed.id).await?;
-        if pushed.state != State::Done {
-            let reason = pushed
-                .last_error
-                .unwrap_or_else(|| "it was stopped".to_owned());
-            return Err(Failure::retry(reason));
-        }
-        let version = artifacts.catalog()?.version(&artifact).await?;
-        let snapshot = Snapshot {
-            blob: version.remote.blob,
-            size: version.remote.size,
-            etag: version.remote.etag,
-            schema: SCHEMA.major,
-            read: written.read,
-        };
-        relay.publish(epoch, &snapshot).await?;
+        let snapshot = push_snapshot(&self.sync, epoch.key.clone()).await?;
+        relay.publish(epoch.number, &snapshot).await?;
         Ok(snapshot)
     }
 }
 
-impl Publisher {
-    /// What is published is in the logs, too: who begins with it lacks nothing.
-    async fn until_in_step(&self) -> Result<(), Failure> {
-        let store = &self.sync.parts.store;
-        while self.sync.shared.progress.behind() > 0 || store.outgoing_backlog().await? > 0 {
-            sleep(LOOK_EVERY).await;
+/// Brings the database up to date and pushes what changed of it; encrypted, where
+/// there is a key. The caller has the lease.
+pub(super) async fn push_snapshot(
+    sync: &KnowledgeSync,
+    key: Option<Key>,
+) -> Result<Snapshot, Failure> {
+    let artifacts = sync.parts.artifacts.get();
+    let artifacts = artifacts.ok_or_else(|| Failure::retry("transfers are not begun yet"))?;
+    let plain = Artifact::Knowledge(Cover::Plain);
+    let place = artifacts.place(&plain).await?;
+    let written = sync.parts.store.write_published(place.clone()).await?;
+    let id = key.as_ref().map(Key::id);
+    let artifact = match key {
+        None => plain,
+        Some(key) => {
+            let artifact = Artifact::Knowledge(Cover::Sealed);
+            let sealed = artifacts.place(&artifact).await?;
+            sealed::seal(key, sync.user(), place, sealed).await?;
+            artifact
         }
-        Ok(())
+    };
+    let pushed = artifacts.push(artifact.clone()).await?;
+    let pushed = artifacts.end_of(pushed.id).await?;
+    if pushed.state != State::Done {
+        let reason = pushed
+            .last_error
+            .unwrap_or_else(|| "it was stopped".to_owned());
+        return Err(Failure::retry(reason));
     }
+    let version = artifacts.catalog()?.version(&artifact).await?;
+    Ok(Snapshot {
+        blob: version.remote.blob,
+        size: version.remote.size,
+        etag: version.remote.etag,
+        schema: SCHEMA.major,
+        read: written.read,
+        key: id,
+    })
+}
+
+/// What is published is in the logs, too: who begins with it lacks nothing.
+pub(super) async fn until_in_step(sync: &KnowledgeSync) -> Result<(), Failure> {
+    let store = &sync.parts.store;
+    while sync.shared.progress.behind() > 0 || store.outgoing_backlog().await? > 0 {
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 /// How long a publication waits for what is on its way, and how often it looks.
-const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Renews the lease for as long as it is polled; returns when it is lost.
-async fn keep_lease(relay: &Relay) -> Failure {
+pub(super) async fn keep_lease(relay: &Relay) -> Failure {
     loop {
         sleep(RENEW_EVERY).await;
         // One that cannot be renewed for a moment may still hold; the relay looks

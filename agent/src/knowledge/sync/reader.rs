@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use ginnel_proto::control::News;
@@ -9,13 +10,14 @@ use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{BatchPlace, decode};
 use ginnel_proto::sync::manifest::FIRST_EPOCH;
 use ginnel_proto::sync::reading::{Ask, Place, Reading, Verdict};
+use ginnel_proto::sync::seal::Key;
 use ginnel_store::error::ErrorKind;
 use http::HeaderValue;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::relay::{Logs, Relay, Words};
-use super::{KnowledgeSync, bootstrap, garbage};
+use super::{Epoch, KnowledgeSync, bootstrap, garbage};
 use crate::sync::failure::Failure;
 
 pub(super) struct Reader {
@@ -25,7 +27,7 @@ pub(super) struct Reader {
     /// By how much the clock was corrected last, milliseconds.
     corrected: Option<i64>,
     /// The epoch that the relay named last.
-    epoch: Option<u64>,
+    epoch: Option<Epoch>,
     /// Nothing is written until all logs are read.
     holds_back: bool,
 }
@@ -56,7 +58,8 @@ impl Reader {
             look.as_mut().enable();
             let news = heard.borrow_and_update().news.clone();
             // Of another epoch the next look at the head tells.
-            let of_now = |news: &&News| Some(news.epoch) == self.epoch;
+            let number = self.number();
+            let of_now = |news: &&News| Some(news.epoch) == number;
             for news in news.values().filter(of_now) {
                 reading.handle_news(&news.device, news.sequence);
             }
@@ -136,12 +139,16 @@ impl Reader {
         self.follow_own(reading).await?;
         let mut read = places(reading);
         let mut listed = relay.logs(&read).await?;
+        let key = self.unlock(&listed).await?;
         let words = relay.words().await?;
         if self.begins_anew(relay, &read, &listed, &words).await? {
             *reading = self.begin().await;
             reading.handle_link(true, now());
             read = places(reading);
             listed = relay.logs(&read).await?;
+            if listed.key != key.as_ref().map(Key::id) {
+                return Err(Failure::retry("another epoch began meanwhile"));
+            }
         }
         self.sync.parts.store.set_epoch(listed.epoch).await?;
         let quarantined = self.sync.parts.store.quarantined().await?;
@@ -155,7 +162,10 @@ impl Reader {
                 .map(|it| (it.device, it.sequence)),
         );
         reading.handle_list(&listed.logs, now());
-        self.epoch = Some(listed.epoch);
+        self.epoch = Some(Epoch {
+            number: listed.epoch,
+            key,
+        });
         // Others may have forgotten what this device has not heard of: it hears
         // everything before it says something.
         self.holds_back = is_silent(&words, self.sync.device()) && reading.behind() > 0;
@@ -167,15 +177,32 @@ impl Reader {
         Ok(())
     }
 
+    /// The key with which all is encrypted. Without it nothing is read or written.
+    async fn unlock(&mut self, listed: &Logs) -> Result<Option<Key>, Failure> {
+        let key = self.sync.key_for(listed.key).await;
+        let locked = &self.sync.shared.locked;
+        locked.store(key.is_err(), Ordering::Relaxed);
+        if key.is_err() {
+            self.epoch = None;
+        }
+        key
+    }
+
+    fn number(&self) -> Option<u64> {
+        self.epoch.as_ref().map(|epoch| epoch.number)
+    }
+
     /// Tells the writer in which epoch to write, once it may.
     fn let_write(&mut self, reading: &Reading) {
         if self.holds_back && reading.behind() == 0 {
             self.holds_back = false;
         }
-        let epoch = self.epoch.filter(|_| !self.holds_back);
+        let epoch = self.epoch.as_ref().filter(|_| !self.holds_back);
         self.sync.shared.epoch.send_if_modified(|known| {
-            let is_new = *known != epoch;
-            *known = epoch;
+            let is_new = known.as_ref() != epoch;
+            if is_new {
+                *known = epoch.cloned();
+            }
             is_new
         });
     }
@@ -248,9 +275,9 @@ impl Reader {
         match relay.head(self.head.as_ref()).await? {
             None => reading.handle_head(&BTreeMap::new(), now()),
             // Of before the first batch, or of another epoch than was listed.
-            Some((head, _)) if self.epoch.is_some_and(|epoch| head.epoch != epoch) => {
+            Some((head, _)) if self.number().is_some_and(|epoch| head.epoch != epoch) => {
                 reading.handle_head(&BTreeMap::new(), now());
-                if self.epoch < Some(head.epoch) {
+                if self.number() < Some(head.epoch) {
                     reading.handle_link(true, now());
                 }
             }
@@ -283,18 +310,21 @@ impl Reader {
         device: &DeviceName,
         sequence: u64,
     ) -> Result<(), Failure> {
-        let Some(epoch) = self.epoch else {
+        let Some(Epoch { number, key }) = self.epoch.clone() else {
             return Err(Failure::retry("the epoch is not known yet"));
         };
         let place = BatchPlace {
             user: self.sync.user().clone(),
-            epoch,
+            epoch: number,
             device: device.clone(),
             sequence,
         };
-        let bytes = relay.batch(epoch, device, sequence).await?;
+        let bytes = relay.batch(number, device, sequence).await?;
         let length = bytes.as_ref().map_or(0, Bytes::len);
-        let reading_it = move || bytes.map(|bytes| decode(&bytes, &place));
+        let reading_it = move || {
+            let batch = |object| decode(&place.uncover(key.as_ref(), &object)?, &place);
+            bytes.map(batch)
+        };
         let fetched = tokio::task::spawn_blocking(reading_it).await;
         let fetched = fetched.map_err(Failure::retry)?;
         let relay_ms = self.sync.relay_ms();

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use ginnel_link::link::Link;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::open::Open;
-use ginnel_proto::sync::batch::BATCH_MAX;
+use ginnel_proto::sync::batch::OBJECT_MAX;
 use ginnel_proto::sync::head::{HEAD_MAX, Head};
 use ginnel_proto::sync::horizon::Word;
 use ginnel_proto::sync::lease::{LEASE_MAX, Lease};
 use ginnel_proto::sync::manifest::{MANIFEST_MAX, Manifest, Snapshot};
+use ginnel_proto::sync::seal::KeyId;
 use http::header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
@@ -30,6 +31,9 @@ pub(super) struct Relay(Link);
 pub(super) struct Logs {
     /// In which epoch.
     pub(super) epoch: u64,
+    /// With which key all is encrypted, if it is.
+    #[serde(default)]
+    pub(super) key: Option<KeyId>,
     /// The batches of each device, in their order.
     pub(super) logs: BTreeMap<DeviceName, Vec<u64>>,
 }
@@ -113,7 +117,7 @@ impl Relay {
         let ask = self.ask((Method::GET, &path), HeaderMap::new(), None);
         let (head, body) = ask.await?;
         match head.status {
-            StatusCode::OK => collect(body, BATCH_MAX).await.map(Some),
+            StatusCode::OK => collect(body, OBJECT_MAX).await.map(Some),
             StatusCode::NOT_FOUND => Ok(None),
             status => Err(declined(status, body).await),
         }
@@ -181,15 +185,25 @@ impl Relay {
     /// Publishes a snapshot that was pushed.
     pub(super) async fn publish(&self, epoch: u64, snapshot: &Snapshot) -> Result<(), Failure> {
         let path = format!("/manifest/{epoch}");
+        self.put_snapshot(&path, snapshot).await.map(drop)
+    }
+
+    /// Begins an epoch in which all is covered like a snapshot that was pushed.
+    pub(super) async fn cover(&self, epoch: u64, snapshot: &Snapshot) -> Result<Manifest, Failure> {
+        self.put_snapshot(&format!("/cover/{epoch}"), snapshot)
+            .await
+    }
+
+    async fn put_snapshot(&self, path: &str, snapshot: &Snapshot) -> Result<Manifest, Failure> {
         let snapshot = serde_json::to_vec(snapshot).map_err(unreadable)?;
         let ask = self.ask(
-            (Method::PUT, &path),
+            (Method::PUT, path),
             HeaderMap::new(),
             Some(snapshot.into()),
         );
         let (head, body) = ask.await?;
         match head.status {
-            StatusCode::OK => Ok(()),
+            StatusCode::OK => json(&collect(body, MANIFEST_MAX).await?),
             status => Err(declined(status, body).await),
         }
     }

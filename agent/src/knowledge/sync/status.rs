@@ -19,6 +19,8 @@ pub struct SyncStatus {
     pub state: SyncState,
     /// Which epoch, once the relay was asked.
     pub epoch: Option<u64>,
+    /// Which key encrypts all that leaves this device, if it is encrypted.
+    pub key: Option<String>,
     /// Changes here that were not looked at yet, whether they are to be sent.
     pub backlog: u64,
     /// Batches of other devices that are known and not read yet.
@@ -71,6 +73,9 @@ pub enum SyncState {
     NoLink,
     /// The relay keeps no logs.
     NotKept,
+    /// It is encrypted with a key that this device does not have, or is not
+    /// encrypted although this device has one.
+    Locked,
     /// Something is on its way.
     Syncing,
     /// All that is known of is here, and all that is here is there.
@@ -188,6 +193,7 @@ impl Progress {
             device: format!("{}/{}", identity.user, identity.device),
             state,
             epoch: None,
+            key: None,
             backlog: 0,
             behind: self.behind(),
             sent_batches: count(&self.sent_batches),

@@ -13,7 +13,7 @@ use ginnel_store::sync::{Outgoing, Written};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::KnowledgeSync;
+use super::{Epoch, KnowledgeSync};
 use super::relay::{Put, Relay};
 use crate::sync::failure::Failure;
 
@@ -57,20 +57,18 @@ impl Writer {
     }
 
     fn follow_link(&mut self) {
-        let epoch = *self.sync.shared.epoch.borrow();
-        let linked = self.sync.link().is_some() && epoch.is_some();
+        let linked = self.sync.link().is_some() && self.sync.epoch().is_some();
         self.sending.handle_link(linked);
     }
 
     async fn write_if_due(&mut self) {
-        let epoch = *self.sync.shared.epoch.borrow();
-        let (Some(link), Some(epoch)) = (self.sync.link(), epoch) else {
+        let (Some(link), Some(epoch)) = (self.sync.link(), self.sync.epoch()) else {
             return self.sending.handle_link(false);
         };
         if !self.sending.poll(now()) {
             return;
         }
-        match self.write(&Relay::new(link), epoch).await {
+        match self.write(&Relay::new(link), &epoch).await {
             Ok(wrote) => self.sending.handle_written(now(), wrote),
             Err(failure) => {
                 debug!(%failure, "cannot write to the log; trying again");
@@ -80,7 +78,7 @@ impl Writer {
         }
     }
 
-    async fn write(&self, relay: &Relay, epoch: u64) -> Result<Wrote, Failure> {
+    async fn write(&self, relay: &Relay, epoch: &Epoch) -> Result<Wrote, Failure> {
         let store = &self.sync.parts.store;
         let Some(Outgoing { rows, upto }) = store.outgoing().await? else {
             return Ok(Wrote::Nothing);
@@ -89,18 +87,20 @@ impl Writer {
             store.sent(upto, None).await?;
             return Ok(Wrote::Full);
         }
-        let (place, previous) = self.next_place(epoch).await?;
+        let (place, previous) = self.next_place(epoch.number).await?;
         let sequence = place.sequence;
         let last = rows.stamps().unwrap_or_default().1;
+        let key = epoch.key.clone();
         let packing = tokio::task::spawn_blocking(move || {
-            let packed = batch::encode(&place, previous, &[], &rows);
-            (place, packed)
+            let packed = batch::encode(&place, previous, &rows);
+            let covered = packed.map(|(batch, hash)| (place.cover(key.as_ref(), batch), hash));
+            (place, covered)
         });
-        let (place, packed) = packing.await.map_err(Failure::retry)?;
-        let (bytes, hash) = packed.map_err(Failure::retry)?;
+        let (place, covered) = packing.await.map_err(Failure::retry)?;
+        let (bytes, hash) = covered.map_err(Failure::retry)?;
         let length = bytes.len();
-        if relay.write(epoch, sequence, bytes.clone()).await? == Put::Taken
-            && !self.settle(relay, &place, &bytes).await?
+        if relay.write(epoch.number, sequence, bytes.clone()).await? == Put::Taken
+            && !self.settle(relay, epoch, &place, &bytes).await?
         {
             return Ok(Wrote::Full);
         }
@@ -138,6 +138,7 @@ impl Writer {
     async fn settle(
         &self,
         relay: &Relay,
+        epoch: &Epoch,
         place: &BatchPlace,
         ours: &Bytes,
     ) -> Result<bool, Failure> {
@@ -152,7 +153,8 @@ impl Writer {
             return Ok(true);
         }
         let store = &self.sync.parts.store;
-        match decode(&found, place) {
+        let batch = place.uncover(epoch.key.as_ref(), &found);
+        match batch.and_then(|batch| decode(&batch, place)) {
             Ok(batch) => {
                 info!(
                     sequence,

@@ -93,7 +93,7 @@ impl Device {
                     .log
                     .last()
                     .map_or(Hash::from_bytes([0; 32]), |it| it.hash);
-                let encoded = batch::encode(&place, previous, &[], &outgoing.rows);
+                let encoded = batch::encode(&place, previous, &outgoing.rows);
                 let (bytes, hash) = encoded.expect("memory");
                 let batch = batch::decode(&bytes, &place).expect("whole");
                 let last = batch.header.stamps.1;

@@ -55,6 +55,9 @@ fn databases_are_cut_into_blocks() {
     database[70_000] ^= 1;
     let second = hashes(&database, &lengths(None, &database));
     assert_eq!(first.intersection(&second).count(), 3);
+    let mut sealed = SEALED.to_vec();
+    sealed.extend(noise(2, 65_536));
+    assert_eq!(lengths(None, &sealed), [65_536, 8]);
     // What only has such bytes within is cut as ever.
     let model = header(2_000, &[100_000]);
     assert_eq!(lengths(Some(&model), &database)[0], 2_000);

@@ -38,7 +38,7 @@ fn place(sequence: u64) -> BatchPlace {
 }
 
 /// Waits until the device reports what is wrong with a batch.
-async fn reported(known: &Known, sequence: u64, says: &str) -> String {
+pub(super) async fn reported(known: &Known, sequence: u64, says: &str) -> String {
     in_time("a report", async {
         loop {
             let status = known.sync.status().await.expect("status");
@@ -97,13 +97,13 @@ async fn what_is_cut_short_missing_or_of_elsewhere_is_reported() {
             let batch = decode(&Bytes::copy_from_slice(whole), &place(1)).expect("whole");
             let mut foreign = place(1);
             foreign.user = "bob".parse().expect("a name");
-            let (bytes, _) = encode(&foreign, FIRST, &[], &batch.rows).expect("memory");
+            let (bytes, _) = encode(&foreign, FIRST, &batch.rows).expect("memory");
             Some(bytes.to_vec())
         }),
         ("follow", |whole| {
             let batch = decode(&Bytes::copy_from_slice(whole), &place(1)).expect("whole");
             let forged = Hash::of(b"of nothing");
-            let (bytes, _) = encode(&place(1), forged, &[], &batch.rows).expect("memory");
+            let (bytes, _) = encode(&place(1), forged, &batch.rows).expect("memory");
             Some(bytes.to_vec())
         }),
     ];
@@ -155,7 +155,7 @@ async fn a_batch_of_a_newer_version_or_from_the_future_waits() {
     let in_an_hour = batch.header.stamps.1.millis() + 3_600_000;
     let ahead = Hlc::of_parts(in_an_hour, 0).expect("it fits");
     batch.rows.documents[0].hlc = ahead;
-    let (bytes, _) = encode(&place(1), FIRST, &[], &batch.rows).expect("memory");
+    let (bytes, _) = encode(&place(1), FIRST, &batch.rows).expect("memory");
     std::fs::write(&path, &bytes).expect("written");
     let agent = lab.another_agent("alice", "tablet").await;
     let tablet = Known::of(&agent).await;

@@ -14,7 +14,7 @@ fn bucket(lab: &Lab) -> Bucket {
 }
 
 /// The keys of all objects, as other programs see them.
-fn keys(lab: &Lab) -> BTreeSet<String> {
+pub(super) fn keys(lab: &Lab) -> BTreeSet<String> {
     fn walk(folder: &std::path::Path, root: &std::path::Path, keys: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).expect("read") {
             let path = entry.expect("read").path();

@@ -12,7 +12,7 @@ fn database(lab: &Lab) -> PathBuf {
         .join("bucket/knowledge/alice/embeddings.db")
 }
 
-fn manifest(lab: &Lab) -> serde_json::Value {
+pub(super) fn manifest(lab: &Lab) -> serde_json::Value {
     let path = lab
         .relay_state()
         .join("bucket/knowledge/alice/.sync/manifest.json");
@@ -21,7 +21,7 @@ fn manifest(lab: &Lab) -> serde_json::Value {
 }
 
 /// Publishes, and waits until that is done.
-async fn publish(known: &Known) {
+pub(super) async fn publish(known: &Known) {
     let before = known.sync.status().await.expect("status");
     known.sync.publish();
     in_time("a publication", async {
