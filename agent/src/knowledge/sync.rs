@@ -11,6 +11,7 @@
 //! * [`publisher`] publishes all as one database; [`bootstrap`] begins with it.
 //! * [`cover`] encrypts all that leaves this device, with one of its [`keys`];
 //!   [`sealed`] does so with a whole database.
+//! * [`lost`] writes again what the bucket has lost.
 //! * [`garbage`] lets go what all devices know.
 //! * [`relay`] is what they ask over the link.
 //! * [`status`] is what people are told.
@@ -19,6 +20,7 @@ mod bootstrap;
 mod cover;
 mod garbage;
 pub mod keys;
+mod lost;
 mod publisher;
 mod reader;
 mod relay;
@@ -93,6 +95,8 @@ struct Shared {
     locked: AtomicBool,
     /// Whoever writes the database that is published.
     publishing: tokio::sync::Mutex<()>,
+    /// There is something to send that no change tells of.
+    again: Notify,
     /// Somebody wants all to be looked at now.
     now: Notify,
     /// Somebody wants all to be published now; how often that was.
@@ -117,6 +121,7 @@ impl KnowledgeSync {
             epoch: watch::Sender::new(None),
             locked: AtomicBool::new(false),
             publishing: tokio::sync::Mutex::new(()),
+            again: Notify::new(),
             now: Notify::new(),
             publish: watch::Sender::new(0),
         };

@@ -75,6 +75,17 @@ CREATE TABLE peer (
     hlc      INTEGER NOT NULL                  -- its latest stamp
 ) STRICT, WITHOUT ROWID;
 
+-- The newest batches of this device, as they were written to the bucket: should it
+-- lose them, they are written again.
+CREATE TABLE written (
+    sequence INTEGER PRIMARY KEY,
+    object   BLOB NOT NULL
+) STRICT;
+-- No text stays that is deleted.
+CREATE TRIGGER passage_removed_everywhere AFTER DELETE ON passage BEGIN
+    DELETE FROM written;
+END;
+
 -- Batches that were not applied, and why.
 CREATE TABLE quarantine (
     device   TEXT NOT NULL,

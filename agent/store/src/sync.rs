@@ -18,10 +18,12 @@ mod meta;
 mod outgoing;
 mod peers;
 mod published;
+mod written;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use ginnel_blob::hash::Hash;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::Batch;
@@ -62,6 +64,8 @@ pub struct Written {
     pub hash: Hash,
     /// Its latest stamp.
     pub last: Hlc,
+    /// As it lies there.
+    pub object: Bytes,
 }
 
 impl Store {
@@ -113,11 +117,32 @@ impl Store {
         let sent = move |turn: &mut crate::write::Turn<'_>| {
             outgoing::sent(turn, upto)?;
             match &written {
-                Some(written) => peers::read_own(turn, written),
+                Some(batch) => {
+                    written::keep(turn, batch)?;
+                    peers::read_own(turn, batch)
+                }
                 None => Ok(()),
             }
         };
         self.inner.writer.run(sent).await
+    }
+
+    /// One of this device's newest batches as it was written, if it is kept.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn written(&self, sequence: u64) -> Result<Option<Bytes>> {
+        let find = move |connection: &rusqlite::Connection| written::find(connection, sequence);
+        self.inner.readers.run(find).await
+    }
+
+    /// All of this device's rows are to be sent once more: what was sent is lost.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn send_again(&self) -> Result<()> {
+        let begin = |turn: &mut crate::write::Turn<'_>| outgoing::begin_scan(turn.connection);
+        self.inner.writer.run(begin).await
     }
 
     /// Applies a batch, and notes that the device's log is read up to there.

@@ -234,11 +234,7 @@ fn size_of(row: &Row) -> usize {
 ///
 /// # Errors
 /// There is no memory to pack it.
-pub fn encode(
-    place: &BatchPlace,
-    previous: Hash,
-    rows: &Rows,
-) -> std::io::Result<(Bytes, Hash)> {
+pub fn encode(place: &BatchPlace, previous: Hash, rows: &Rows) -> std::io::Result<(Bytes, Hash)> {
     let mut to = Vec::new();
     to.put_slice(MAGIC);
     to.put_u8(FORMAT);

@@ -31,6 +31,9 @@ pub const LIST_EVERY: Duration = Duration::from_secs(15 * 60);
 /// out: on its way, or in a bucket that is not what it should be for a moment.
 const TRIES: u32 = 4;
 
+/// The most batches in a row that are looked for one by one though none is there.
+const GAP_MAX: u64 = 64;
+
 /// How long a try waits: at first, and at most. It doubles.
 const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -96,6 +99,10 @@ struct Log {
     read: Place,
     /// The newest batch that was heard of.
     heard: u64,
+    /// What the last listing had of it, behind what was read.
+    listed: BTreeSet<u64>,
+    /// Up to where that listing says what there is.
+    listed_upto: u64,
     tries: u32,
     wait: Duration,
     waits_until: Option<Instant>,
@@ -106,6 +113,8 @@ impl Log {
         Self {
             read,
             heard: 0,
+            listed: BTreeSet::new(),
+            listed_upto: 0,
             tries: 0,
             wait: WAIT,
             waits_until: None,
@@ -117,8 +126,14 @@ impl Log {
         self.wait = (self.wait * 2).min(WAIT_MAX);
     }
 
+    /// Whether the bucket said that it is not there, though later ones are.
+    fn is_gone(&self, sequence: u64) -> bool {
+        sequence < self.listed_upto && !self.listed.contains(&sequence)
+    }
+
     fn go_on(&mut self, read: Place) {
         self.read = read;
+        self.listed = self.listed.split_off(&(read.sequence + 1));
         self.tries = 0;
         self.wait = WAIT;
         self.waits_until = None;
@@ -182,6 +197,9 @@ impl Reading {
             if let Some(last) = sequences.last() {
                 let log = self.log(device);
                 log.heard = log.heard.max(*last);
+                let behind = |it: &&u64| **it > log.read.sequence;
+                log.listed = sequences.iter().filter(behind).copied().collect();
+                log.listed_upto = *last;
             }
         }
     }
@@ -258,6 +276,8 @@ impl Reading {
             Ok(()) => Verdict::Apply,
             // One that was left out before has had its tries.
             Err(reason) if !is_next => Verdict::LeaveOut(reason),
+            // It is not on its way.
+            Err(reason) if fetched.is_none() && log.is_gone(sequence) => Verdict::LeaveOut(reason),
             Err(reason) => {
                 log.tries += 1;
                 if log.tries < TRIES {
@@ -283,7 +303,15 @@ impl Reading {
         self.left_out.remove(&(device.clone(), sequence));
         if self.is_next(device, sequence) {
             let hash = None;
-            self.log(device).go_on(Place { sequence, hash });
+            let log = self.log(device);
+            log.go_on(Place { sequence, hash });
+            // Whoever counts like this lies: it is not followed one by one.
+            if let Some(next) = log.listed.first().copied()
+                && next - sequence > GAP_MAX
+            {
+                let sequence = next - 1;
+                log.go_on(Place { sequence, hash });
+            }
         }
     }
 
@@ -468,6 +496,38 @@ mod tests {
         // Its own log is no news.
         world.reading.handle_news(&name("lap"), 7);
         assert_eq!((world.ask(), world.reading.behind()), (None, 0));
+    }
+
+    #[test]
+    fn what_the_bucket_does_not_have_is_not_waited_for() {
+        let mut world = World::new();
+        world.list(&[1, 4]);
+        let first = batch(1, FIRST, NOW);
+        world.apply(&first);
+        for sequence in [2, 3] {
+            assert_eq!(world.ask(), fetch(sequence));
+            let verdict = world.judge(sequence, None);
+            assert!(matches!(verdict, Verdict::LeaveOut(_)), "{verdict:?}");
+            world.reading.handle_left_out(&name("desk"), sequence);
+        }
+        // Behind one that was left out it is not known what it follows.
+        world.apply(&batch(4, Hash::of(b"not known"), NOW));
+        // The newest may be on its way.
+        world.news(5);
+        assert_eq!(world.ask(), fetch(5));
+        assert_eq!(world.judge(5, None), Verdict::Again);
+    }
+
+    #[test]
+    fn a_device_that_lies_about_its_sequence_is_not_followed_one_by_one() {
+        let mut world = World::new();
+        world.list(&[1, u64::MAX >> 1]);
+        world.apply(&batch(1, FIRST, NOW));
+        assert_eq!(world.ask(), fetch(2));
+        let verdict = world.judge(2, None);
+        assert!(matches!(verdict, Verdict::LeaveOut(_)), "{verdict:?}");
+        world.reading.handle_left_out(&name("desk"), 2);
+        assert_eq!(world.ask(), fetch(u64::MAX >> 1));
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub mod file;
 mod key;
 
 use bytes::Bytes;
-use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::XChaCha20Poly1305;
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 pub use ginnel_blob::cut::SEALED;
 pub use key::{InvalidKey, Key, KeyId};
 
@@ -186,10 +186,7 @@ mod tests {
         let text = cipher.encrypt((&nonce).into(), payload);
         let text = text.expect("encrypted");
         let (begin, tag) = (&text[..8], &text[text.len() - 16..]);
-        assert_eq!(
-            data_encoding::HEXLOWER.encode(begin),
-            "bd6d179d3e83d43b"
-        );
+        assert_eq!(data_encoding::HEXLOWER.encode(begin), "bd6d179d3e83d43b");
         assert_eq!(
             data_encoding::HEXLOWER.encode(tag),
             "c0875924c1c7987947deafd8780acf49"

@@ -84,7 +84,8 @@ fn enter(keys: &KeyFile, file: Option<&Path>) -> anyhow::Result<Key> {
     let mut line = Zeroizing::new(String::new());
     match file {
         Some(file) => {
-            let text = fs::File::open(file).and_then(|it| it.take(LINE_MAX).read_to_string(&mut line));
+            let text =
+                fs::File::open(file).and_then(|it| it.take(LINE_MAX).read_to_string(&mut line));
             text.with_context(|| format!("cannot read {}", file.display()))?;
         }
         None => {

@@ -197,7 +197,10 @@ mod tests {
         keys.prepare(second.clone());
         file.write(&keys).expect("written");
         let read = file.read().expect("read");
-        assert_eq!((read.newest(), read.pending()), (Some(&first), Some(&second)));
+        assert_eq!(
+            (read.newest(), read.pending()),
+            (Some(&first), Some(&second))
+        );
         assert_eq!(read.current(second.id()), None);
         keys.add(second.clone());
         file.write(&keys).expect("written");

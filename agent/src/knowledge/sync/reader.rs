@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::relay::{Logs, Relay, Words};
-use super::{Epoch, KnowledgeSync, bootstrap, garbage};
+use super::{Epoch, KnowledgeSync, bootstrap, garbage, lost};
 use crate::sync::failure::Failure;
 
 pub(super) struct Reader {
@@ -30,6 +30,8 @@ pub(super) struct Reader {
     epoch: Option<Epoch>,
     /// Nothing is written until all logs are read.
     holds_back: bool,
+    /// Up to this batch of its own log this device has seen to what was lost.
+    sent_again: u64,
 }
 
 /// A clock is corrected anew when it is off by more than so many milliseconds.
@@ -43,6 +45,7 @@ impl Reader {
             corrected: None,
             epoch: None,
             holds_back: false,
+            sent_again: 0,
         }
     }
 
@@ -138,17 +141,24 @@ impl Reader {
         self.correct_clock().await?;
         self.follow_own(reading).await?;
         let mut read = places(reading);
-        let mut listed = relay.logs(&read).await?;
+        let asked = lost::behind(self.sync.device(), &read);
+        let mut listed = relay.logs(&asked).await?;
         let key = self.unlock(&listed).await?;
         let words = relay.words().await?;
         if self.begins_anew(relay, &read, &listed, &words).await? {
             *reading = self.begin().await;
             reading.handle_link(true, now());
+            self.sent_again = 0;
             read = places(reading);
             listed = relay.logs(&read).await?;
             if listed.key != key.as_ref().map(Key::id) {
                 return Err(Failure::retry("another epoch began meanwhile"));
             }
+        } else if self.sync.parts.store.epoch().await? == Some(listed.epoch) {
+            let own = listed.logs.get(self.sync.device());
+            let own = own.map_or(&[][..], |own| own);
+            let again = lost::write_again(&self.sync, relay, listed.epoch, own, self.sent_again);
+            self.sent_again = again.await?;
         }
         self.sync.parts.store.set_epoch(listed.epoch).await?;
         let quarantined = self.sync.parts.store.quarantined().await?;

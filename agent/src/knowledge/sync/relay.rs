@@ -196,11 +196,7 @@ impl Relay {
 
     async fn put_snapshot(&self, path: &str, snapshot: &Snapshot) -> Result<Manifest, Failure> {
         let snapshot = serde_json::to_vec(snapshot).map_err(unreadable)?;
-        let ask = self.ask(
-            (Method::PUT, path),
-            HeaderMap::new(),
-            Some(snapshot.into()),
-        );
+        let ask = self.ask((Method::PUT, path), HeaderMap::new(), Some(snapshot.into()));
         let (head, body) = ask.await?;
         match head.status {
             StatusCode::OK => json(&collect(body, MANIFEST_MAX).await?),

@@ -13,8 +13,8 @@ use ginnel_store::sync::{Outgoing, Written};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::{Epoch, KnowledgeSync};
 use super::relay::{Put, Relay};
+use super::{Epoch, KnowledgeSync};
 use crate::sync::failure::Failure;
 
 pub(super) struct Writer {
@@ -41,6 +41,7 @@ impl Writer {
                     changes.borrow_and_update();
                     self.sending.handle_change(now());
                 }
+                () = self.sync.shared.again.notified() => self.sending.handle_change(now()),
                 Ok(()) = link.changed() => self.follow_link(),
                 Ok(()) = heard.changed() => {
                     // News come often, and change nothing here.
@@ -108,6 +109,7 @@ impl Writer {
             sequence,
             hash,
             last,
+            object: bytes,
         };
         store.sent(upto, Some(written)).await?;
         self.sync.shared.progress.sent(length);

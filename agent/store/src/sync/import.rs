@@ -165,6 +165,7 @@ fn clear(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "DELETE FROM main.peer; DELETE FROM main.quarantine; DELETE FROM main.unused;
          DELETE FROM main.grave; DELETE FROM main.mark; DELETE FROM main.fresh;
+         DELETE FROM main.written;
          INSERT INTO passage_text_index (passage_text_index) VALUES ('rebuild');",
     )?;
     for trigger in triggers {

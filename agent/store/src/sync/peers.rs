@@ -64,8 +64,9 @@ pub(super) fn put(connection: &Connection, peer: &Peer) -> Result<()> {
 
 /// No log has been read.
 pub(super) fn forget(turn: &Turn<'_>) -> Result<()> {
-    turn.connection
-        .execute_batch("DELETE FROM peer; DELETE FROM quarantine; DELETE FROM mark;")?;
+    turn.connection.execute_batch(
+        "DELETE FROM peer; DELETE FROM quarantine; DELETE FROM mark; DELETE FROM written;",
+    )?;
     Ok(())
 }
 

@@ -102,6 +102,7 @@ impl Device {
                     sequence,
                     hash,
                     last,
+                    object: bytes,
                 });
             }
             self.store.sent(outgoing.upto, written).await.expect("sent");

@@ -172,7 +172,11 @@ mod tests {
             let plain = bytes(length);
             let sealed = sealed(&plain);
             let blocks = (length + HASH_LEN).div_ceil(PLAIN);
-            assert_eq!(sealed.len(), length + HASH_LEN + blocks * OVERHEAD, "{length}");
+            assert_eq!(
+                sealed.len(),
+                length + HASH_LEN + blocks * OVERHEAD,
+                "{length}"
+            );
             assert_eq!(opened(&sealed).expect("opened"), plain, "{length}");
         }
     }
@@ -196,13 +200,19 @@ mod tests {
         let plain = bytes(3 * PLAIN);
         let before = sealed(&plain);
         for blocks in 0..before.len() / BLOCK {
-            assert!(opened(&before[..blocks * BLOCK]).is_err(), "{blocks} blocks");
+            assert!(
+                opened(&before[..blocks * BLOCK]).is_err(),
+                "{blocks} blocks"
+            );
         }
         let mut swapped = before.clone();
         swapped[..2 * BLOCK].rotate_left(BLOCK);
         assert!(matches!(
             opened(&swapped),
-            Err(FileError::Block { block: 0, reason: CannotOpen::Forged })
+            Err(FileError::Block {
+                block: 0,
+                reason: CannotOpen::Forged
+            })
         ));
         // A block of an older version, which was sealed for this very place.
         let mut edited = plain.clone();
@@ -214,7 +224,10 @@ mod tests {
         let opened = open_file(&other, PLACE, &mut &*before, &mut Vec::new());
         assert!(matches!(
             opened,
-            Err(FileError::Block { reason: CannotOpen::OtherKey(_), .. })
+            Err(FileError::Block {
+                reason: CannotOpen::OtherKey(_),
+                ..
+            })
         ));
     }
 }

@@ -187,7 +187,11 @@ mod tests {
         // Not one letter may be wrong, missing or too many.
         for at in PREFIX.len()..text.len() {
             let mut wrong = text.to_string();
-            let other = if wrong.as_bytes()[at] == b'a' { "b" } else { "a" };
+            let other = if wrong.as_bytes()[at] == b'a' {
+                "b"
+            } else {
+                "a"
+            };
             wrong.replace_range(at..=at, other);
             assert!(wrong.parse::<Key>().is_err(), "letter {at}");
             assert!(text[..at].parse::<Key>().is_err(), "cut at {at}");

@@ -169,3 +169,43 @@ async fn a_batch_of_a_newer_version_or_from_the_future_waits() {
     }
     in_step(&[&laptop, &desktop, &tablet]).await;
 }
+
+/// A bucket that said too early that all is safe.
+#[tokio::test]
+async fn a_bucket_that_loses_the_newest_batch_gets_it_again() {
+    let (lab, laptop, path) = written().await;
+    let whole = std::fs::read(&path).expect("read");
+    std::fs::remove_file(&path).expect("removed");
+    laptop.sync.now();
+    in_time("the batch once more", async {
+        while !path.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let desktop = Known::of(&agent).await;
+    in_step(&[&laptop, &desktop]).await;
+    assert_eq!(std::fs::read(&path).expect("read"), whole);
+    let status = desktop.sync.status().await.expect("status");
+    assert_eq!(status.quarantined.len(), 0, "{status:?}");
+
+    // What was deleted since is not kept for that, and all the rest comes anyway.
+    let gone = laptop.put("gone.md", "soon to be deleted").await;
+    let kept = laptop.put("kept.md", "in a batch that is lost").await;
+    in_step(&[&laptop, &desktop]).await;
+    laptop.store.delete(gone).await.expect("deleted");
+    let kept_words = laptop.store.written(2).await.expect("read");
+    assert!(kept_words.is_none(), "a deleted text is kept");
+    in_step(&[&laptop, &desktop]).await;
+    let log = path.parent().expect("a folder");
+    for batch in std::fs::read_dir(log).expect("read") {
+        std::fs::remove_file(batch.expect("read").path()).expect("removed");
+    }
+    laptop.sync.now();
+    let third = lab.another_agent("alice", "phone").await;
+    let phone = Known::of(&third).await;
+    in_step(&[&laptop, &desktop, &phone]).await;
+    assert_eq!(phone.words("lost").await, ["kept.md"]);
+    assert!(laptop.store.document(kept).await.expect("read").is_some());
+}

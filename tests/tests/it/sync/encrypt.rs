@@ -54,7 +54,10 @@ fn object(lab: &Lab, key: &str) -> PathBuf {
 fn nothing_is_plain(lab: &Lab) {
     let mut sealed = 0;
     for key in keys(lab) {
-        if [".batch", ".db", ".enc"].iter().any(|end| key.ends_with(end)) {
+        if [".batch", ".db", ".enc"]
+            .iter()
+            .any(|end| key.ends_with(end))
+        {
             let bytes = std::fs::read(object(lab, &key)).expect("read");
             assert!(seal::key_of(&bytes).is_some(), "{key} is plain");
             sealed += 1;
@@ -202,7 +205,11 @@ async fn a_relay_that_lies_gets_nothing_plain_and_nothing_in() {
     let batch = place(last).uncover(Some(key), &whole).expect("opened");
     let batch = decode(&batch, &place(last)).expect("whole");
     laptop.sync.set_paused(true).await.expect("paused");
-    let forged = |rows: &Rows| encode(&place(last + 1), batch.hash, rows).expect("memory").0;
+    let forged = |rows: &Rows| {
+        encode(&place(last + 1), batch.hash, rows)
+            .expect("memory")
+            .0
+    };
     std::fs::write(path(last + 1), forged(&batch.rows)).expect("written");
     std::fs::write(path(last + 2), &whole).expect("written");
     desktop.sync.now();
@@ -217,9 +224,14 @@ async fn a_relay_that_lies_gets_nothing_plain_and_nothing_in() {
     said["base"] = serde_json::Value::Null;
     let manifest = object(&lab, "knowledge/alice/.sync/manifest.json");
     std::fs::write(&manifest, said.to_string()).expect("written");
-    desktop.put("secret.md", "the safe is behind the picture").await;
+    desktop
+        .put("secret.md", "the safe is behind the picture")
+        .await;
     let why = locked(&desktop).await;
-    assert!(why.contains("ginnel sync decrypt if that is meant"), "{why}");
+    assert!(
+        why.contains("ginnel sync decrypt if that is meant"),
+        "{why}"
+    );
     // It did not even try: its change waits.
     assert!(desktop.store.outgoing_backlog().await.expect("read") > 0);
     let of_lie = keys(&lab);
@@ -274,7 +286,9 @@ async fn nothing_is_lost_while_all_is_changed() {
     }
     publish(&laptop).await;
     until("nothing plain", || {
-        let left = keys(&lab).into_iter().filter(|key| key.contains("/log/e1/"));
+        let left = keys(&lab)
+            .into_iter()
+            .filter(|key| key.contains("/log/e1/"));
         (left.count() == 0).then_some(())
     })
     .await;

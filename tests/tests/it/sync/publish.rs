@@ -290,7 +290,11 @@ async fn a_restore_brings_back_what_was_and_devices_follow() {
     // News of the epoch before concern nobody.
     for known in [&laptop, &desktop, &phone] {
         let status = known.sync.status().await.expect("read");
-        assert_eq!((status.behind, status.quarantined.len()), (0, 0), "{status:?}");
+        assert_eq!(
+            (status.behind, status.quarantined.len()),
+            (0, 0),
+            "{status:?}"
+        );
     }
     assert_eq!(manifest(&lab)["epoch"], 2);
     assert_eq!(
