@@ -41,6 +41,7 @@ use crate::heard::Heard;
 use crate::join::{self, RelayPlace, any_network, resolve};
 use crate::knowledge::opening::{Opening, Stage};
 use crate::knowledge::sync::keys::KeyFile;
+use crate::knowledge::sync::relay::follow;
 use crate::knowledge::sync::{self, ClockOffset};
 use crate::link::{CurrentLink, Keeper, Resolve};
 use crate::link_report::Report;
@@ -181,14 +182,14 @@ impl Daemon {
                 server: Arc::new(server),
                 services: services.clone(),
                 changes: Changes::watch(),
-                wall_clock,
+                wall_clock: Arc::clone(&wall_clock),
                 report: report.clone(),
                 heard: heard.clone(),
                 random: fastrand::Rng::new(),
                 tasks: tasks.clone(),
             };
             let (sharing, ended) = (knowledge.clone(), stop.clone());
-            let (identity, link) = (joined.identity(), current.subscribe());
+            let (identity, relay) = (joined.identity(), follow(current.subscribe()));
             let offset = report.clone();
             let clock_offset: ClockOffset = Arc::new(move || offset.clock_offset_ms());
             let keys = KeyFile::of(&config.state);
@@ -197,9 +198,10 @@ impl Daemon {
                     store,
                     artifacts,
                     identity,
-                    link,
+                    relay,
                     heard,
                     clock_offset,
+                    wall_clock,
                     keys,
                 };
                 sharing.keep_sharing(with, ended).await;

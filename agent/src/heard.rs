@@ -35,7 +35,7 @@ impl Heard {
     }
 
     /// A link begins.
-    pub(crate) fn connected(&self, welcome: &Welcome) {
+    pub fn connected(&self, welcome: &Welcome) {
         self.0.send_replace(Said {
             capabilities: welcome.capabilities.clone(),
             news: BTreeMap::new(),
@@ -43,7 +43,7 @@ impl Heard {
     }
 
     /// A device wrote to its log. No more are kept than there are devices.
-    pub(crate) fn news(&self, news: News) {
+    pub fn news(&self, news: News) {
         self.0.send_modify(|said| {
             said.news.insert(news.device.clone(), news);
         });

@@ -32,6 +32,7 @@ pub mod device;
 pub mod dice;
 pub mod event;
 pub mod fault;
+pub mod knowledge;
 pub mod log;
 pub mod net;
 pub mod path;

@@ -23,7 +23,7 @@ pub mod keys;
 mod lost;
 mod publisher;
 mod reader;
-mod relay;
+pub mod relay;
 mod sealed;
 pub mod status;
 mod writer;
@@ -31,7 +31,7 @@ mod writer;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use ginnel_link::link::Link;
+use ginnel_link::driver::WallClock;
 use ginnel_proto::control::KNOWLEDGE;
 use ginnel_proto::id::{DeviceName, UserName};
 use ginnel_proto::sync::seal::Key;
@@ -44,9 +44,9 @@ use tracing::warn;
 use self::keys::KeyFile;
 use self::publisher::Publisher;
 use self::reader::Reader;
+use self::relay::Relay;
 use self::status::{Progress, SyncState, SyncStatus};
 use self::writer::Writer;
-use crate::clock;
 use crate::heard::{Heard, Said};
 use crate::sync::Sync;
 use crate::sync::failure::Failure;
@@ -65,12 +65,14 @@ pub struct Parts {
     pub store: Store,
     /// As whom.
     pub identity: Identity,
-    /// The live link.
-    pub link: watch::Receiver<Option<Link>>,
+    /// The relay at the end of the live link.
+    pub relay: watch::Receiver<Option<Relay>>,
     /// What the relay says.
     pub heard: Heard,
     /// See [`ClockOffset`].
     pub clock_offset: ClockOffset,
+    /// This machine's clock, milliseconds since 1970.
+    pub wall_clock: WallClock,
     /// What moves artifacts, once that is begun.
     pub artifacts: Arc<OnceLock<Sync>>,
     /// With what all is encrypted that leaves this device, if it is.
@@ -204,9 +206,9 @@ impl KnowledgeSync {
         if *self.shared.paused.borrow() {
             return SyncState::Paused;
         }
-        let link = self.parts.link.borrow().clone();
+        let relay = self.parts.relay.borrow().clone();
         let said = self.parts.heard.subscribe().borrow().clone();
-        match link {
+        match relay {
             None => SyncState::NoLink,
             Some(_) if !keeps_knowledge(&said) => SyncState::NotKept,
             Some(_) if self.shared.locked.load(Ordering::Relaxed) => SyncState::Locked,
@@ -224,19 +226,19 @@ impl KnowledgeSync {
         &self.parts.identity.user
     }
 
-    /// The link, if the relay at its end keeps logs and nobody has stopped us.
-    fn link(&self) -> Option<Link> {
+    /// The relay, if it keeps logs and nobody has stopped us.
+    fn relay(&self) -> Option<Relay> {
         if *self.shared.paused.borrow() || !keeps_knowledge(&self.parts.heard.subscribe().borrow())
         {
             return None;
         }
-        self.parts.link.borrow().clone()
+        self.parts.relay.borrow().clone()
     }
 
     /// The relay's time as far as it is known, milliseconds since 1970.
     fn relay_ms(&self) -> u64 {
         let offset = (self.parts.clock_offset)().unwrap_or_default();
-        clock::unix_ms().saturating_add_signed(offset)
+        (self.parts.wall_clock)().saturating_add_signed(offset)
     }
 }
 

@@ -70,16 +70,23 @@ pub(crate) async fn collect(body: RecvBody, limit: usize) -> Result<Bytes, Failu
 
 /// What the relay says instead.
 pub(crate) async fn declined(status: StatusCode, body: RecvBody) -> Failure {
+    match collect(body, DECLINED_MAX).await {
+        Ok(bytes) => told(status, &bytes),
+        Err(failure) => failure,
+    }
+}
+
+/// The longest of these, in bytes.
+pub(crate) const DECLINED_MAX: usize = 64 << 10;
+
+/// The same of a body that was read.
+pub(crate) fn told(status: StatusCode, body: &[u8]) -> Failure {
     #[derive(Deserialize)]
     struct Told {
         error: String,
         reason: String,
     }
-    let told = match collect(body, 64 << 10).await {
-        Ok(bytes) => serde_json::from_slice::<Told>(&bytes),
-        Err(failure) => return failure,
-    };
-    match told {
+    match serde_json::from_slice(body) {
         Ok(Told { error, reason }) => {
             let code = Code::ALL.iter().find(|code| code.name() == reason);
             let code = code.copied().unwrap_or(Code::Internal);

@@ -60,6 +60,12 @@ CREATE TABLE fresh (
     change   INTEGER NOT NULL                  -- the last change when it was added
 ) STRICT, WITHOUT ROWID;
 
+-- Documents that other devices know, in an older state, while this one has not
+-- joined them.
+CREATE TABLE met (
+    document BLOB PRIMARY KEY                  -- its id
+) STRICT, WITHOUT ROWID;
+
 -- Stamps that were made while the clock was behind what it had been: they count
 -- up from there. When they were made by that clock, until others have seen them.
 CREATE TABLE late (

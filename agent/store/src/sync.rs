@@ -14,6 +14,7 @@ mod clock;
 mod garbage;
 mod identity;
 mod import;
+mod joining;
 mod meta;
 mod outgoing;
 mod peers;
@@ -136,6 +137,25 @@ impl Store {
         self.inner.readers.run(find).await
     }
 
+    /// Whether no other device has heard of any row of this one yet.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn is_new(&self) -> Result<bool> {
+        self.inner.readers.run(joining::is_new).await
+    }
+
+    /// All that other devices wrote is read. Of deletions that are no later than
+    /// `gone` they know nothing any more: what of this device's they do not know counts
+    /// as later than those.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn join(&self, gone: Hlc) -> Result<()> {
+        let join = move |turn: &mut crate::write::Turn<'_>| joining::join(turn, gone);
+        self.inner.writer.run(join).await
+    }
+
     /// All of this device's rows are to be sent once more: what was sent is lost.
     ///
     /// # Errors
@@ -236,7 +256,8 @@ impl Store {
         self.inner.readers.run(peers::quarantined).await
     }
 
-    /// Remembers how far all logs are read now, for [`Store::marks`]. Gives that.
+    /// Remembers how far all logs are read now, for [`Store::marks`]. Gives how far
+    /// each is without a gap.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -252,6 +273,24 @@ impl Store {
         self.inner.readers.run(garbage::marks).await
     }
 
+    /// The latest stamp of a deletion that this device has let go.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn gone(&self) -> Result<Hlc> {
+        self.inner.readers.run(garbage::gone).await
+    }
+
+    /// Notes for [`Store::gone`] what [`Store::collect_garbage`] will let go, and
+    /// gives it: others are told before it happens.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub async fn will_be_gone(&self, horizon: i64) -> Result<Hlc> {
+        let note = move |turn: &mut crate::write::Turn<'_>| garbage::will_be_gone(turn, horizon);
+        self.inner.writer.run(note).await
+    }
+
     /// Lets go what was kept until the change `horizon` for devices that know it
     /// by now.
     ///
@@ -263,6 +302,24 @@ impl Store {
         Ok(())
     }
 
+    /// Runs what takes long where SQLite's calls run, and not on the caller's
+    /// thread.
+    ///
+    /// # Errors
+    /// The process ends.
+    pub async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        match self.inner.executor {
+            Executor::Inline => Ok(work()),
+            Executor::Threads => {
+                let done = tokio::task::spawn_blocking(work).await;
+                done.map_err(|_| Error::closed())
+            }
+        }
+    }
+
     /// Brings a plain database of all shared rows up to date, in place, and makes
     /// sure that it is whole: for the bucket.
     ///
@@ -272,13 +329,7 @@ impl Store {
         let store = self.inner.folder.join(crate::FILE_NAME);
         let database = self.inner.database;
         let write = move || published::write(&store, database, &path);
-        let written = match self.inner.executor {
-            Executor::Inline => write(),
-            Executor::Threads => {
-                let written = tokio::task::spawn_blocking(write).await;
-                written.map_err(|_| Error::closed())?
-            }
-        }?;
+        let written = self.apart(write).await??;
         // Changes behind it are kept for the next time.
         self.set_cursor(published::CURSOR.to_owned(), written.change)
             .await?;

@@ -10,6 +10,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How far ahead another device's stamps may be. Clocks of machines that ask
 /// the time are seconds apart; one that is a year ahead would otherwise decide
 /// every conflict for a year.
@@ -23,8 +25,25 @@ const MILLIS_MAX: u64 = (1 << 47) - 1;
 
 /// When something was changed. Stamps of one device are unique; between devices
 /// the device's name decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(try_from = "i64", into = "i64")]
 pub struct Hlc(u64);
+
+impl TryFrom<i64> for Hlc {
+    type Error = Negative;
+
+    fn try_from(stored: i64) -> Result<Self, Negative> {
+        Self::from_stored(stored)
+    }
+}
+
+impl From<Hlc> for i64 {
+    fn from(stamp: Hlc) -> Self {
+        stamp.to_stored()
+    }
+}
 
 impl Hlc {
     /// No stamp is greater.
@@ -71,7 +90,8 @@ impl Hlc {
     }
 
     /// The next stamp. A full counter goes on in the next millisecond.
-    fn next(self) -> Self {
+    #[must_use]
+    pub fn next(self) -> Self {
         Self(self.0.saturating_add(1).min(i64::MAX.cast_unsigned()))
     }
 }

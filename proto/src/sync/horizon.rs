@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hlc::Hlc;
 use crate::id::DeviceName;
 
 /// A device that is silent for so long is not waited for any more. When it comes
@@ -28,6 +29,10 @@ pub struct Word {
     pub epoch: u64,
     /// The last batch of each log that it has read; of its own: that it wrote.
     pub read: BTreeMap<DeviceName, u64>,
+    /// The latest stamp of a deletion that it has let go. Whoever is new cannot hear
+    /// of deletions until there.
+    #[serde(default)]
+    pub gone: Hlc,
     /// When it said so, milliseconds since 1970 by the relay's clock.
     #[serde(default)]
     pub unix_ms: u64,
@@ -106,6 +111,7 @@ mod tests {
         Word {
             epoch: 1,
             read: read(logs),
+            gone: Hlc::default(),
             unix_ms,
         }
     }

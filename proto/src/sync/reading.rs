@@ -91,6 +91,8 @@ pub struct Reading {
     head_at: Instant,
     /// Left out before, and to be looked at again.
     left_out: BTreeSet<(DeviceName, u64)>,
+    /// Not before.
+    left_out_at: Instant,
     wait: Duration,
 }
 
@@ -154,6 +156,7 @@ impl Reading {
             list_at: now,
             head_at: now + HEAD_EVERY,
             left_out: BTreeSet::new(),
+            left_out_at: now,
             wait: WAIT,
         }
     }
@@ -225,10 +228,11 @@ impl Reading {
         match asked {
             Ask::List => self.list_at = until,
             Ask::Head => self.head_at = until,
-            Ask::Fetch { device, .. } => {
+            Ask::Fetch { device, sequence } if self.is_next(device, *sequence) => {
                 self.log(device).wait(now, Duration::ZERO);
                 return;
             }
+            Ask::Fetch { .. } => self.left_out_at = until,
         }
         self.wait = (self.wait * 2).min(WAIT_MAX);
     }
@@ -333,7 +337,9 @@ impl Reading {
                 sequence: log.read.sequence + 1,
             });
         }
-        if let Some((device, sequence)) = self.left_out.first() {
+        if let Some((device, sequence)) = self.left_out.first()
+            && now >= self.left_out_at
+        {
             return Some(Ask::Fetch {
                 device: device.clone(),
                 sequence: *sequence,
@@ -347,7 +353,7 @@ impl Reading {
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let behind = self.logs.values().filter(|log| log.is_behind());
         let waits = behind.map(|log| log.waits_until.unwrap_or(now));
-        let again = self.left_out.first().map(|_| now);
+        let again = self.left_out.first().map(|_| self.left_out_at.max(now));
         let due = [self.list_at, self.head_at];
         let all = due.into_iter().chain(waits).chain(again);
         all.min().filter(|_| self.linked)
@@ -516,6 +522,23 @@ mod tests {
         world.news(5);
         assert_eq!(world.ask(), fetch(5));
         assert_eq!(world.judge(5, None), Verdict::Again);
+    }
+
+    /// Nothing is asked again and again while it cannot be had.
+    #[test]
+    fn what_was_left_out_waits_after_a_failure_too() {
+        let mut world = World::new();
+        world.list(&[1, 2]);
+        let first = batch(1, FIRST, NOW);
+        world.apply(&first);
+        world.reading.look_again([(name("desk"), 1)]);
+        world.apply(&batch(2, first.hash, NOW));
+        let asked = world.ask().expect("left out");
+        assert_eq!(Some(asked.clone()), fetch(1));
+        world.reading.handle_failure(&asked, world.now);
+        assert_eq!(world.ask(), None);
+        world.wait();
+        assert_eq!(world.ask(), fetch(1));
     }
 
     #[test]

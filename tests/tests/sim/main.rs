@@ -22,6 +22,7 @@ mod days;
 mod dead_peer;
 mod determinism;
 mod fairness;
+mod knowledge;
 mod load;
 mod manners;
 mod moves;

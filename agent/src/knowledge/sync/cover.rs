@@ -81,10 +81,9 @@ impl KnowledgeSync {
     }
 
     fn linked(&self) -> Result<Relay, Failure> {
-        let link = self.link().ok_or_else(|| {
+        self.relay().ok_or_else(|| {
             Failure::give("there is no link to a relay that keeps knowledge; hint: ginnel status")
-        })?;
-        Ok(Relay::new(link))
+        })
     }
 
     async fn change_cover(&self, relay: &Relay, key: Option<Key>) -> Result<(), Failure> {
@@ -149,14 +148,14 @@ impl KnowledgeSync {
 
     pub(super) async fn read_keys(&self) -> Result<Keys, Failure> {
         let file = self.parts.keys.clone();
-        let read = tokio::task::spawn_blocking(move || file.read()).await;
-        read.map_err(Failure::retry)?.map_err(Failure::retry)
+        let read = self.parts.store.apart(move || file.read()).await?;
+        read.map_err(Failure::retry)
     }
 
     async fn write_keys(&self, keys: Keys) -> Result<(), Failure> {
         let file = self.parts.keys.clone();
-        let write = tokio::task::spawn_blocking(move || file.write(&keys)).await;
-        write.map_err(Failure::retry)?.map_err(Failure::retry)
+        let write = self.parts.store.apart(move || file.write(&keys)).await?;
+        write.map_err(Failure::retry)
     }
 
     async fn use_only(&self, id: Option<KeyId>) -> Result<(), Failure> {

@@ -30,7 +30,7 @@ impl Publisher {
     }
 
     pub(super) async fn run(mut self) {
-        let mut link = self.sync.parts.link.clone();
+        let mut link = self.sync.parts.relay.clone();
         let mut paused = self.sync.shared.paused.subscribe();
         let mut epoch = self.sync.shared.epoch.subscribe();
         let mut moved = self.sync.shared.progress.moved();
@@ -61,15 +61,15 @@ impl Publisher {
 
     fn follow_link(&mut self) {
         let knows_epoch = self.sync.shared.epoch.borrow().is_some();
-        let linked = self.sync.link().is_some() && knows_epoch;
+        let linked = self.sync.relay().is_some() && knows_epoch;
         self.publishing.handle_link(linked);
     }
 
     async fn publish_now(&mut self) {
-        let (Some(link), Some(epoch)) = (self.sync.link(), self.sync.epoch()) else {
+        let (Some(relay), Some(epoch)) = (self.sync.relay(), self.sync.epoch()) else {
             return self.publishing.handle_link(false);
         };
-        match self.publish(&Relay::new(link), &epoch).await {
+        match self.publish(&relay, &epoch).await {
             Ok(snapshot) => {
                 info!(bytes = snapshot.size, "what this device knows is published");
                 self.publishing.handle_published(now(), snapshot.size);

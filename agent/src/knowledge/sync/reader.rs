@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ginnel_proto::control::News;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{BatchPlace, decode};
+use ginnel_proto::sync::hlc::Hlc;
 use ginnel_proto::sync::manifest::FIRST_EPOCH;
 use ginnel_proto::sync::reading::{Ask, Place, Reading, Verdict};
 use ginnel_proto::sync::seal::Key;
@@ -30,6 +31,9 @@ pub(super) struct Reader {
     epoch: Option<Epoch>,
     /// Nothing is written until all logs are read.
     holds_back: bool,
+    /// The same, for this device joins the others then. Deletions until this stamp
+    /// nobody can tell it.
+    joins: Option<Hlc>,
     /// Up to this batch of its own log this device has seen to what was lost.
     sent_again: u64,
 }
@@ -45,17 +49,18 @@ impl Reader {
             corrected: None,
             epoch: None,
             holds_back: false,
+            joins: None,
             sent_again: 0,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let mut link = self.sync.parts.link.clone();
+        let mut link = self.sync.parts.relay.clone();
         let mut heard = self.sync.parts.heard.subscribe();
         let mut paused = self.sync.shared.paused.subscribe();
         let shared = Arc::clone(&self.sync.shared);
         let mut reading = self.begin().await;
-        reading.handle_link(self.sync.link().is_some(), now());
+        reading.handle_link(self.sync.relay().is_some(), now());
         loop {
             let mut look = std::pin::pin!(shared.now.notified());
             look.as_mut().enable();
@@ -67,6 +72,7 @@ impl Reader {
                 reading.handle_news(&news.device, news.sequence);
             }
             self.sync.shared.progress.set_behind(reading.behind());
+            self.join_others(&reading).await;
             self.let_write(&reading);
             let due = reading.poll_timeout(now());
             tokio::select! {
@@ -79,11 +85,11 @@ impl Reader {
                     paused.borrow_and_update();
                     self.follow_link(&mut reading);
                 }
-                () = &mut look => reading.handle_link(self.sync.link().is_some(), now()),
+                () = &mut look => reading.handle_link(self.sync.relay().is_some(), now()),
                 Ok(()) = heard.changed() => {
                     // The relay may say only now that it keeps logs.
                     if due.is_none() {
-                        reading.handle_link(self.sync.link().is_some(), now());
+                        reading.handle_link(self.sync.relay().is_some(), now());
                     }
                 }
                 () = sleep_until(due.unwrap_or_else(now).into()), if due.is_some() => {
@@ -99,7 +105,7 @@ impl Reader {
         self.head = None;
         self.epoch = None;
         self.let_write(reading);
-        reading.handle_link(self.sync.link().is_some(), now());
+        reading.handle_link(self.sync.relay().is_some(), now());
     }
 
     /// Goes on where the store is.
@@ -118,10 +124,9 @@ impl Reader {
         let Some(ask) = reading.poll(now()) else {
             return;
         };
-        let Some(link) = self.sync.link() else {
+        let Some(relay) = self.sync.relay() else {
             return reading.handle_link(false, now());
         };
-        let relay = Relay::new(link);
         let done = match &ask {
             Ask::List => self.list(&relay, reading).await,
             Ask::Head => self.look(&relay, reading).await,
@@ -161,6 +166,10 @@ impl Reader {
             self.sent_again = again.await?;
         }
         self.sync.parts.store.set_epoch(listed.epoch).await?;
+        // From here on others wait for this device with what they let go: before it
+        // writes anything.
+        let said = garbage::say(&self.sync, relay, listed.epoch).await?;
+        let heard = relay.words().await?;
         let quarantined = self.sync.parts.store.quarantined().await?;
         reading.look_again(
             quarantined
@@ -172,19 +181,38 @@ impl Reader {
                 .map(|it| (it.device, it.sequence)),
         );
         reading.handle_list(&listed.logs, now());
+        // Others may have forgotten what this device has not heard of: it hears
+        // everything before it says something.
+        self.holds_back = is_silent(&words, self.sync.device()) && reading.behind() > 0;
+        if self.sync.parts.store.is_new().await? {
+            let others = heard.words.values();
+            let gone = others.map(|word| word.gone).max();
+            self.joins = Some(gone.unwrap_or_default());
+        }
         self.epoch = Some(Epoch {
             number: listed.epoch,
             key,
         });
-        // Others may have forgotten what this device has not heard of: it hears
-        // everything before it says something.
-        self.holds_back = is_silent(&words, self.sync.device()) && reading.behind() > 0;
-        self.let_write(reading);
         self.sync.shared.progress.well();
-        if let Err(failure) = garbage::collect(&self.sync, relay, listed.epoch).await {
+        if let Err(failure) = garbage::collect(&self.sync, relay, &said, &heard).await {
             debug!(%failure, "nothing is tidied up now");
         }
         Ok(())
+    }
+
+    /// Lets others know the rows of a device that is new among them, once it knows
+    /// theirs.
+    async fn join_others(&mut self, reading: &Reading) {
+        let (Some(gone), Some(_)) = (self.joins, &self.epoch) else {
+            return;
+        };
+        if reading.behind() > 0 {
+            return;
+        }
+        match self.sync.parts.store.join(gone).await {
+            Ok(()) => self.joins = None,
+            Err(error) => self.sync.shared.progress.fail(&error),
+        }
     }
 
     /// The key with which all is encrypted. Without it nothing is read or written.
@@ -207,7 +235,8 @@ impl Reader {
         if self.holds_back && reading.behind() == 0 {
             self.holds_back = false;
         }
-        let epoch = self.epoch.as_ref().filter(|_| !self.holds_back);
+        let waits = self.holds_back || self.joins.is_some();
+        let epoch = self.epoch.as_ref().filter(|_| !waits);
         self.sync.shared.epoch.send_if_modified(|known| {
             let is_new = known.as_ref() != epoch;
             if is_new {
@@ -335,8 +364,7 @@ impl Reader {
             let batch = |object| decode(&place.uncover(key.as_ref(), &object)?, &place);
             bytes.map(batch)
         };
-        let fetched = tokio::task::spawn_blocking(reading_it).await;
-        let fetched = fetched.map_err(Failure::retry)?;
+        let fetched = self.sync.parts.store.apart(reading_it).await?;
         let relay_ms = self.sync.relay_ms();
         let verdict = reading.judge(device, sequence, fetched.as_ref(), now(), relay_ms);
         let store = &self.sync.parts.store;

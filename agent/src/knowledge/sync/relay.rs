@@ -1,8 +1,11 @@
 //! What the relay is asked about the user's logs.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use ginnel_link::link::Link;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::open::Open;
@@ -13,18 +16,73 @@ use ginnel_proto::sync::lease::{LEASE_MAX, Lease};
 use ginnel_proto::sync::manifest::{MANIFEST_MAX, Manifest, Snapshot};
 use ginnel_proto::sync::seal::KeyId;
 use http::header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde::Deserialize;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
-use crate::sync::ask::{ask, collect, declined, json, unreadable};
+use crate::sync::ask::{DECLINED_MAX, ask, collect, json, told, unreadable};
 use crate::sync::failure::Failure;
 
 /// The longest list of batches, in bytes: 1,000 of 300 devices.
 const LIST_MAX: usize = 8 << 20;
 
-/// The relay at the other end of a link.
-#[derive(Debug, Clone)]
-pub(super) struct Relay(Link);
+/// The relay at the other end of a link. Clones are the same.
+#[derive(Clone)]
+pub struct Relay(Arc<dyn Exchange>);
+
+/// What carries a question about knowledge to a relay and its answer back: a link,
+/// or what a simulation puts in its place.
+pub trait Exchange: Send + Sync {
+    /// Asks, and gives all of the answer, of which `most` bytes are taken.
+    fn exchange(
+        &self,
+        request: Request<Option<Bytes>>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Response<Bytes>, Failure>>;
+}
+
+impl Exchange for Link {
+    fn exchange(
+        &self,
+        request: Request<Option<Bytes>>,
+        most: usize,
+    ) -> BoxFuture<'_, Result<Response<Bytes>, Failure>> {
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let what = (parts.method, parts.uri.path());
+            let asked = ask(self, &Open::Knowledge, what, parts.headers, body);
+            let (head, body) = asked.await?;
+            let mut response = Response::new(collect(body, most.max(DECLINED_MAX)).await?);
+            *response.status_mut() = head.status;
+            *response.headers_mut() = head.headers;
+            Ok(response)
+        })
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Relay")
+    }
+}
+
+/// The relay of the link, whichever it is at the moment. Ends with the link's
+/// owner.
+#[must_use]
+pub fn follow(mut link: watch::Receiver<Option<Link>>) -> watch::Receiver<Option<Relay>> {
+    let now = link.borrow_and_update().clone();
+    let (sender, receiver) = watch::channel(now.map(Relay::new));
+    tokio::spawn(async move {
+        while link.changed().await.is_ok() {
+            let now = link.borrow_and_update().clone();
+            if sender.send(now.map(Relay::new)).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
 
 /// All logs behind what the asker knows.
 #[derive(Debug, Clone, Deserialize)]
@@ -57,8 +115,10 @@ pub(super) enum Put {
 }
 
 impl Relay {
-    pub(super) fn new(link: Link) -> Self {
-        Self(link)
+    /// The relay that answers these exchanges.
+    #[must_use]
+    pub fn new(exchange: impl Exchange + 'static) -> Self {
+        Self(Arc::new(exchange))
     }
 
     /// How long the logs are, unless that is what `known` says.
@@ -66,25 +126,24 @@ impl Relay {
         &self,
         known: Option<&HeaderValue>,
     ) -> Result<Option<(Head, Option<HeaderValue>)>, Failure> {
-        let mut headers = HeaderMap::new();
+        let mut request = request(Method::GET, "/head", None)?;
         if let Some(known) = known {
-            headers.insert(IF_NONE_MATCH, known.clone());
+            request.headers_mut().insert(IF_NONE_MATCH, known.clone());
         }
-        let (head, body) = self.ask((Method::GET, "/head"), headers, None).await?;
-        match head.status {
+        let answer = self.0.exchange(request, HEAD_MAX).await?;
+        match answer.status() {
             StatusCode::OK => {
-                let etag = head.headers.get(ETAG).cloned();
-                let found = json(&collect(body, HEAD_MAX).await?)?;
-                Ok(Some((found, etag)))
+                let etag = answer.headers().get(ETAG).cloned();
+                Ok(Some((json(answer.body())?, etag)))
             }
             StatusCode::NOT_MODIFIED => Ok(None),
-            status => Err(declined(status, body).await),
+            status => Err(told(status, answer.body())),
         }
     }
 
     /// The batches of all logs behind what was read.
     pub(super) async fn logs(&self, read: &BTreeMap<DeviceName, u64>) -> Result<Logs, Failure> {
-        self.logs_at("/logs", read).await
+        self.of_json(Method::POST, "/logs", read, LIST_MAX).await
     }
 
     /// The same, in an epoch of before.
@@ -93,17 +152,8 @@ impl Relay {
         epoch: u64,
         read: &BTreeMap<DeviceName, u64>,
     ) -> Result<Logs, Failure> {
-        self.logs_at(&format!("/logs/{epoch}"), read).await
-    }
-
-    async fn logs_at(&self, path: &str, read: &BTreeMap<DeviceName, u64>) -> Result<Logs, Failure> {
-        let read = serde_json::to_vec(read).map_err(unreadable)?;
-        let ask = self.ask((Method::POST, path), HeaderMap::new(), Some(read.into()));
-        let (head, body) = ask.await?;
-        match head.status {
-            StatusCode::OK => json(&collect(body, LIST_MAX).await?),
-            status => Err(declined(status, body).await),
-        }
+        let path = format!("/logs/{epoch}");
+        self.of_json(Method::POST, &path, read, LIST_MAX).await
     }
 
     /// A batch; `None` if there is none.
@@ -114,12 +164,11 @@ impl Relay {
         sequence: u64,
     ) -> Result<Option<Bytes>, Failure> {
         let path = format!("/log/{epoch}/{device}/{sequence}");
-        let ask = self.ask((Method::GET, &path), HeaderMap::new(), None);
-        let (head, body) = ask.await?;
-        match head.status {
-            StatusCode::OK => collect(body, OBJECT_MAX).await.map(Some),
+        let answer = self.ask(Method::GET, &path, None, OBJECT_MAX).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(Some(answer.into_body())),
             StatusCode::NOT_FOUND => Ok(None),
-            status => Err(declined(status, body).await),
+            status => Err(told(status, answer.body())),
         }
     }
 
@@ -131,91 +180,99 @@ impl Relay {
         batch: Bytes,
     ) -> Result<Put, Failure> {
         let path = format!("/log/{epoch}/{sequence}");
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(batch.len()));
-        let (head, body) = self.ask((Method::PUT, &path), headers, Some(batch)).await?;
-        match head.status {
+        let mut request = request(Method::PUT, &path, Some(batch))?;
+        if let Some(batch) = request.body() {
+            let length = HeaderValue::from(batch.len());
+            request.headers_mut().insert(CONTENT_LENGTH, length);
+        }
+        let answer = self.0.exchange(request, 0).await?;
+        match answer.status() {
             StatusCode::CREATED => Ok(Put::Written),
             StatusCode::PRECONDITION_FAILED => Ok(Put::Taken),
-            status => Err(declined(status, body).await),
+            status => Err(told(status, answer.body())),
         }
     }
 
     /// Takes the lease, or renews it.
     pub(super) async fn take_lease(&self) -> Result<Lease, Failure> {
-        let ask = self.ask((Method::POST, "/lease"), HeaderMap::new(), None);
-        let (head, body) = ask.await?;
-        match head.status {
-            StatusCode::OK => json(&collect(body, LEASE_MAX).await?),
-            status => Err(declined(status, body).await),
-        }
+        let answer = self.ask(Method::POST, "/lease", None, LEASE_MAX);
+        found(&answer.await?)
     }
 
     /// Tells how far this device is.
     pub(super) async fn say(&self, word: &Word) -> Result<(), Failure> {
         let word = serde_json::to_vec(word).map_err(unreadable)?;
-        let ask = self.ask((Method::PUT, "/word"), HeaderMap::new(), Some(word.into()));
-        let (head, body) = ask.await?;
-        match head.status {
+        let answer = self.ask(Method::PUT, "/word", Some(word.into()), 0).await?;
+        match answer.status() {
             StatusCode::CREATED => Ok(()),
-            status => Err(declined(status, body).await),
+            status => Err(told(status, answer.body())),
         }
     }
 
     /// How far all devices are, as far as they said so.
     pub(super) async fn words(&self) -> Result<Words, Failure> {
-        let ask = self.ask((Method::GET, "/words"), HeaderMap::new(), None);
-        let (head, body) = ask.await?;
-        match head.status {
-            StatusCode::OK => json(&collect(body, LIST_MAX).await?),
-            status => Err(declined(status, body).await),
-        }
+        found(&self.ask(Method::GET, "/words", None, LIST_MAX).await?)
     }
 
     /// What is published.
     pub(super) async fn manifest(&self) -> Result<Manifest, Failure> {
-        let ask = self.ask((Method::GET, "/manifest"), HeaderMap::new(), None);
-        let (head, body) = ask.await?;
-        match head.status {
-            StatusCode::OK => json(&collect(body, MANIFEST_MAX).await?),
-            status => Err(declined(status, body).await),
-        }
+        let answer = self.ask(Method::GET, "/manifest", None, MANIFEST_MAX);
+        found(&answer.await?)
     }
 
     /// Publishes a snapshot that was pushed.
-    pub(super) async fn publish(&self, epoch: u64, snapshot: &Snapshot) -> Result<(), Failure> {
+    pub(super) async fn publish(
+        &self,
+        epoch: u64,
+        snapshot: &Snapshot,
+    ) -> Result<Manifest, Failure> {
         let path = format!("/manifest/{epoch}");
-        self.put_snapshot(&path, snapshot).await.map(drop)
+        self.of_json(Method::PUT, &path, snapshot, MANIFEST_MAX)
+            .await
     }
 
     /// Begins an epoch in which all is covered like a snapshot that was pushed.
     pub(super) async fn cover(&self, epoch: u64, snapshot: &Snapshot) -> Result<Manifest, Failure> {
-        self.put_snapshot(&format!("/cover/{epoch}"), snapshot)
+        let path = format!("/cover/{epoch}");
+        self.of_json(Method::PUT, &path, snapshot, MANIFEST_MAX)
             .await
     }
 
-    async fn put_snapshot(&self, path: &str, snapshot: &Snapshot) -> Result<Manifest, Failure> {
-        let snapshot = serde_json::to_vec(snapshot).map_err(unreadable)?;
-        let ask = self.ask((Method::PUT, path), HeaderMap::new(), Some(snapshot.into()));
-        let (head, body) = ask.await?;
-        match head.status {
-            StatusCode::OK => json(&collect(body, MANIFEST_MAX).await?),
-            status => Err(declined(status, body).await),
-        }
+    async fn of_json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        question: &impl Serialize,
+        most: usize,
+    ) -> Result<T, Failure> {
+        let question = serde_json::to_vec(question).map_err(unreadable)?;
+        found(&self.ask(method, path, Some(question.into()), most).await?)
     }
 
     async fn ask(
         &self,
-        what: (Method, &str),
-        headers: HeaderMap,
+        method: Method,
+        path: &str,
         body: Option<Bytes>,
-    ) -> Result<
-        (
-            ginnel_proto::http::ResponseHead,
-            ginnel_link::body::RecvBody,
-        ),
-        Failure,
-    > {
-        ask(&self.0, &Open::Knowledge, what, headers, body).await
+        most: usize,
+    ) -> Result<Response<Bytes>, Failure> {
+        self.0.exchange(request(method, path, body)?, most).await
+    }
+}
+
+fn request(
+    method: Method,
+    path: &str,
+    body: Option<Bytes>,
+) -> Result<Request<Option<Bytes>>, Failure> {
+    let request = Request::builder().method(method).uri(path);
+    request.body(body).map_err(unreadable)
+}
+
+/// What a good answer says.
+fn found<T: DeserializeOwned>(answer: &Response<Bytes>) -> Result<T, Failure> {
+    match answer.status() {
+        StatusCode::OK => json(answer.body()),
+        status => Err(told(status, answer.body())),
     }
 }

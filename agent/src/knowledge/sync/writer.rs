@@ -30,7 +30,7 @@ impl Writer {
 
     pub(super) async fn run(mut self) {
         let mut changes = self.sync.parts.store.changes();
-        let mut link = self.sync.parts.link.clone();
+        let mut link = self.sync.parts.relay.clone();
         let mut heard = self.sync.parts.heard.subscribe();
         let mut paused = self.sync.shared.paused.subscribe();
         let mut epoch = self.sync.shared.epoch.subscribe();
@@ -58,18 +58,18 @@ impl Writer {
     }
 
     fn follow_link(&mut self) {
-        let linked = self.sync.link().is_some() && self.sync.epoch().is_some();
+        let linked = self.sync.relay().is_some() && self.sync.epoch().is_some();
         self.sending.handle_link(linked);
     }
 
     async fn write_if_due(&mut self) {
-        let (Some(link), Some(epoch)) = (self.sync.link(), self.sync.epoch()) else {
+        let (Some(relay), Some(epoch)) = (self.sync.relay(), self.sync.epoch()) else {
             return self.sending.handle_link(false);
         };
         if !self.sending.poll(now()) {
             return;
         }
-        match self.write(&Relay::new(link), &epoch).await {
+        match self.write(&relay, &epoch).await {
             Ok(wrote) => self.sending.handle_written(now(), wrote),
             Err(failure) => {
                 debug!(%failure, "cannot write to the log; trying again");
@@ -92,12 +92,12 @@ impl Writer {
         let sequence = place.sequence;
         let last = rows.stamps().unwrap_or_default().1;
         let key = epoch.key.clone();
-        let packing = tokio::task::spawn_blocking(move || {
+        let packing = store.apart(move || {
             let packed = batch::encode(&place, previous, &rows);
             let covered = packed.map(|(batch, hash)| (place.cover(key.as_ref(), batch), hash));
             (place, covered)
         });
-        let (place, covered) = packing.await.map_err(Failure::retry)?;
+        let (place, covered) = packing.await?;
         let (bytes, hash) = covered.map_err(Failure::retry)?;
         let length = bytes.len();
         if relay.write(epoch.number, sequence, bytes.clone()).await? == Put::Taken

@@ -11,7 +11,7 @@ use ginnel_proto::sync::row::{Document, Embedding, Model, Passage, Rows};
 use rusqlite::Connection;
 use serde_json::{Map, Value};
 
-use super::Applied;
+use super::{Applied, joining};
 use crate::document::superseded;
 use crate::embedding;
 use crate::error::{Error, Result};
@@ -146,6 +146,7 @@ pub(super) fn rows(turn: &mut Turn<'_>, origin: &DeviceName, rows: Rows) -> Resu
         origin: origin.as_str(),
         applied: Applied::default(),
         released: Vec::new(),
+        is_new: joining::is_new(turn.connection)?,
         untold: Vec::new(),
         own: turn.origin,
         floors: HashMap::new(),
@@ -186,6 +187,8 @@ struct Apply<'a> {
     applied: Applied,
     /// Texts that may have lost their last passage, or never had one.
     released: Vec<TextHash>,
+    /// This device has not joined the others yet.
+    is_new: bool,
     /// Models of whose deletion here nobody would hear otherwise, for a later
     /// row took the place of the one that says so.
     untold: Vec<ModelId>,
@@ -292,6 +295,8 @@ impl Apply<'_> {
             let stamp = (row.hlc.to_stored(), self.origin);
             let released = superseded(self.connection, id, stamp)?;
             self.released.extend(released);
+        } else if self.is_new {
+            joining::note_met(self.connection, id)?;
         }
         Ok(())
     }

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 
 use ginnel_proto::id::DeviceName;
-use ginnel_proto::sync::horizon::Mark;
+use ginnel_proto::sync::hlc::Hlc;
+use ginnel_proto::sync::horizon::{Mark, SILENT_MAX};
 use rusqlite::Connection;
 
-use super::peers;
+use super::{meta, outgoing, peers};
 use crate::embedding::{self, COLLECTED_AT_ONCE};
 use crate::error::Result;
 use crate::id::DocumentId;
-use crate::write::{Turn, last_change};
+use crate::write::Turn;
 
 /// Marks that are kept: with one an hour those of two weeks. Of more, every
 /// second one goes, for the oldest is as good as the one before.
@@ -48,10 +49,9 @@ pub(super) fn mark(turn: &Turn<'_>) -> Result<BTreeMap<DeviceName, u64>> {
     let read: BTreeMap<DeviceName, u64> = peers.map(|peer| (peer.device, peer.sequence)).collect();
     let as_json = serde_json::to_string(&read).unwrap_or_default();
     let mut put = turn.connection.prepare_cached(
-        "INSERT INTO mark (change, read) VALUES (?1, ?2)
-         ON CONFLICT (change) DO UPDATE SET read = excluded.read",
+        "INSERT INTO mark (change, read) VALUES (?1, ?2) ON CONFLICT (change) DO NOTHING",
     )?;
-    put.execute((last_change(turn.connection)?, as_json))?;
+    put.execute((outgoing::sent_upto(turn.connection)?, as_json))?;
     let count: usize = turn
         .connection
         .query_row("SELECT count(*) FROM mark", [], |row| row.get(0))?;
@@ -63,8 +63,16 @@ pub(super) fn mark(turn: &Turn<'_>) -> Result<BTreeMap<DeviceName, u64>> {
             [],
         )?;
     }
-    Ok(read)
+    let long_ago = i64::try_from(turn.now()).unwrap_or(i64::MAX) - LEFT_OUT_FOR_MS;
+    turn.connection
+        .prepare_cached("DELETE FROM quarantine WHERE unix_ms < ?1")?
+        .execute([long_ago])?;
+    peers::without_gaps(turn.connection, "main")
 }
+
+/// A batch that was left out is waited for as long as a device that is silent, in
+/// milliseconds.
+const LEFT_OUT_FOR_MS: i64 = SILENT_MAX.as_secs().cast_signed() * 1000;
 
 pub(super) fn marks(connection: &Connection) -> Result<Vec<Mark>> {
     let mut find = connection.prepare("SELECT change, read FROM mark ORDER BY change")?;
@@ -81,6 +89,26 @@ pub(super) fn marks(connection: &Connection) -> Result<Vec<Mark>> {
         }
     }
     Ok(marks)
+}
+
+pub(super) fn gone(connection: &Connection) -> Result<Hlc> {
+    let stored: Option<i64> = meta::read(connection, meta::GONE)?;
+    Ok(Hlc::from_stored(stored.unwrap_or_default()).unwrap_or_default())
+}
+
+/// Notes the latest stamp of a deletion that goes with this horizon.
+pub(super) fn will_be_gone(turn: &Turn<'_>, horizon: i64) -> Result<Hlc> {
+    let latest = "SELECT coalesce(max(hlc), 0) FROM document
+                  WHERE deleted = 1 AND rowid IN (SELECT document FROM grave WHERE change <= ?1)";
+    let latest: i64 = turn
+        .connection
+        .query_row(latest, [horizon], |row| row.get(0))?;
+    let before = gone(turn.connection)?;
+    let latest = Hlc::from_stored(latest).unwrap_or_default().max(before);
+    if latest > before {
+        meta::write(turn.connection, meta::GONE, latest.to_stored())?;
+    }
+    Ok(latest)
 }
 
 /// Lets some go of what was kept until the change `horizon`. Tells whether there

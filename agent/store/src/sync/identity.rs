@@ -3,7 +3,7 @@
 use ginnel_proto::id::{DeviceName, Domain, UserName};
 use rusqlite::Connection;
 
-use super::{meta, outgoing};
+use super::{joining, meta, outgoing};
 use crate::cursor;
 use crate::error::{Error, Result};
 use crate::write::{Turn, last_change};
@@ -72,6 +72,7 @@ fn begin_anew(turn: &Turn<'_>) -> Result<()> {
     for trigger in triggers {
         turn.connection.execute_batch(&trigger)?;
     }
+    joining::begin(turn.connection)?;
     outgoing::begin_scan(turn.connection)?;
     cursor::set(turn, outgoing::CURSOR, last_change(turn.connection)?)
 }

@@ -12,7 +12,7 @@ use ginnel_proto::sync::row::Rows;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::published::{COLUMNS, escaped};
-use super::{identity, meta, outgoing, peers};
+use super::{identity, joining, meta, outgoing, peers};
 use crate::cursor;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -125,6 +125,7 @@ fn start_over_attached(connection: &Connection, about: &About, origin: &str) -> 
     clear(connection)?;
     copy_all(connection, about)?;
     reissue(connection, origin)?;
+    joining::begin(connection)?;
     connection.execute_batch("COMMIT")?;
     Ok(())
 }
@@ -165,7 +166,7 @@ fn clear(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "DELETE FROM main.peer; DELETE FROM main.quarantine; DELETE FROM main.unused;
          DELETE FROM main.grave; DELETE FROM main.mark; DELETE FROM main.fresh;
-         DELETE FROM main.written;
+         DELETE FROM main.written; DELETE FROM main.met;
          INSERT INTO passage_text_index (passage_text_index) VALUES ('rebuild');",
     )?;
     for trigger in triggers {

@@ -27,6 +27,9 @@ pub(super) const EPOCH: &str = "sync_epoch";
 /// of this one's rows is no later.
 pub(super) const SYNCED: &str = "sync_hlc";
 
+/// The latest stamp of a deletion that was let go.
+pub(super) const GONE: &str = "sync_gone";
+
 pub(super) fn read<T: FromSql>(connection: &Connection, key: &str) -> Result<Option<T>> {
     let mut find = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
     Ok(find.query_row([key], |row| row.get(0)).optional()?)

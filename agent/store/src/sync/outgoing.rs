@@ -200,6 +200,15 @@ fn forget_late(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Up to which change all is in this device's log. What is not there yet nobody
+/// can know.
+pub(super) fn sent_upto(connection: &Connection) -> Result<i64> {
+    match scan_place(connection)? {
+        Some(_) => Ok(0),
+        None => Ok(cursor::read(connection, CURSOR)?.unwrap_or_default()),
+    }
+}
+
 pub(super) fn backlog(connection: &Connection) -> Result<u64> {
     let from = cursor::read(connection, CURSOR)?.unwrap_or_default();
     let behind = last_change(connection)?.saturating_sub(from);

@@ -1,5 +1,7 @@
 //! How far the log of each device has been read, and what was not applied.
 
+use std::collections::BTreeMap;
+
 use ginnel_blob::hash::Hash;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::hlc::Hlc;
@@ -108,6 +110,26 @@ pub(super) fn all(connection: &Connection) -> Result<Vec<Peer>> {
         });
     }
     Ok(peers)
+}
+
+/// How far each log is read without a gap, in the database `schema`: what was left
+/// out may still come, and nothing it could revive is let go before that.
+pub(super) fn without_gaps(
+    connection: &Connection,
+    schema: &str,
+) -> Result<BTreeMap<DeviceName, u64>> {
+    let mut find = connection.prepare(&format!(
+        "SELECT device, min(sequence, coalesce(
+             (SELECT min(sequence) - 1 FROM {schema}.quarantine AS left_out
+              WHERE left_out.device = peer.device), sequence))
+         FROM {schema}.peer"
+    ))?;
+    let mut rows = find.query([])?;
+    let mut read = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        read.insert(device(row)?, row.get(1)?);
+    }
+    Ok(read)
 }
 
 pub(super) fn quarantine(

@@ -67,7 +67,7 @@ fn update(store: &Path, database: [u8; 16], path: &Path) -> Result<Published> {
         Some(from) => follow(&connection, from)?,
         None => copy(&connection)?,
     }
-    let read = read(&connection)?;
+    let read = peers::without_gaps(&connection, "store")?;
     about(&connection, "schema", &SCHEMA.major.to_string())?;
     about(&connection, "database", &database)?;
     about(&connection, "change", &change.to_string())?;
@@ -168,16 +168,6 @@ fn follow(connection: &Connection, from: i64) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-fn read(connection: &Connection) -> Result<BTreeMap<DeviceName, u64>> {
-    let mut find = connection.prepare("SELECT device, sequence, hash, hlc FROM store.peer")?;
-    let mut rows = find.query([])?;
-    let mut read = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        read.insert(peers::device(row)?, row.get(1)?);
-    }
-    Ok(read)
 }
 
 fn about(connection: &Connection, key: &str, value: &str) -> Result<()> {

@@ -851,6 +851,7 @@ async fn words(devices: &[Device]) -> std::collections::BTreeMap<DeviceName, Wor
         let word = Word {
             epoch: 1,
             read: device.store.mark().await.expect("marked"),
+            gone: Hlc::default(),
             unix_ms: NOW,
         };
         words.insert(device.name.parse().expect("a name"), word);
