@@ -145,15 +145,19 @@ pub(super) async fn push_snapshot(
 /// What is published is in the logs, too: who begins with it lacks nothing.
 pub(super) async fn until_in_step(sync: &KnowledgeSync) -> Result<(), Failure> {
     let store = &sync.parts.store;
+    let mut wait = LOOK_FIRST;
     while sync.shared.progress.behind() > 0 || store.outgoing_backlog().await? > 0 {
-        sleep(LOOK_EVERY).await;
+        sleep(wait).await;
+        wait = (wait * 2).min(LOOK_MAX);
     }
     Ok(())
 }
 
-/// How long a publication waits for what is on its way, and how often it looks.
+/// How long a publication waits for what is on its way, and how soon it looks
+/// again: at first, and at most. It doubles.
 pub(super) const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_FIRST: Duration = Duration::from_millis(20);
+const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// Renews the lease for as long as it is polled; returns when it is lost.
 pub(super) async fn keep_lease(relay: &Relay) -> Failure {

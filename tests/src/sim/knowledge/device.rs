@@ -11,9 +11,9 @@ use ginnel_agent::knowledge::sync::relay::Relay;
 use ginnel_agent::knowledge::sync::{KnowledgeSync, Parts};
 use ginnel_proto::control::{KNOWLEDGE, Welcome};
 use ginnel_proto::id::{DeviceId, DeviceName};
-use ginnel_store::Store;
 use ginnel_store::options::{Executor, Options};
 use ginnel_store::sync::Identity;
+use ginnel_store::{FILE_NAME, Store};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -46,6 +46,18 @@ struct Life {
     work: JoinHandle<()>,
 }
 
+/// The file of a store in which nothing is.
+fn empty_store() -> &'static [u8] {
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut options = Options::new(folder.path());
+        options.executor = Executor::Inline;
+        drop(Store::open(options).expect("opened"));
+        std::fs::read(folder.path().join(FILE_NAME)).expect("read")
+    })
+}
+
 /// No offset is known.
 const UNKNOWN: i64 = i64::MAX;
 
@@ -65,10 +77,13 @@ impl SimDevice {
             true => tempfile::tempdir_in(memory),
             false => tempfile::tempdir(),
         };
+        let folder = folder.expect("a folder");
+        // Made once: its schema takes longer to make than all that happens to it.
+        std::fs::write(folder.path().join(FILE_NAME), empty_store()).expect("written");
         Self {
             name: name.parse().expect("a name"),
             cloud: cloud.clone(),
-            folder: folder.expect("a folder"),
+            folder,
             clock_off_ms,
             offset_ms: Arc::new(AtomicI64::new(UNKNOWN)),
             life: None,
