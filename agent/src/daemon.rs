@@ -189,7 +189,9 @@ impl Daemon {
                 tasks: tasks.clone(),
             };
             let (sharing, ended) = (knowledge.clone(), stop.clone());
-            let (identity, relay) = (joined.identity(), follow(current.subscribe()));
+            let (follower, relay) = watch::channel(None);
+            tasks.spawn(follow(current.subscribe(), follower));
+            let identity = joined.identity();
             let offset = report.clone();
             let clock_offset: ClockOffset = Arc::new(move || offset.clock_offset_ms());
             let keys = KeyFile::of(&config.state);

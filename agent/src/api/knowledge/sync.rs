@@ -15,7 +15,6 @@ use super::{ApiBody, NoKnowledgeRoute, Problem, QUESTION_MAX, json, read_json};
 use crate::api::answer::BoxError;
 use crate::knowledge::Knowledge;
 use crate::knowledge::sync::KnowledgeSync;
-use crate::sync::failure::Failure;
 
 /// What a path and method ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,21 +95,19 @@ where
         }
         SyncRoute::Now => shared.now(),
         SyncRoute::Publish => shared.publish(),
-        SyncRoute::Encrypt => encrypt(shared, read_json(request, QUESTION_MAX).await?).await?,
+        SyncRoute::Encrypt => {
+            let wanted = read_json(request, QUESTION_MAX).await?;
+            Box::pin(encrypt(shared, wanted)).await?;
+        }
     }
     Ok(json(StatusCode::OK, &shared.status().await?))
 }
 
-/// Goes on though nobody waits for the answer any more.
+/// Ends where nobody waits for the answer any more; the same question goes on.
 async fn encrypt(shared: &KnowledgeSync, wanted: EncryptionWanted) -> Result<(), Problem> {
-    let shared = shared.clone();
-    let work = async move {
-        match wanted.on {
-            true => shared.encrypt(wanted.new_key).await.map(drop),
-            false => shared.decrypt().await,
-        }
+    let done = match wanted.on {
+        true => shared.encrypt(wanted.new_key).await.map(drop),
+        false => shared.decrypt().await,
     };
-    let done = tokio::spawn(work).await;
-    let done = done.unwrap_or_else(|error| Err(Failure::retry(error)));
     done.map_err(|failure| Problem::new(StatusCode::CONFLICT, "not_changed", failure.reason))
 }

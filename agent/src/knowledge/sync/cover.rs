@@ -45,7 +45,7 @@ impl KnowledgeSync {
             }
         }
         let ready = match new_key {
-            false => keys.pending().or(keys.newest()),
+            false => keys.pending().or_else(|| keys.newest()),
             true => keys.pending(),
         };
         let key = match ready {

@@ -67,21 +67,17 @@ impl fmt::Debug for Relay {
     }
 }
 
-/// The relay of the link, whichever it is at the moment. Ends with the link's
-/// owner.
-#[must_use]
-pub fn follow(mut link: watch::Receiver<Option<Link>>) -> watch::Receiver<Option<Relay>> {
-    let now = link.borrow_and_update().clone();
-    let (sender, receiver) = watch::channel(now.map(Relay::new));
-    tokio::spawn(async move {
-        while link.changed().await.is_ok() {
-            let now = link.borrow_and_update().clone();
-            if sender.send(now.map(Relay::new)).is_err() {
-                return;
-            }
+/// Tells of the relay of the link, whichever it is at the moment. Ends with the
+/// link's owner, or with the last who wants to know.
+pub async fn follow(mut link: watch::Receiver<Option<Link>>, relay: watch::Sender<Option<Relay>>) {
+    loop {
+        let now = link.borrow_and_update().clone();
+        relay.send_replace(now.map(Relay::new));
+        tokio::select! {
+            changed = link.changed() => if changed.is_err() { return },
+            () = relay.closed() => return,
         }
-    });
-    receiver
+    }
 }
 
 /// All logs behind what the asker knows.

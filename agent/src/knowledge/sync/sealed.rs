@@ -50,7 +50,7 @@ async fn replace(
 ) -> Result<(), Failure> {
     let place = place(user);
     let work = move || {
-        let folder = to.parent().unwrap_or(Path::new("."));
+        let folder = to.parent().unwrap_or_else(|| Path::new("."));
         let made = NamedTempFile::with_prefix_in(".making-", folder)?;
         let mut reader = BufReader::with_capacity(BLOCK, File::open(&from)?);
         let mut writer = BufWriter::with_capacity(BLOCK, made.as_file());

@@ -20,6 +20,7 @@ use ginnel_proto::sync::manifest::{FIRST_EPOCH, Manifest};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 
 use crate::sim::dice::Dice;
 
@@ -34,6 +35,8 @@ pub const RELAYS: usize = 3;
 pub struct Cloud {
     state: Arc<Mutex<State>>,
     began: Instant,
+    /// What comes late, or twice.
+    late: TaskTracker,
 }
 
 #[derive(Debug)]
@@ -94,6 +97,7 @@ impl Cloud {
         Self {
             state: Arc::new(Mutex::new(state)),
             began: Instant::now(),
+            late: TaskTracker::new(),
         }
     }
 
@@ -230,7 +234,7 @@ impl Exchange for Wire {
             let answered = self.carry_out(&request);
             if fate == Fate::Repeated {
                 let (again, later) = (self.clone(), self.delay(20_000));
-                tokio::spawn(async move {
+                self.cloud.late.spawn(async move {
                     sleep(later).await;
                     if again.is_up().is_ok() {
                         again.carry_out(&request);
@@ -370,7 +374,7 @@ impl Wire {
             let times = self.dice().below(3);
             for _ in 0..times {
                 let (heard, news, late) = (heard.clone(), news.clone(), self.delay(500));
-                tokio::spawn(async move {
+                self.cloud.late.spawn(async move {
                     sleep(late).await;
                     heard.news(news);
                 });
@@ -380,7 +384,7 @@ impl Wire {
             self.clone(),
             Head::of(FIRST_EPOCH, self.device.clone(), sequence),
         );
-        tokio::spawn(async move {
+        self.cloud.late.spawn(async move {
             sleep(Duration::from_secs(2)).await;
             let mut state = wire.cloud.lock();
             if state.relays[wire.relay].life == wire.life {

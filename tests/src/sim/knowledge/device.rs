@@ -16,7 +16,7 @@ use ginnel_store::sync::Identity;
 use ginnel_store::{FILE_NAME, Store};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::cloud::Cloud;
@@ -43,7 +43,7 @@ struct Life {
     known: Known,
     relay: watch::Sender<Option<Relay>>,
     heard: Heard,
-    work: JoinHandle<()>,
+    work: JoinSet<()>,
 }
 
 /// The file of a store in which nothing is.
@@ -60,12 +60,6 @@ fn empty_store() -> &'static [u8] {
 
 /// No offset is known.
 const UNKNOWN: i64 = i64::MAX;
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        self.work.abort();
-    }
-}
 
 impl SimDevice {
     /// A device that is off.
@@ -127,7 +121,8 @@ impl SimDevice {
         };
         let sync = KnowledgeSync::new(parts);
         let running = sync.clone();
-        let work = tokio::spawn(async move { running.run(CancellationToken::new()).await });
+        let mut work = JoinSet::new();
+        work.spawn(async move { running.run(CancellationToken::new()).await });
         self.life = Some(Life {
             known: Known { store, sync },
             relay,
@@ -141,9 +136,8 @@ impl SimDevice {
     pub async fn crash(&mut self) {
         self.cloud.cut(&self.name);
         if let Some(mut life) = self.life.take() {
-            life.work.abort();
             // It has let go of the store then.
-            let _ended = (&mut life.work).await;
+            life.work.shutdown().await;
         }
         self.offset_ms.store(UNKNOWN, Ordering::Relaxed);
     }
