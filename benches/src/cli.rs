@@ -30,6 +30,25 @@ enum Command {
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
         rounds: u32,
     },
+    /// Keep devices in step over a real bucket, beside Litestream
+    #[cfg(target_os = "linux")]
+    Knowledge {
+        /// The folder of the data set and its texts
+        #[arg(long, value_name = "FOLDER", default_value = vectors::FOLDER)]
+        folder: PathBuf,
+        /// How often everything is measured
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+        rounds: u32,
+        /// Passages that are there before
+        #[arg(long, default_value_t = 70_000, value_name = "COUNT")]
+        passages: usize,
+        /// Measure only these
+        #[arg(long, value_name = "PART", value_delimiter = ',')]
+        only: Vec<crate::knowledge::Part>,
+        /// Where ginnel and ginnel-relay are [default: they are built]
+        #[arg(long, value_name = "FOLDER")]
+        programs: Option<PathBuf>,
+    },
     /// Move models to a real bucket, beside rclone
     #[cfg(target_os = "linux")]
     Artifacts {
@@ -150,6 +169,23 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Vectors(arguments) => vectors::run(&arguments.plan()),
         Command::Store { folder, rounds } => {
             Box::pin(store::run(&store::Plan { folder, rounds })).await
+        }
+        #[cfg(target_os = "linux")]
+        Command::Knowledge {
+            folder,
+            rounds,
+            passages,
+            only,
+            programs,
+        } => {
+            let plan = crate::knowledge::Plan {
+                folder,
+                rounds,
+                passages,
+                only,
+                programs,
+            };
+            Box::pin(crate::knowledge::run(plan)).await
         }
         #[cfg(target_os = "linux")]
         Command::Artifacts {

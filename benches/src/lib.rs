@@ -8,6 +8,7 @@
 //! * [`vectors`] compares the store's vector engines with others.
 //! * [`store`] measures the whole store.
 //! * `artifacts` moves models to a bucket, beside rclone.
+//! * `knowledge` keeps devices in step, beside Litestream.
 //!
 //! What runs in its own process is in [`serve`]; who is measured is in
 //! [`subjects`]. Nothing here is part of the product.
@@ -30,6 +31,8 @@ pub mod hot;
 pub mod http1;
 pub mod identity;
 pub mod instructions;
+#[cfg(target_os = "linux")]
+pub mod knowledge;
 pub mod load;
 pub mod origin;
 pub mod peers;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
@@ -108,6 +108,56 @@ pub fn cpu<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Duration {
     processes.into_iter().map(Process::cpu).sum()
 }
 
+/// What a command took.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// On the wall.
+    pub wall: Duration,
+    /// CPU time of it and its children.
+    pub cpu: Duration,
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// It cannot be run, or fails: then with what it said.
+pub fn timed(command: &Command) -> anyhow::Result<Times> {
+    // The shell tells the CPU time of what it ran.
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "\"$@\" >&2 && times", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let began = Instant::now();
+    let done = shell.output()?;
+    let wall = began.elapsed();
+    if !done.status.success() {
+        let program = command.get_program().to_string_lossy();
+        bail!("{program}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    let times = String::from_utf8_lossy(&done.stdout).into_owned();
+    let children = times.lines().last().context("times")?;
+    let cpu: Option<Duration> = children.split_whitespace().map(time).sum();
+    Ok(Times {
+        wall,
+        cpu: cpu.with_context(|| format!("no times: {times}"))?,
+    })
+}
+
+/// `1m2.500000s`, as shells write it.
+fn time(text: &str) -> Option<Duration> {
+    let (minutes, seconds) = text.strip_suffix('s')?.split_once('m')?;
+    let minutes: u64 = minutes.parse().ok()?;
+    let seconds = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
+    Some(seconds + Duration::from_secs(minutes * 60))
+}
+
 /// A loopback address that was free a moment ago.
 ///
 /// # Errors
@@ -171,6 +221,13 @@ mod tests {
         assert_eq!(own.first(), Some(&std::process::id()));
         assert!(own.contains(&sleeper.child.id()));
         assert!(sleeper.resident().expect("alive") > 0);
+    }
+
+    #[test]
+    fn times_of_shells_are_read() {
+        assert_eq!(time("1m2.500000s"), Some(Duration::from_millis(62_500)));
+        assert_eq!(time("0m0.01s"), Some(Duration::from_millis(10)));
+        assert_eq!(time("none"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod bare;
 mod ginnel;
 mod texts;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::priority::Priority;
 use crate::report::{Machine, Table, show};
@@ -53,7 +53,7 @@ pub struct Plan {
 
 /// What a round works with.
 #[derive(Debug)]
-struct Material {
+pub(crate) struct Material {
     texts: Texts,
     vectors: Vec<f32>,
     queries: Vec<f32>,
@@ -61,8 +61,33 @@ struct Material {
 }
 
 impl Material {
+    /// The data set in a folder, and so many texts.
+    ///
+    /// # Errors
+    /// It cannot be read, or has not as many.
+    pub(crate) fn read(folder: &Path, texts: usize) -> anyhow::Result<Self> {
+        let set = Set::named(folder, "100k-384")?;
+        let base = set.base()?;
+        Ok(Self {
+            texts: Texts::read(&folder.join("text"), texts)?,
+            vectors: base.read(0, base.count())?,
+            queries: set.queries()?,
+            dimensions: set.dimensions(),
+        })
+    }
+
+    /// How long its vectors are.
+    pub(crate) fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// The text of a row.
+    pub(crate) fn text(&self, row: usize) -> &str {
+        self.texts.get(row)
+    }
+
     /// The vector of a row. It is not that of the text, which costs the same.
-    fn vector(&self, row: usize) -> &[f32] {
+    pub(crate) fn vector(&self, row: usize) -> &[f32] {
         let count = self.vectors.len() / self.dimensions;
         let from = row % count.max(1) * self.dimensions;
         self.vectors
@@ -86,14 +111,7 @@ impl Material {
 pub async fn run(plan: &Plan) -> anyhow::Result<()> {
     let priority = Priority::raise();
     let load_before = Machine::load();
-    let set = Set::named(&plan.folder, "100k-384")?;
-    let base = set.base()?;
-    let material = Material {
-        texts: Texts::read(&plan.folder.join("text"), SEARCHED)?,
-        vectors: base.read(0, base.count())?,
-        queries: set.queries()?,
-        dimensions: set.dimensions(),
-    };
+    let material = Material::read(&plan.folder, SEARCHED)?;
     let mut samples = Samples::default();
     eprintln!("making a store of {SEARCHED} passages");
     let searched = ginnel::filled(&material, SEARCHED).await?;

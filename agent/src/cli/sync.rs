@@ -2,9 +2,11 @@
 //! devices.
 
 pub mod key;
+mod shown;
 
 use std::io::Write;
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use self::key::KeyCommand;
+use self::shown::Shown;
 use super::knowledge::Asked;
 use super::{json, printable, table};
 use crate::api::knowledge::sync::{EncryptionWanted, SyncWanted};
@@ -78,24 +81,32 @@ pub(super) async fn run(
         return key::run(command, state, environment, out).await;
     }
     let asked = Asked::find(state, environment).await?;
-    let done = do_it(&sync, &asked, out).await;
+    let shown = Shown::new(sync.json, environment);
+    let done = do_it(&sync, &asked, shown, out).await;
     asked.close().await?;
     done
 }
 
-async fn do_it(sync: &Sync, asked: &Asked, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+async fn do_it(
+    sync: &Sync,
+    asked: &Asked,
+    shown: Shown<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
     let status = match &sync.command {
         None | Some(SyncCommand::Status) => look(asked).await?,
         Some(SyncCommand::Now) => {
             let path = "/v1/sync/now";
             let before = asked.ask(Method::POST, path, &Value::Null).await?;
-            wait(asked, before).await?
+            wait(asked, before, shown, out).await?
         }
-        Some(SyncCommand::Publish) => publish(asked).await?,
+        Some(SyncCommand::Publish) => publish(asked, shown, out).await?,
         Some(SyncCommand::Pause) => set(asked, true).await?,
         Some(SyncCommand::Resume) => set(asked, false).await?,
-        Some(SyncCommand::Encrypt { new_key }) => encrypt(asked, true, *new_key).await?,
-        Some(SyncCommand::Decrypt) => encrypt(asked, false, false).await?,
+        Some(SyncCommand::Encrypt { new_key }) => {
+            encrypt(asked, (true, *new_key), shown, out).await?
+        }
+        Some(SyncCommand::Decrypt) => encrypt(asked, (false, false), shown, out).await?,
         // Done above: it needs no daemon.
         Some(SyncCommand::Key(_)) => look(asked).await?,
     };
@@ -120,14 +131,36 @@ async fn set(asked: &Asked, paused: bool) -> anyhow::Result<SyncStatus> {
     asked.ask(Method::PUT, "/v1/sync", &wanted).await
 }
 
-async fn encrypt(asked: &Asked, on: bool, new_key: bool) -> anyhow::Result<SyncStatus> {
+async fn encrypt(
+    asked: &Asked,
+    (on, new_key): (bool, bool),
+    mut shown: Shown<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<SyncStatus> {
     let wanted = EncryptionWanted { on, new_key };
     let path = "/v1/sync/encryption";
-    asked.ask(Method::PUT, path, &wanted).await
+    let mut changing = pin!(asked.ask(Method::PUT, path, &wanted));
+    loop {
+        tokio::select! {
+            changed = &mut changing => {
+                shown.end();
+                return changed;
+            }
+            () = sleep(LOOK_EVERY) => {
+                let status = look(asked).await?;
+                shown.show(&status, out)?;
+            }
+        }
+    }
 }
 
 /// Waits until all is in step, or nothing moves for too long.
-async fn wait(asked: &Asked, mut status: SyncStatus) -> anyhow::Result<SyncStatus> {
+async fn wait(
+    asked: &Asked,
+    mut status: SyncStatus,
+    mut shown: Shown<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<SyncStatus> {
     let began = status.last_unix_ms;
     let mut moved = (Instant::now(), status.moved());
     loop {
@@ -138,8 +171,10 @@ async fn wait(asked: &Asked, mut status: SyncStatus) -> anyhow::Result<SyncStatu
             SyncState::NoLink | SyncState::Syncing => false,
         };
         if is_over || moved.0.elapsed() > STILL_MAX {
+            shown.end();
             return Ok(status);
         }
+        shown.show(&status, out)?;
         sleep(LOOK_EVERY).await;
         status = look(asked).await?;
         if status.moved() != moved.1 {
@@ -149,15 +184,21 @@ async fn wait(asked: &Asked, mut status: SyncStatus) -> anyhow::Result<SyncStatu
 }
 
 /// Waits until this device has published, or nothing comes of it for too long.
-async fn publish(asked: &Asked) -> anyhow::Result<SyncStatus> {
+async fn publish(
+    asked: &Asked,
+    mut shown: Shown<'_>,
+    out: &mut dyn Write,
+) -> anyhow::Result<SyncStatus> {
     let path = "/v1/sync/publish";
     let before: SyncStatus = asked.ask(Method::POST, path, &Value::Null).await?;
     let began = Instant::now();
     loop {
         let status = look(asked).await?;
         if status.published_unix_ms != before.published_unix_ms {
+            shown.end();
             return Ok(status);
         }
+        shown.show(&status, out)?;
         if began.elapsed() > PUBLISH_MAX {
             let why = status
                 .problem
@@ -170,7 +211,7 @@ async fn publish(asked: &Asked) -> anyhow::Result<SyncStatus> {
 
 fn write_status(status: &SyncStatus, json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
     if json {
-        return json::pretty(status, out);
+        return json::line(status, out);
     }
     let mut hints = Vec::new();
     let mut rows = vec![
@@ -196,6 +237,14 @@ fn write_status(status: &SyncStatus, json: bool, out: &mut dyn Write) -> anyhow:
             ),
         ],
     ];
+    if let Some(moving) = &status.moving {
+        let what = match &*moving.direction {
+            "push" => "publishing",
+            _ => "fetching",
+        };
+        let text = format!("{} of {}", bytes(moving.sent), bytes(moving.needed));
+        rows.push([what.to_owned(), text]);
+    }
     if let Some(key) = &status.key {
         let text = format!("with key {}", printable::line(key));
         rows.push(["encrypted".to_owned(), text]);

@@ -32,11 +32,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ginnel_link::driver::WallClock;
+use ginnel_proto::artifact::Artifact;
 use ginnel_proto::control::KNOWLEDGE;
 use ginnel_proto::id::{DeviceName, UserName};
 use ginnel_proto::sync::seal::Key;
 use ginnel_store::Store;
 use ginnel_store::sync::Identity;
+use ginnel_store::transfer::{State, Transfer};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -45,7 +47,7 @@ use self::keys::KeyFile;
 use self::publisher::Publisher;
 use self::reader::Reader;
 use self::relay::Relay;
-use self::status::{Progress, SyncState, SyncStatus};
+use self::status::{MovingStatus, Progress, SyncState, SyncStatus};
 use self::writer::Writer;
 use crate::heard::{Heard, Said};
 use crate::sync::Sync;
@@ -199,7 +201,22 @@ impl KnowledgeSync {
         status.epoch = epoch.as_ref().map(|epoch| epoch.number);
         status.key = epoch.and_then(|epoch| Some(epoch.key?.id().to_string()));
         status.backlog = backlog;
+        status.moving = self.moving().await?;
         Ok(status)
+    }
+
+    /// How far the published database is, if it is on its way.
+    async fn moving(&self) -> Result<Option<MovingStatus>, Failure> {
+        let transfers = self.parts.store.transfers().await?;
+        let is_moving = |it: &Transfer| {
+            it.state == State::Running && matches!(it.artifact, Artifact::Knowledge(_))
+        };
+        let moving = transfers.into_iter().find(is_moving);
+        Ok(moving.map(|moving| MovingStatus {
+            direction: moving.direction.as_str().to_owned(),
+            sent: moving.progress.sent,
+            needed: moving.progress.needed,
+        }))
     }
 
     fn state(&self, backlog: u64) -> SyncState {

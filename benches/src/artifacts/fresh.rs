@@ -7,14 +7,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use ginnel_tests::chaos::world::{Paths, World};
 use ginnel_tests::processes::peak_memory;
 use tokio::process::Child;
 use tokio::time::Instant;
 
 use super::{float, moved, sample, world};
-use crate::process::cpu_of;
+use crate::process::{Times, cpu_of, timed};
 
 const RCLONE: &str = "bucket/rclone-1.75.2/bin/rclone";
 
@@ -118,11 +118,8 @@ fn copy(world: &World, rclone: &Path, file: &Path, number: u32) -> anyhow::Resul
         ":s3,provider=Other,env_auth,no_check_bucket,endpoint='http://{}':{}/rclone-{number}",
         world.r2.weed.address, bucket.name
     );
-    let mut command = Command::new("sh");
-    // The shell tells the CPU time of what it ran.
+    let mut command = Command::new(rclone);
     command
-        .args(["-c", "\"$@\" >&2 && times", "sh"])
-        .arg(rclone)
         .arg("copyto")
         .arg(file)
         .arg(to)
@@ -130,39 +127,9 @@ fn copy(world: &World, rclone: &Path, file: &Path, number: u32) -> anyhow::Resul
         .env("AWS_SECRET_ACCESS_KEY", &bucket.keys.secret)
         .env("RCLONE_CONFIG", "/dev/null");
     let size = std::fs::metadata(file)?.len();
-    let began = Instant::now();
-    let done = command.output()?;
-    let took = began.elapsed();
-    ensure!(
-        done.status.success(),
-        "rclone: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-    let times = String::from_utf8_lossy(&done.stdout).into_owned();
-    let children = times.lines().last().context("times")?;
-    let cpu: Option<Duration> = children.split_whitespace().map(time).sum();
+    let Times { wall, cpu } = timed(&command)?;
     Ok(Speed {
-        bytes_per_second: float(size) / took.as_secs_f64(),
-        cpu: cpu.with_context(|| format!("no times: {times}"))?,
+        bytes_per_second: float(size) / wall.as_secs_f64(),
+        cpu,
     })
-}
-
-/// `1m2.500000s`, as shells write it.
-fn time(text: &str) -> Option<Duration> {
-    let (minutes, seconds) = text.strip_suffix('s')?.split_once('m')?;
-    let minutes: u64 = minutes.parse().ok()?;
-    let seconds = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
-    Some(seconds + Duration::from_secs(minutes * 60))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_shells_are_read() {
-        assert_eq!(time("1m2.500000s"), Some(Duration::from_millis(62_500)));
-        assert_eq!(time("0m0.01s"), Some(Duration::from_millis(10)));
-        assert_eq!(time("none"), None);
-    }
 }

@@ -69,7 +69,7 @@ pub struct World {
 #[derive(Debug)]
 pub struct Device {
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     state: PathBuf,
     local: SocketAddr,
     pull: &'static str,
@@ -112,13 +112,7 @@ impl World {
             admin: of(&admin),
             folder,
         };
-        let device = |name, listener| Device {
-            name,
-            state: place.folder.path().join(name),
-            local: of(listener),
-            pull: "direct",
-            running: None,
-        };
+        let device = |name, listener| Device::new(name, &place, of(listener));
         let mut world = Self {
             r2,
             way,
@@ -175,6 +169,25 @@ impl World {
         }
     }
 
+    /// One more device of the user, which has joined and does not run.
+    ///
+    /// # Panics
+    /// It cannot join.
+    pub async fn add(&self, name: &str) -> Device {
+        let address = self.place.link.ip();
+        let listener = TcpListener::bind((address, 0)).expect("bound");
+        let local = listener.local_addr().expect("bound");
+        drop(listener);
+        let device = Device::new(name, &self.place, local);
+        device.join(&self.place).await;
+        device
+    }
+
+    /// Starts a device that does not run.
+    pub fn start_device(&self, device: &mut Device) {
+        device.start(&self.place);
+    }
+
     /// The relay's process, while it runs.
     #[must_use]
     pub fn relay(&self) -> Option<&Child> {
@@ -209,6 +222,16 @@ pub enum Which {
 }
 
 impl Device {
+    fn new(name: &str, place: &Place, local: SocketAddr) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: place.folder.path().join(name),
+            local,
+            pull: "direct",
+            running: None,
+        }
+    }
+
     /// Kills it.
     pub async fn kill(&mut self) {
         kill(&mut self.running).await;
@@ -274,7 +297,7 @@ impl Device {
         let end = text.rfind('}').expect("JSON");
         let invited: Value = serde_json::from_str(&text[begin..=end]).expect("JSON");
         let code = invited["join_code"].as_str().expect("a code");
-        let mut join = place.command("ginnel", &["join", code, "--name", self.name]);
+        let mut join = place.command("ginnel", &["join", code, "--name", &self.name]);
         join.env("GINNEL_STATE", &self.state);
         let joined = in_time("a device joins", join.status()).await;
         assert!(joined.expect("it runs").success());

@@ -25,6 +25,9 @@ pub struct SyncStatus {
     pub backlog: u64,
     /// Batches of other devices that are known and not read yet.
     pub behind: u64,
+    /// The published database, while it is on its way.
+    #[serde(default)]
+    pub moving: Option<MovingStatus>,
     /// Batches and their bytes that were sent since the start.
     pub sent_batches: u64,
     /// See `sent_batches`.
@@ -53,8 +56,9 @@ pub struct SyncStatus {
 
 impl SyncStatus {
     /// Changes with everything that moves.
-    pub(crate) fn moved(&self) -> [u64; 4] {
+    pub(crate) fn moved(&self) -> [u64; 5] {
         [
+            self.moving.as_ref().map_or(0, |moving| moving.sent),
             self.backlog,
             self.behind,
             self.sent_batches,
@@ -80,6 +84,17 @@ pub enum SyncState {
     Syncing,
     /// All that is known of is here, and all that is here is there.
     InStep,
+}
+
+/// How far the published database is on its way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MovingStatus {
+    /// `push` to the relay, or `pull` to this device.
+    pub direction: String,
+    /// Bytes that arrived.
+    pub sent: u64,
+    /// Bytes that have to travel, those among them.
+    pub needed: u64,
 }
 
 /// How far a log has been read.
@@ -196,6 +211,7 @@ impl Progress {
             key: None,
             backlog: 0,
             behind: self.behind(),
+            moving: None,
             sent_batches: count(&self.sent_batches),
             sent_bytes: count(&self.sent_bytes),
             read_batches: count(&self.read_batches),

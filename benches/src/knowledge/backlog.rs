@@ -1,0 +1,84 @@
+//! Memory of everybody while a million changes that were made offline are sent,
+//! kept and taken.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use ginnel_store::Store;
+use ginnel_store::document::{NewDocument, Span};
+use ginnel_store::options::Options;
+use ginnel_store::vector::engine::Engine;
+use ginnel_tests::chaos::world::Which;
+use ginnel_tests::processes::peak_memory;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::ground::{start, until_in_step, until_known};
+use crate::store::Material;
+
+/// Documents of one passage: two changes each.
+const DOCUMENTS: usize = 500_000;
+
+/// Documents under way at a time.
+const UNDER_WAY: usize = 64;
+
+pub(super) async fn run(programs: &Path, material: &Material) -> anyhow::Result<String> {
+    let mut world = start(programs).await?;
+    eprintln!("backlog: {DOCUMENTS} documents");
+    world.laptop.kill().await;
+    fill(&world.laptop.state().join("store"), material).await?;
+    let began = Instant::now();
+    world.restart(Which::Laptop);
+    until_known(&world.desktop, DOCUMENTS).await?;
+    until_in_step(&world.laptop).await?;
+    until_in_step(&world.desktop).await?;
+    let took = began.elapsed().as_secs_f64();
+    let peak = |child: Option<&tokio::process::Child>| child.map(peak_memory).context("it runs");
+    Ok(format!(
+        "### A million changes made offline\n\n| | |\n| --- | --- |\n\
+         | until the other device has all | {took:.0} s |\n\
+         | peak memory of the sending device | {} MB |\n\
+         | of the receiving device | {} MB |\n\
+         | of the relay | {} MB |\n",
+        peak(world.laptop.process())? / 1_000_000,
+        peak(world.desktop.process())? / 1_000_000,
+        peak(world.relay())? / 1_000_000,
+    ))
+}
+
+async fn fill(folder: &Path, material: &Material) -> anyhow::Result<()> {
+    let mut options = Options::new(folder);
+    options.origin = "laptop".to_owned();
+    options.engine = Engine::Exact;
+    let store = Store::open(options)?;
+    let mut under_way = JoinSet::new();
+    for number in 0..DOCUMENTS {
+        let text = format!("{number} {}", material.text(number));
+        let document = NewDocument {
+            collection: "bench".parse()?,
+            source: Some(format!("{number}.txt")),
+            id: None,
+            title: None,
+            mime: None,
+            metadata: serde_json::Map::new(),
+            passages: vec![Span {
+                start: 0,
+                end: text.len(),
+            }],
+            text,
+            vectors: None,
+        };
+        if under_way.len() == UNDER_WAY
+            && let Some(ended) = under_way.join_next().await
+        {
+            ended??;
+        }
+        let store = store.clone();
+        under_way.spawn(async move { store.put(document).await });
+    }
+    while let Some(ended) = under_way.join_next().await {
+        ended??;
+    }
+    store.close().await?;
+    Ok(())
+}
