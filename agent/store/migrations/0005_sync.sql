@@ -100,3 +100,33 @@ CREATE TABLE quarantine (
     unix_ms  INTEGER NOT NULL,                 -- when it was noticed
     PRIMARY KEY (device, sequence)
 ) STRICT, WITHOUT ROWID;
+
+-- Passages of the present transaction whose words are not in the index yet. They
+-- follow together at its end: the index writes out what it has gathered before
+-- each statement that could fail half-way, and every insertion here is one.
+CREATE TABLE unindexed (
+    passage INTEGER PRIMARY KEY                -- its rowid
+) STRICT;
+DROP TRIGGER passage_text_added;
+CREATE TRIGGER passage_text_added AFTER INSERT ON passage
+WHEN new.deleted = 0 BEGIN
+    INSERT INTO unindexed VALUES (new.rowid);
+END;
+DROP TRIGGER passage_text_changed;
+CREATE TRIGGER passage_text_changed AFTER UPDATE OF text, deleted ON passage
+WHEN old.text IS NOT new.text OR old.deleted IS NOT new.deleted BEGIN
+    INSERT INTO passage_text_index (passage_text_index, rowid, text)
+        SELECT 'delete', old.rowid, old.text
+        WHERE old.deleted = 0
+          AND NOT EXISTS (SELECT 1 FROM unindexed WHERE passage = old.rowid);
+    DELETE FROM unindexed WHERE passage = old.rowid;
+    INSERT INTO unindexed SELECT new.rowid WHERE new.deleted = 0;
+END;
+DROP TRIGGER passage_text_removed;
+CREATE TRIGGER passage_text_removed AFTER DELETE ON passage
+WHEN old.deleted = 0 BEGIN
+    INSERT INTO passage_text_index (passage_text_index, rowid, text)
+        SELECT 'delete', old.rowid, old.text
+        WHERE NOT EXISTS (SELECT 1 FROM unindexed WHERE passage = old.rowid);
+    DELETE FROM unindexed WHERE passage = old.rowid;
+END;

@@ -43,6 +43,7 @@ fn prepare_writer(mut connection: Connection, unclean: bool) -> Result<Connectio
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -limits::WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "journal_size_limit", limits::JOURNAL_SIZE_MAX)?;
     connection.pragma_update(None, "wal_autocheckpoint", limits::CHECKPOINT_PAGES)?;
     schema::migrate(&mut connection)?;

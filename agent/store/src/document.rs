@@ -1,6 +1,7 @@
 //! Documents and their passages.
 
 mod put;
+pub(crate) mod words;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Map, Value};

@@ -431,13 +431,7 @@ impl Store {
     /// # Errors
     /// The rows cannot be read, or the indexes not be written.
     pub async fn rebuild_indexes(&self) -> Result<()> {
-        let rebuild = |turn: &mut write::Turn<'_>| {
-            turn.connection.execute(
-                "INSERT INTO passage_text_index (passage_text_index) VALUES ('rebuild')",
-                [],
-            )?;
-            Ok(())
-        };
+        let rebuild = |turn: &mut write::Turn<'_>| document::words::rebuild(turn.connection);
         self.inner.writer.run(rebuild).await?;
         upkeep::rebuild(&self.inner).await
     }

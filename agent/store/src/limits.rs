@@ -16,6 +16,10 @@ pub(crate) const JOURNAL_SIZE_MAX: i64 = 64 << 20;
 /// waits for the disk twice, so it must not come with every few documents.
 pub(crate) const CHECKPOINT_PAGES: u32 = 4096;
 
+/// Memory of the writer for pages, in KiB: those that a large transaction changes
+/// must not go to the log and come back while it is under way.
+pub(crate) const WRITER_CACHE_KIB: i64 = 32 << 10;
+
 /// Bytes of the file that readers see as memory: reading a row is a copy then,
 /// no call into the system. Address space only.
 pub(crate) const MAP_MAX: i64 = 64 << 30;

@@ -38,6 +38,8 @@ use crate::options::Executor;
 
 pub(crate) use garbage::note_fresh;
 pub(crate) use identity::{device, is_shared};
+#[cfg(test)]
+pub(crate) use import::take_over as take_over_rows;
 
 pub use identity::Identity;
 pub use outgoing::{Outgoing, Upto};

@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection;
+use crate::document::words;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{GROUP_MAX, GROUP_TIME, WRITES_MAX};
 use crate::options::{Executor, WallClock};
@@ -406,10 +407,14 @@ impl Scribe {
                 now,
                 late: &mut late,
             };
-            in_savepoint(&mut turn, job, answers)?;
+            match answers.is_empty() {
+                true => alone(&mut turn, job, answers)?,
+                false => in_savepoint(&mut turn, job, answers)?,
+            }
             let more = answers.len() < GROUP_MAX && begun.elapsed() < GROUP_TIME;
             work = more.then(&mut next).flatten();
         }
+        words::index(&transaction)?;
         keep_late(&transaction, &late)?;
         keep(&transaction, "hlc", time.clock.last().to_stored())?;
         keep(&transaction, CLOCK_OFFSET, time.offset_ms)?;
@@ -436,6 +441,26 @@ impl Scribe {
         connection.execute_batch("PRAGMA optimize")?;
         connection.close().map_err(|(_, error)| error.into())
     }
+}
+
+/// Runs the first job of a transaction: its rows can be taken back with all of it.
+/// For a savepoint SQLite would keep each page as it was before.
+fn alone(turn: &mut Turn<'_>, job: Work, answers: &mut Vec<Answer>) -> Result<()> {
+    let before = *turn.time;
+    match job(Ok(turn)) {
+        Ok(answer) => answers.push(answer),
+        Err(answer) => {
+            answers.push(answer);
+            *turn.time = before;
+            turn.late.clear();
+            // On a full disk SQLite takes everything back by itself.
+            if !turn.connection.is_autocommit() {
+                turn.connection.execute_batch("ROLLBACK")?;
+            }
+            turn.connection.execute_batch("BEGIN IMMEDIATE")?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs a job so that its rows can be taken back alone.

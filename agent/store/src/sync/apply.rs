@@ -1,6 +1,8 @@
 //! Rows of other devices: of two states of a row the one with the later stamp
 //! stays, as [`ginnel_proto::sync::row`] says.
 
+mod new;
+
 use std::collections::HashMap;
 
 use ginnel_blob::hash::Hash;
@@ -8,7 +10,7 @@ use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::extra::{self, EXTRA_MAX};
 use ginnel_proto::sync::hlc::Hlc;
 use ginnel_proto::sync::row::{Document, Embedding, Model, Passage, Rows};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
 use super::{Applied, joining};
@@ -140,7 +142,7 @@ fn validate_embedding(row: &Embedding) -> Result<()> {
 }
 
 /// Applies rows of `origin` that are valid.
-pub(super) fn rows(turn: &mut Turn<'_>, origin: &DeviceName, rows: Rows) -> Result<Applied> {
+pub(super) fn rows(turn: &mut Turn<'_>, origin: &DeviceName, mut rows: Rows) -> Result<Applied> {
     let mut apply = Apply {
         connection: turn.connection,
         origin: origin.as_str(),
@@ -150,6 +152,7 @@ pub(super) fn rows(turn: &mut Turn<'_>, origin: &DeviceName, rows: Rows) -> Resu
         untold: Vec::new(),
         own: turn.origin,
         floors: HashMap::new(),
+        document: None,
     };
     for row in &rows.models {
         apply.model(row)?;
@@ -158,6 +161,9 @@ pub(super) fn rows(turn: &mut Turn<'_>, origin: &DeviceName, rows: Rows) -> Resu
         apply.document(row)?;
     }
     let waits = apply.something_waits_to_go()?;
+    if rows.passages.len() + rows.embeddings.len() >= new::MANY {
+        new::rows(&mut apply, &mut rows.passages, &mut rows.embeddings, waits)?;
+    }
     for row in &rows.passages {
         apply.passage(row, waits)?;
     }
@@ -196,6 +202,8 @@ struct Apply<'a> {
     own: &'a str,
     /// Up to when vectors of a model are dead.
     floors: HashMap<Hash, Hlc>,
+    /// The document of the last passage, and its stamp if it is known.
+    document: Option<([u8; 16], Option<(i64, String)>)>,
 }
 
 impl Apply<'_> {
@@ -310,12 +318,15 @@ impl Apply<'_> {
     }
 
     fn passage(&mut self, row: &Passage, waits: bool) -> Result<()> {
+        if self.is_dead(row)? {
+            self.count(false);
+            return Ok(());
+        }
         let text = TextHash::of(&row.text);
         let mut put = self.connection.prepare_cached(
             "INSERT INTO passage (id, document_id, revision, position, byte_start, byte_end,
                  text, text_hash, hlc, origin, extra)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
-             WHERE NOT EXISTS (SELECT 1 FROM document WHERE id = ?2 AND (hlc, origin) > (?9, ?10))
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (id) DO UPDATE SET document_id = excluded.document_id,
                  revision = excluded.revision, position = excluded.position,
                  byte_start = excluded.byte_start, byte_end = excluded.byte_end,
@@ -338,11 +349,37 @@ impl Apply<'_> {
         ))?;
         self.count(taken > 0);
         if waits && taken > 0 {
-            let mut keep = self
-                .connection
-                .prepare_cached("DELETE FROM unused WHERE text_hash = ?1")?;
-            keep.execute([text])?;
+            self.keep_vectors(text)?;
         }
+        Ok(())
+    }
+
+    /// Whether a later state of its document is known.
+    fn is_dead(&mut self, row: &Passage) -> Result<bool> {
+        let (document, stamp) = match self.document.take() {
+            // Passages come one document after the other.
+            Some((document, stamp)) if document == row.document => (document, stamp),
+            _ => {
+                let mut find = self
+                    .connection
+                    .prepare_cached("SELECT hlc, origin FROM document WHERE id = ?1")?;
+                let stamp = find.query_row([row.document], |row| Ok((row.get(0)?, row.get(1)?)));
+                (row.document, stamp.optional()?)
+            }
+        };
+        let (_, stamp) = self.document.insert((document, stamp));
+        let own = (row.hlc.to_stored(), self.origin);
+        Ok(stamp
+            .as_ref()
+            .is_some_and(|(hlc, origin)| (*hlc, &**origin) > own))
+    }
+
+    /// The vectors of a text are used again.
+    fn keep_vectors(&self, text: TextHash) -> Result<()> {
+        let mut keep = self
+            .connection
+            .prepare_cached("DELETE FROM unused WHERE text_hash = ?1")?;
+        keep.execute([text])?;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::published::{COLUMNS, escaped};
 use super::{identity, joining, meta, outgoing, peers};
 use crate::cursor;
+use crate::document::words;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a published database says of itself.
@@ -64,7 +65,7 @@ pub(super) fn is_empty(connection: &Connection) -> Result<bool> {
 
 /// Takes all rows over into a store that has none, in one transaction. Text and
 /// vector indexes are to be made anew by the caller.
-pub(super) fn take_over(connection: &Connection, path: &Path) -> Result<bool> {
+pub(crate) fn take_over(connection: &Connection, path: &Path) -> Result<bool> {
     let (snapshot, about) = open(path)?;
     drop(snapshot);
     let name = path
@@ -166,9 +167,9 @@ fn clear(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "DELETE FROM main.peer; DELETE FROM main.quarantine; DELETE FROM main.unused;
          DELETE FROM main.grave; DELETE FROM main.mark; DELETE FROM main.fresh;
-         DELETE FROM main.written; DELETE FROM main.met;
-         INSERT INTO passage_text_index (passage_text_index) VALUES ('rebuild');",
+         DELETE FROM main.written; DELETE FROM main.met;",
     )?;
+    words::rebuild(connection)?;
     for trigger in triggers {
         connection.execute_batch(&trigger)?;
     }
@@ -256,6 +257,8 @@ fn copy_all(connection: &Connection, about: &About) -> Result<()> {
     for trigger in triggers {
         connection.execute_batch(&trigger)?;
     }
+    // Should this device stop before the caller has made the index.
+    words::note_all(connection)?;
     let mut last = Hlc::default();
     for table in outgoing::TABLES {
         let latest = format!("SELECT coalesce(max(hlc), 0) FROM {table}");

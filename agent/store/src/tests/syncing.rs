@@ -1,5 +1,7 @@
 //! Stores of two and more devices: what each changes, all have in the end.
 
+mod many;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
