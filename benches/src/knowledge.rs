@@ -79,24 +79,28 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     };
     let (rounds, passages) = (plan.rounds, plan.passages);
     let mut tables = Vec::new();
+    let mut note = |table: String| {
+        eprintln!("{table}");
+        tables.push(table);
+    };
     if plan.has(Part::Apply) {
-        tables.push(apply::run(&material, rounds, passages).await?);
+        note(apply::run(&material, rounds, passages).await?);
     }
     if plan.has(Part::Wire) || plan.has(Part::Bootstrap) || plan.has(Part::Seen) {
         let mut ground = ground::Ground::lay(&programs, &material, passages).await?;
         let litestream = Litestream::find(&ground)?;
         if plan.has(Part::Wire) {
-            tables.push(wire::run(&mut ground, &litestream, &material, rounds).await?);
+            note(wire::run(&mut ground, &litestream, &material, rounds).await?);
         }
         if plan.has(Part::Bootstrap) {
-            tables.push(bootstrap::run(&mut ground, &litestream, &material, rounds).await?);
+            note(bootstrap::run(&mut ground, &litestream, &material, rounds).await?);
         }
         if plan.has(Part::Seen) {
-            tables.push(seen::run(&mut ground, &litestream, &material, rounds).await?);
+            note(seen::run(&mut ground, &litestream, &material, rounds).await?);
         }
     }
     if plan.has(Part::Backlog) {
-        tables.push(backlog::run(&programs, &material).await?);
+        note(backlog::run(&programs, &material).await?);
     }
     let machine = Machine::describe(priority.describe(), load);
     println!(

@@ -6,7 +6,6 @@ mod shown;
 
 use std::io::Write;
 use std::path::Path;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -82,7 +81,7 @@ pub(super) async fn run(
     }
     let asked = Asked::find(state, environment).await?;
     let shown = Shown::new(sync.json, environment);
-    let done = do_it(&sync, &asked, shown, out).await;
+    let done = Box::pin(do_it(&sync, &asked, shown, out)).await;
     asked.close().await?;
     done
 }
@@ -98,15 +97,15 @@ async fn do_it(
         Some(SyncCommand::Now) => {
             let path = "/v1/sync/now";
             let before = asked.ask(Method::POST, path, &Value::Null).await?;
-            wait(asked, before, shown, out).await?
+            Box::pin(wait(asked, before, shown, out)).await?
         }
-        Some(SyncCommand::Publish) => publish(asked, shown, out).await?,
+        Some(SyncCommand::Publish) => Box::pin(publish(asked, shown, out)).await?,
         Some(SyncCommand::Pause) => set(asked, true).await?,
         Some(SyncCommand::Resume) => set(asked, false).await?,
         Some(SyncCommand::Encrypt { new_key }) => {
-            encrypt(asked, (true, *new_key), shown, out).await?
+            Box::pin(encrypt(asked, (true, *new_key), shown, out)).await?
         }
-        Some(SyncCommand::Decrypt) => encrypt(asked, (false, false), shown, out).await?,
+        Some(SyncCommand::Decrypt) => Box::pin(encrypt(asked, (false, false), shown, out)).await?,
         // Done above: it needs no daemon.
         Some(SyncCommand::Key(_)) => look(asked).await?,
     };
@@ -139,7 +138,7 @@ async fn encrypt(
 ) -> anyhow::Result<SyncStatus> {
     let wanted = EncryptionWanted { on, new_key };
     let path = "/v1/sync/encryption";
-    let mut changing = pin!(asked.ask(Method::PUT, path, &wanted));
+    let mut changing = Box::pin(asked.ask(Method::PUT, path, &wanted));
     loop {
         tokio::select! {
             changed = &mut changing => {

@@ -23,7 +23,9 @@ pub(super) async fn run(
     let folder = tempfile::tempdir()?;
     let (database, connection) = copy(&ground.published, folder.path())?;
     drop(connection);
-    litestream.back_up(folder.path(), &database, "bootstrap")?;
+    litestream
+        .back_up(folder.path(), &database, "bootstrap")
+        .await?;
     let passages = known(&ground.world.laptop).await?;
     let mut figures = Figures::new("A new device", "s", "CPU s");
     for round in 1..=rounds {
@@ -32,7 +34,7 @@ pub(super) async fn run(
         if round % 2 == 1 {
             ginnel(ground, material, round, passages, &mut figures).await?;
         }
-        let theirs = litestream.restore(folder.path(), &database, &to)?;
+        let theirs = litestream.restore(folder.path(), &database, &to).await?;
         let row = Row::new(theirs.wall.as_secs_f64(), theirs.cpu.as_secs_f64());
         figures.add("Litestream: the file is there", row);
         std::fs::remove_file(&to)?;

@@ -46,7 +46,8 @@ impl Litestream {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         let environment = self.environment.iter().map(|(name, value)| (name, value));
-        command.envs(environment);
+        // A bundle of certificates in the environment keeps it from starting.
+        command.envs(environment).env_remove("AWS_CA_BUNDLE");
         command
     }
 
@@ -83,7 +84,7 @@ impl Litestream {
     }
 
     /// Replicates all that there is, with a snapshot, and ends.
-    pub(super) fn back_up(
+    pub(super) async fn back_up(
         &self,
         folder: &Path,
         database: &Path,
@@ -91,20 +92,14 @@ impl Litestream {
     ) -> anyhow::Result<()> {
         let configuration = self.configure(folder, database, place)?;
         let mut command = self.command();
-        let done = command
+        command
             .args(["replicate", "-once", "-force-snapshot", "-config"])
-            .arg(configuration)
-            .output()?;
-        ensure!(
-            done.status.success(),
-            "litestream: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-        Ok(())
+            .arg(configuration);
+        run(command).await.map(drop)
     }
 
     /// Restores a database, and says what that took.
-    pub(super) fn restore(
+    pub(super) async fn restore(
         &self,
         folder: &Path,
         database: &Path,
@@ -118,7 +113,7 @@ impl Litestream {
             .arg("-o")
             .arg(to)
             .arg(database);
-        timed(&command)
+        run(command).await
     }
 
     /// Follows a database, as often as it does by itself.
@@ -140,6 +135,11 @@ impl Litestream {
             .stderr(log);
         Process::start("litestream", &mut command)
     }
+}
+
+/// Runs it to its end, while the proxy of this process goes on.
+async fn run(command: Command) -> anyhow::Result<Times> {
+    tokio::task::spawn_blocking(move || timed(&command)).await?
 }
 
 /// A copy of what is published, as an application would use it.

@@ -44,7 +44,9 @@ pub(super) async fn run(
     )?;
     let replicating = litestream.replicate(folder.path(), &database, "seen")?;
     let received = || ground.other.counts().received(Operation::Put);
+    let before = received();
     until_quiet(received, Duration::from_secs(5)).await?;
+    ensure!(received() > before, "Litestream has sent nothing");
     let followed = folder.path().join("followed.db");
     let following = litestream.follow(folder.path(), &database, &followed)?;
     until_there(&followed).await?;
@@ -122,8 +124,10 @@ async fn followed_edits(
 
 /// Whether the copy has it; not while it is being written.
 fn has(followed: &std::path::Path, word: &str) -> bool {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-    Connection::open_with_flags(followed, flags)
+    // Without a log beside it, which a reader could not make.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let uri = format!("file:{}?immutable=1", followed.display());
+    Connection::open_with_flags(uri, flags)
         .and_then(|connection| {
             let found = "SELECT EXISTS (SELECT 1 FROM passage WHERE text = ?1)";
             connection.query_row(found, [word], |row| row.get(0))

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use ginnel_agent::api::knowledge::view::{NewDocument, NewPassage, StoredView};
 use ginnel_tests::bucket::Strict;
 use ginnel_tests::bucket::strict::{Counts, Operation};
@@ -42,7 +43,8 @@ pub(super) async fn run(
     let (database, connection) = copy(&ground.published, folder.path())?;
     let replicating = litestream.replicate(folder.path(), &database, "wire")?;
     // The first snapshot is not counted.
-    until_quiet(|| received(&ground.other), Duration::from_secs(15)).await?;
+    let all = until_quiet(|| received(&ground.other), Duration::from_secs(15)).await?;
+    ensure!(all > 1_000_000, "Litestream has sent nothing");
     for round in 1..=rounds {
         eprintln!("wire, round {round} of {rounds}");
         let from = ground.passages + PASSAGES * round as usize * 2;

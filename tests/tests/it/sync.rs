@@ -3,6 +3,7 @@
 mod damage;
 mod encrypt;
 mod erase;
+mod kill;
 mod publish;
 mod r2;
 

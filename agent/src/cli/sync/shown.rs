@@ -114,10 +114,10 @@ fn in_words(phase: Phase, status: &SyncStatus) -> String {
         },
         Phase::Reading => format!("batches of others, {} so far", bytes(status.read_bytes)),
         Phase::Sending => format!("changes of this device, {} sent", bytes(status.sent_bytes)),
-        Phase::Waiting => match status.state {
-            SyncState::NoLink => "waiting for a link to the relay".to_owned(),
-            _ => "working".to_owned(),
-        },
+        Phase::Waiting if status.state == SyncState::NoLink => {
+            "waiting for a link to the relay".to_owned()
+        }
+        Phase::Waiting => "working".to_owned(),
     }
 }
 

@@ -203,8 +203,11 @@ struct Apply<'a> {
     /// Up to when vectors of a model are dead.
     floors: HashMap<Hash, Hlc>,
     /// The document of the last passage, and its stamp if it is known.
-    document: Option<([u8; 16], Option<(i64, String)>)>,
+    document: Option<([u8; 16], Option<Stamp>)>,
 }
+
+/// When a row was changed, and by which device, as they are stored.
+type Stamp = (i64, String);
 
 impl Apply<'_> {
     fn count(&mut self, taken: bool) {

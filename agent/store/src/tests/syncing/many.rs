@@ -48,7 +48,7 @@ async fn many_rows_come_to_the_same_as_few() {
     // The same rows, a hundred in a batch, the last first.
     let mut rows = whole.rows.clone();
     let mut parts = Vec::new();
-    while rows.len() > 0 {
+    while !rows.is_empty() {
         let mut part = Rows::default();
         let at = |length: usize| length.saturating_sub(100);
         part.embeddings = rows.embeddings.split_off(at(rows.embeddings.len()));

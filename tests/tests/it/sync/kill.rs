@@ -1,0 +1,106 @@
+//! Devices and their relay, each a process, killed while they get in step.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ginnel_agent::api::knowledge::view::{DocumentView, NewDocument, StoredView};
+use ginnel_agent::local_client::ClientError;
+use ginnel_tests::chaos::world::{Device, Paths, Programs, Setting, Which, World, ask};
+use ginnel_tests::wait::{LOOK_AGAIN, in_time};
+use http::Method;
+use serde_json::Value;
+use tokio::time::sleep;
+
+/// How often somebody is killed.
+const KILLS: usize = 8;
+
+/// Documents that each device writes between two kills.
+const DOCUMENTS: usize = 12;
+
+#[tokio::test]
+async fn whoever_is_killed_no_acknowledged_document_is_lost() {
+    let seed = fastrand::u64(..);
+    eprintln!("seed={seed}");
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let setting = Setting {
+        programs: Programs::Child("chaos::child"),
+        paths: Paths::Strict,
+        bandwidth: None,
+    };
+    let Some(mut world) = World::start(setting).await else {
+        return;
+    };
+    let mut acknowledged = BTreeMap::new();
+    for round in 0..KILLS {
+        for at in 0..DOCUMENTS {
+            for device in [&world.laptop, &world.desktop] {
+                let text = format!("{} {round} {at} {}", device.name, dice.u64(..));
+                let id = put(device, &text).await;
+                acknowledged.insert(id, text);
+            }
+        }
+        // In the middle of whatever they do then.
+        sleep(Duration::from_millis(dice.u64(0..150))).await;
+        match dice.u8(0..3) {
+            0 => {
+                world.kill_relay().await;
+                world.start_relay().await;
+            }
+            1 => {
+                world.laptop.kill().await;
+                world.restart(Which::Laptop);
+            }
+            _ => {
+                world.desktop.kill().await;
+                world.restart(Which::Desktop);
+            }
+        }
+    }
+    for device in [&world.laptop, &world.desktop] {
+        for (id, text) in &acknowledged {
+            let found = in_time("a document is there", async {
+                loop {
+                    let path = format!("/v1/documents/{id}");
+                    let found = ask(device.state(), Method::GET, &path, &Value::Null).await;
+                    if let Ok(found) = found {
+                        let found: DocumentView = found;
+                        return found;
+                    }
+                    sleep(LOOK_AGAIN).await;
+                }
+            });
+            let found = found.await;
+            assert_eq!(found.text.as_ref(), Some(text), "{} {id}", device.name);
+        }
+        let counts: Value = ask(device.state(), Method::GET, "/v1/knowledge", &Value::Null)
+            .await
+            .expect("it runs");
+        let documents = counts["documents"].as_u64();
+        assert_eq!(documents, Some(acknowledged.len() as u64), "{counts}");
+        let sync: Value = ask(device.state(), Method::GET, "/v1/sync", &Value::Null)
+            .await
+            .expect("it runs");
+        assert_eq!(sync["quarantined"], serde_json::json!([]), "{sync}");
+    }
+}
+
+/// Writes a document, until it is acknowledged. Its source is its text, so that an
+/// answer that was lost makes no second one.
+async fn put(device: &Device, text: &str) -> String {
+    let new = NewDocument {
+        source: Some(text.to_owned()),
+        text: text.to_owned(),
+        ..NewDocument::default()
+    };
+    in_time("a document is stored", async {
+        loop {
+            let stored: Result<StoredView, ClientError> =
+                ask(device.state(), Method::POST, "/v1/documents", &new).await;
+            if let Ok(stored) = stored {
+                return stored.id;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await
+}
