@@ -108,6 +108,8 @@ struct Log {
     tries: u32,
     wait: Duration,
     waits_until: Option<Instant>,
+    /// Its next batch is one that this device cannot take yet.
+    is_held: bool,
 }
 
 impl Log {
@@ -120,7 +122,13 @@ impl Log {
             tries: 0,
             wait: WAIT,
             waits_until: None,
+            is_held: false,
         }
+    }
+
+    fn hold(&mut self, now: Instant) {
+        self.wait(now, LATER);
+        self.is_held = true;
     }
 
     fn wait(&mut self, now: Instant, longer: Duration) {
@@ -139,6 +147,7 @@ impl Log {
         self.tries = 0;
         self.wait = WAIT;
         self.waits_until = None;
+        self.is_held = false;
     }
 }
 
@@ -252,7 +261,7 @@ impl Reading {
         let verdict = match fetched {
             None => Err("it is missing in the bucket".to_owned()),
             Some(Err(error @ BadBatch::Newer { .. })) => {
-                log.wait(now, LATER);
+                log.hold(now);
                 return Verdict::Hold(error.to_string());
             }
             Some(Err(error)) => Err(error.to_string()),
@@ -263,7 +272,7 @@ impl Reading {
                     .is_none_or(|hash| hash == batch.header.previous);
                 let ahead = batch.header.stamps.1.millis().saturating_sub(unix_ms);
                 if Duration::from_millis(ahead) > AHEAD_MAX {
-                    log.wait(now, LATER);
+                    log.hold(now);
                     let what = format!(
                         "its stamps are {} s ahead of the relay's time; hint: see to the clock of that device",
                         ahead / 1000
@@ -365,6 +374,14 @@ impl Reading {
         let behind = self.logs.values();
         behind
             .map(|log| log.heard.saturating_sub(log.read.sequence))
+            .sum()
+    }
+
+    /// How many of those this device can read: not those of a log that is held.
+    #[must_use]
+    pub fn within_reach(&self) -> u64 {
+        let logs = self.logs.values().filter(|log| !log.is_held);
+        logs.map(|log| log.heard.saturating_sub(log.read.sequence))
             .sum()
     }
 

@@ -183,7 +183,7 @@ impl Reader {
         reading.handle_list(&listed.logs, now());
         // Others may have forgotten what this device has not heard of: it hears
         // everything before it says something.
-        self.holds_back = is_silent(&words, self.sync.device()) && reading.behind() > 0;
+        self.holds_back = is_silent(&words, self.sync.device()) && reading.within_reach() > 0;
         if self.sync.parts.store.is_new().await? {
             let others = heard.words.values();
             let gone = others.map(|word| word.gone).max();
@@ -206,7 +206,8 @@ impl Reader {
         let (Some(gone), Some(_)) = (self.joins, &self.epoch) else {
             return;
         };
-        if reading.behind() > 0 {
+        // What has to wait for an upgrade must not keep this device from writing.
+        if reading.within_reach() > 0 {
             return;
         }
         match self.sync.parts.store.join(gone).await {
@@ -232,7 +233,7 @@ impl Reader {
 
     /// Tells the writer in which epoch to write, once it may.
     fn let_write(&mut self, reading: &Reading) {
-        if self.holds_back && reading.behind() == 0 {
+        if self.holds_back && reading.within_reach() == 0 {
             self.holds_back = false;
         }
         let waits = self.holds_back || self.joins.is_some();
