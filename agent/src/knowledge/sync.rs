@@ -166,7 +166,8 @@ impl KnowledgeSync {
 
     /// Looks at everything now.
     pub fn now(&self) {
-        self.shared.now.notify_waiters();
+        // Kept for a reader that is busy now.
+        self.shared.now.notify_one();
     }
 
     /// Publishes all now, if another device does not.
