@@ -100,15 +100,24 @@ pub(crate) fn config(settings: &TransportSettings, address: IpAddr) -> Arc<Trans
         .crypto_buffer_size(16 * 1024)
         .allow_spin(false)
         .enable_segmentation_offload(true);
+    let mtu = mtu_to(settings, address);
     let mut discovery = MtuDiscoveryConfig::default();
-    discovery.upper_bound(mtu_to(settings, address));
+    discovery.upper_bound(mtu);
     config.mtu_discovery_config(Some(discovery));
+    // Ten packets (RFC 9002 §7.2), of the size that they may come to have. With a
+    // smaller window two probes of a large one fill it, and quinn then holds back
+    // even what closes a connection: the other side never hears why.
+    let window = (10 * u64::from(mtu)).max(14_720);
     match settings.congestion {
         Congestion::Cubic => {
-            config.congestion_controller_factory(Arc::new(congestion::CubicConfig::default()))
+            let mut cubic = congestion::CubicConfig::default();
+            cubic.initial_window(window);
+            config.congestion_controller_factory(Arc::new(cubic))
         }
         Congestion::Bbr => {
-            config.congestion_controller_factory(Arc::new(congestion::BbrConfig::default()))
+            let mut bbr = congestion::BbrConfig::default();
+            bbr.initial_window(window);
+            config.congestion_controller_factory(Arc::new(bbr))
         }
     };
     Arc::new(config)
