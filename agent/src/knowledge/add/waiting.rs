@@ -54,20 +54,27 @@ impl Knowledge {
         let mut progress = self.embedding.progress();
         let mut told: Option<Problem> = None;
         let mut since = Instant::now();
+        let mut shown = 0;
         loop {
             let now = progress.borrow_and_update().clone();
             let passages = now.embedded - before.embedded;
             let refused = now.failed - before.failed;
             let ended = |problem| Waited { refused, problem };
+            let left = summary.passages.saturating_sub(passages + refused);
+            let embedded = Event::Embedded { passages, left };
             if now.reached >= summary.last_change {
+                // The last ones may have come together with the end.
+                if passages > shown {
+                    let _ = events.send(embedded).await;
+                }
                 return ended(None);
             }
             let is_over = |problem: &Problem| problem.is_lasting && now.failures > before.failures;
             if now.problem.as_ref().is_some_and(is_over) {
                 return ended(now.problem);
             }
-            let left = summary.passages.saturating_sub(passages + refused);
-            let mut send = vec![Event::Embedded { passages, left }];
+            shown = passages;
+            let mut send = vec![embedded];
             // A problem that stays is not told again, and its time goes on.
             if now.problem.is_none() || told.is_none() {
                 since = Instant::now();
