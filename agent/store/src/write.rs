@@ -439,6 +439,11 @@ impl Scribe {
         };
         // What the planner learned of the tables; cheap, and only if needed.
         connection.execute_batch("PRAGMA optimize")?;
+        // SQLite does it by itself only if no reader is there any more, and what was
+        // deleted must not stay in the log.
+        let mut fold = connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        fold.query_row([], |_| Ok(()))?;
+        drop(fold);
         connection.close().map_err(|(_, error)| error.into())
     }
 }
