@@ -55,6 +55,7 @@ pub(super) async fn run(
         eprintln!("seen, round {round} of {rounds}");
         let times = ginnel(ground, material, round).await?;
         figures.add("Ginnel", Row::new(median(&times), quantile(&times, 0.99)));
+        eprintln!("{}", figures.to_markdown());
         let times = followed_edits(&connection, &followed, round).await?;
         let row = Row::new(median(&times), quantile(&times, 0.99));
         figures.add("Litestream, restore -f", row);

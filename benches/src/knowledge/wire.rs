@@ -4,9 +4,12 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use ginnel_agent::api::knowledge::sync::SyncWanted;
 use ginnel_agent::api::knowledge::view::{NewDocument, NewPassage, StoredView};
+use ginnel_agent::knowledge::sync::status::SyncStatus;
 use ginnel_tests::bucket::Strict;
 use ginnel_tests::bucket::strict::{Counts, Operation};
+use ginnel_tests::chaos::world::Device;
 use http::Method;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -125,13 +128,23 @@ async fn delete(ground: &Ground, ids: &[String]) -> anyhow::Result<u64> {
     let device = &ground.world.laptop;
     let strict = &ground.world.r2.strict;
     let before = until_quiet(|| received(strict), QUIET).await?;
+    // As if it were offline: so they go in one batch, as Litestream's in one
+    // transaction.
+    pause(device, true).await?;
     for id in ids {
         let path = format!("/v1/documents/{id}");
         let _nothing: Value = tell(device, Method::DELETE, &path, &Value::Null).await?;
     }
+    pause(device, false).await?;
     until_in_step(device).await?;
     let after = until_quiet(|| received(strict), QUIET).await?;
     Ok(after - before)
+}
+
+async fn pause(device: &Device, paused: bool) -> anyhow::Result<()> {
+    let wanted = SyncWanted { paused };
+    let _status: SyncStatus = tell(device, Method::PUT, "/v1/sync", &wanted).await?;
+    Ok(())
 }
 
 /// A text and vector that no other row has.
