@@ -18,11 +18,8 @@ use super::table::{Figures, Row};
 use crate::store::Material;
 use crate::vectors::rounds::{median, quantile};
 
-/// Edits of ours in a round.
-const EDITS: usize = 200;
-
-/// Edits of a peer that takes seconds for each.
-const SLOW_EDITS: usize = 15;
+/// Edits in a round.
+const EDITS: usize = 15;
 
 /// How long an edit may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -94,8 +91,8 @@ async fn ginnel(ground: &Ground, material: &Material, round: u32) -> anyhow::Res
             sleep(Duration::from_millis(2)).await;
         }
         times.push(began.elapsed().as_secs_f64() * 1e3);
-        // So that edits do not always fall into the same moment.
-        sleep(Duration::from_millis(fastrand::u64(20..60))).await;
+        // A person's pause: more than one every two seconds go together.
+        sleep(Duration::from_millis(fastrand::u64(2000..2600))).await;
     }
     Ok(times)
 }
@@ -105,8 +102,8 @@ async fn followed_edits(
     followed: &std::path::Path,
     round: u32,
 ) -> anyhow::Result<Vec<f64>> {
-    let mut times = Vec::with_capacity(SLOW_EDITS);
-    for edit in 0..SLOW_EDITS {
+    let mut times = Vec::with_capacity(EDITS);
+    for edit in 0..EDITS {
         let word = format!("seen{round}x{edit}");
         let began = Instant::now();
         connection.execute(
