@@ -10,17 +10,14 @@ use ginnel_store::options::Options;
 use ginnel_store::vector::engine::Engine;
 use ginnel_tests::chaos::world::Which;
 use ginnel_tests::processes::peak_memory;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::ground::{start, until_in_step, until_known};
+use super::rows;
 use crate::store::Material;
 
 /// Documents of one passage: two changes each.
 const DOCUMENTS: usize = 500_000;
-
-/// Documents under way at a time.
-const UNDER_WAY: usize = 64;
 
 pub(super) async fn run(programs: &Path, material: &Material) -> anyhow::Result<String> {
     let mut world = start(programs).await?;
@@ -51,10 +48,9 @@ async fn fill(folder: &Path, material: &Material) -> anyhow::Result<()> {
     options.origin = "laptop".to_owned();
     options.engine = Engine::Exact;
     let store = Store::open(options)?;
-    let mut under_way = JoinSet::new();
-    for number in 0..DOCUMENTS {
+    let documents = (0..DOCUMENTS).map(|number| {
         let text = format!("{number} {}", material.text(number));
-        let document = NewDocument {
+        Ok(NewDocument {
             collection: "bench".parse()?,
             source: Some(format!("{number}.txt")),
             id: None,
@@ -67,18 +63,9 @@ async fn fill(folder: &Path, material: &Material) -> anyhow::Result<()> {
             }],
             text,
             vectors: None,
-        };
-        if under_way.len() == UNDER_WAY
-            && let Some(ended) = under_way.join_next().await
-        {
-            ended??;
-        }
-        let store = store.clone();
-        under_way.spawn(async move { store.put(document).await });
-    }
-    while let Some(ended) = under_way.join_next().await {
-        ended??;
-    }
+        })
+    });
+    rows::put_all(&store, documents).await?;
     store.close().await?;
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::store::Material;
 pub(super) const PASSAGES: usize = 10;
 
 /// Documents under way at a time.
-const UNDER_WAY: usize = 8;
+const UNDER_WAY: usize = 64;
 
 /// The model that made the vectors.
 pub(super) fn model(material: &Material) -> Model {
@@ -60,10 +60,23 @@ pub(super) async fn put(
     let model = model(material);
     store.put_model(model.clone()).await?;
     let mut bytes = passages * material.dimensions() * 4;
-    let mut under_way = JoinSet::new();
-    for first in (0..passages).step_by(PASSAGES) {
+    let documents = (0..passages).step_by(PASSAGES).map(|first| {
         let document = document(material, first..(first + PASSAGES).min(passages), &model)?;
         bytes += document.text.len();
+        Ok(document)
+    });
+    put_all(store, documents).await?;
+    Ok(bytes)
+}
+
+/// Puts documents into a store, some at a time.
+pub(super) async fn put_all(
+    store: &Store,
+    documents: impl Iterator<Item = anyhow::Result<NewDocument>>,
+) -> anyhow::Result<()> {
+    let mut under_way = JoinSet::new();
+    for document in documents {
+        let document = document?;
         if under_way.len() == UNDER_WAY
             && let Some(ended) = under_way.join_next().await
         {
@@ -75,7 +88,7 @@ pub(super) async fn put(
     while let Some(ended) = under_way.join_next().await {
         ended??;
     }
-    Ok(bytes)
+    Ok(())
 }
 
 fn document(material: &Material, rows: Range<usize>, model: &Model) -> anyhow::Result<NewDocument> {
