@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use ginnel_proto::sync::row::Rows;
 
-use super::{Device, published};
+use super::Device;
+use super::published::published;
 use crate::id::DocumentId;
 
 /// A large batch has new rows, later states and earlier ones; the rows of one device
