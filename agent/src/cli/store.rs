@@ -144,6 +144,10 @@ fn write_status(status: &KnowledgeStatus, json: bool, out: &mut dyn Write) -> an
         ["database".to_owned(), bytes(status.database_bytes)],
         ["embedder".to_owned(), state],
     ];
+    if status.unindexed > 0 {
+        let text = format!("{} passages, not found by words yet", status.unindexed);
+        rows.push(["being indexed".to_owned(), text]);
+    }
     if let Some(found) = &embedder.too_long {
         let least = if found.complete { "" } else { "at least " };
         let text = format!(

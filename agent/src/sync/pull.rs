@@ -228,18 +228,22 @@ impl Pull<'_> {
                 }
             }
             let bytes = ahead.split_to(length).freeze();
-            let bytes = match verified(bytes, *chunk).await? {
-                Some(bytes) => bytes,
-                None => self.fetch_again(number, *chunk).await?,
-            };
-            self.write(index, unfinished, arrived, (number, *chunk), bytes)
+            if !written(unfinished, *chunk, bytes).await? {
+                self.fetch_again(unfinished, number, *chunk).await?;
+            }
+            self.add(index, unfinished, arrived, (number, *chunk))
                 .await?;
         }
         Ok(())
     }
 
     /// One chunk alone, through the tunnel: whatever was between changed it.
-    async fn fetch_again(&self, number: usize, chunk: Chunk) -> Result<Bytes, Failure> {
+    async fn fetch_again(
+        &self,
+        unfinished: &Arc<Unfinished>,
+        number: usize,
+        chunk: Chunk,
+    ) -> Result<(), Failure> {
         let length = usize::try_from(chunk.length).unwrap_or(usize::MAX);
         for attempt in 1..=TRIES {
             info!(
@@ -251,8 +255,8 @@ impl Pull<'_> {
             while let Some(piece) = coming.next(self.source.pace).await? {
                 bytes.extend_from_slice(&piece);
             }
-            if let Some(bytes) = verified(bytes.freeze(), chunk).await? {
-                return Ok(bytes);
+            if written(unfinished, chunk, bytes.freeze()).await? {
+                return Ok(());
             }
         }
         let name = &self.transfer.artifact;
@@ -263,17 +267,14 @@ impl Pull<'_> {
         )))
     }
 
-    /// Writes a chunk, and notes what was written every now and then.
-    async fn write(
+    /// Adds a chunk to those that were written, and notes these every now and then.
+    async fn add(
         &self,
         index: &ChunkIndex,
         unfinished: &Arc<Unfinished>,
         arrived: &Mutex<Written>,
         (number, chunk): (usize, Chunk),
-        bytes: Bytes,
     ) -> Result<(), Failure> {
-        let file = Arc::clone(unfinished);
-        blocking(move || file.write_at(chunk.offset, &bytes)).await??;
         let mut arrived = arrived.lock().await;
         let length = u64::from(chunk.length);
         // What lay in a gap was here already.
@@ -343,9 +344,16 @@ impl Pull<'_> {
     }
 }
 
-/// The chunk if it has its hash.
-async fn verified(bytes: Bytes, chunk: Chunk) -> Result<Option<Bytes>, Failure> {
-    blocking(move || (Hash::of(&bytes) == chunk.hash).then_some(bytes)).await
+/// Writes the chunk if it has its hash. Gives whether it has.
+async fn written(file: &Arc<Unfinished>, chunk: Chunk, bytes: Bytes) -> Result<bool, Failure> {
+    let file = Arc::clone(file);
+    let write = move || {
+        if Hash::of(&bytes) != chunk.hash {
+            return Ok(false);
+        }
+        file.write_at(chunk.offset, &bytes).map(|()| true)
+    };
+    Ok(blocking(write).await??)
 }
 
 async fn blocking<T: Send + 'static>(

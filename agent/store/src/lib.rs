@@ -420,6 +420,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read at all.
     pub async fn check(&self) -> Result<Vec<Finding>> {
+        upkeep::index_words(&self.inner).await?;
         let indexes = Arc::clone(&self.inner.indexes);
         let check = move |connection: &_| check::check(connection, &indexes);
         self.inner.readers.run_anew(check).await

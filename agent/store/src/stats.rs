@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::connection::log_of;
+use crate::document::words;
 use crate::embedding;
 use crate::error::Result;
 use crate::indexes::Indexes;
@@ -18,6 +19,8 @@ pub struct Stats {
     pub documents: u64,
     /// Passages that can be found.
     pub passages: u64,
+    /// Passages that a search by words does not find yet.
+    pub unindexed: u64,
     /// Rows that were deleted, kept until every device has heard of it.
     pub tombstones: u64,
     /// Changes that are kept for the indexes and for other devices.
@@ -70,6 +73,7 @@ pub(crate) fn read(connection: &Connection, path: &Path, indexes: &Indexes) -> R
     Ok(Stats {
         documents: count("SELECT count(*) FROM document WHERE deleted = 0")?,
         passages: count("SELECT count(*) FROM live_passage")?,
+        unindexed: words::waiting(connection)?,
         tombstones: count(
             "SELECT (SELECT count(*) FROM document WHERE deleted = 1)
                   + (SELECT count(*) FROM passage WHERE deleted = 1)

@@ -35,6 +35,7 @@ use crate::Store;
 use crate::error::{Error, Result};
 use crate::model;
 use crate::options::Executor;
+use crate::upkeep;
 
 pub(crate) use garbage::note_fresh;
 pub(crate) use identity::{device, is_shared};
@@ -339,19 +340,20 @@ impl Store {
     }
 
     /// Takes over a published database: all at once where nothing is known yet,
-    /// else row by row, as batches are. Gives how many rows were taken.
+    /// else row by row, as batches are. Indexes follow meanwhile.
     ///
     /// # Errors
-    /// It is damaged, or of a newer version; the store cannot be written.
+    /// `Invalid` if it has what no device may send, `Newer` if it is of a newer
+    /// version; or the store cannot be written.
     pub async fn take_over(&self, path: PathBuf) -> Result<()> {
-        let whole = path.clone();
+        let (whole, latest) = (path.clone(), self.latest().await?);
         let taken = self
             .inner
             .writer
-            .run_apart(move |connection| import::take_over(connection, &whole));
+            .run_apart(move |connection| import::take_over(connection, &whole, latest));
         match taken.await? {
-            true => self.rebuild_indexes().await,
-            false => self.merge(path).await,
+            true => upkeep::make_indexes(&self.inner).await,
+            false => self.merge(path, latest).await,
         }
     }
 
@@ -362,12 +364,13 @@ impl Store {
     /// # Errors
     /// As [`Store::take_over`].
     pub async fn start_over(&self, path: PathBuf) -> Result<()> {
+        let latest = self.latest().await?;
         let over = move |connection: &rusqlite::Connection| {
             let origin = device(connection)?.unwrap_or_default();
-            import::start_over(connection, &path, &origin)
+            import::start_over(connection, &path, &origin, latest)
         };
         self.inner.writer.run_apart(over).await?;
-        self.rebuild_indexes().await
+        upkeep::make_indexes(&self.inner).await
     }
 
     /// Applies rows of a batch of an epoch before that belong to what was restored:
@@ -384,7 +387,9 @@ impl Store {
             if let Some((_, last)) = rows.stamps() {
                 turn.observe(last)?;
             }
-            apply::rows(turn, &device, rows)
+            let applied = apply::rows(turn, &device, rows)?;
+            meta::write(turn.connection, meta::SYNCED, turn.last_stamp().to_stored())?;
+            Ok(applied)
         };
         let applied = self.inner.writer.run(apply).await?;
         self.purge_models().await?;
@@ -435,8 +440,16 @@ impl Store {
         self.inner.writer.run(set).await
     }
 
+    /// The latest stamp that a row of another device may have now.
+    async fn latest(&self) -> Result<Hlc> {
+        let latest = |turn: &mut crate::write::Turn<'_>| Ok(Hlc::latest_at(turn.now()));
+        self.inner.writer.run(latest).await
+    }
+
     /// Applies the rows of a published database.
-    async fn merge(&self, path: PathBuf) -> Result<()> {
+    async fn merge(&self, path: PathBuf, latest: Hlc) -> Result<()> {
+        let whole = path.clone();
+        self.apart(move || import::check(&whole, latest)).await??;
         let mut place = import::Place::default();
         loop {
             let from = path.clone();
@@ -444,7 +457,6 @@ impl Store {
             let Some((rows, next)) = self.inner.readers.run(read).await? else {
                 break;
             };
-            rows.values().try_for_each(apply::validate)?;
             self.inner
                 .writer
                 .run(move |turn| {
@@ -461,7 +473,8 @@ impl Store {
         }
         let note = move |turn: &mut crate::write::Turn<'_>| {
             let (_, about) = import::open(&path)?;
-            import::note_logs(turn.connection, &about)
+            import::note_logs(turn.connection, &about)?;
+            meta::write(turn.connection, meta::SYNCED, turn.last_stamp().to_stored())
         };
         self.inner.writer.run(note).await?;
         self.purge_models().await

@@ -1,5 +1,6 @@
 //! What a store does beside its callers' work: catching indexes up, writing
-//! them, forgetting changes that everybody knows, giving space back.
+//! them, indexing words that could wait, forgetting changes that everybody knows,
+//! giving space back.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::backup;
+use crate::document::words;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model;
 use crate::options::Executor;
@@ -32,7 +34,8 @@ pub(crate) struct Upkeep(Mutex<Option<JoinHandle<()>>>);
 /// Starts the task; inline, does what is to be done at once.
 pub(crate) fn start(store: &Store) -> Result<()> {
     if store.inner.executor == Executor::Inline {
-        return store.inner.catch_up();
+        store.inner.catch_up()?;
+        return store.inner.index_words();
     }
     let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
         Error::new(
@@ -83,6 +86,9 @@ async fn run(store: Weak<Inner>, behind: Arc<Notify>) {
         if !warned(blocking(&store, Inner::catch_up).await) {
             wait = TRY_AGAIN_AFTER;
         }
+        if !warned(blocking(&store, Inner::index_words).await) {
+            wait = TRY_AGAIN_AFTER;
+        }
         warned(blocking(&store, Inner::write_indexes).await);
     }
 }
@@ -90,9 +96,34 @@ async fn run(store: Weak<Inner>, behind: Arc<Notify>) {
 /// Makes all vector indexes anew.
 pub(crate) async fn rebuild(store: &Arc<Inner>) -> Result<()> {
     blocking(store, |store| {
-        store.indexes.rebuild(&store.readers, &store.writer)
+        store.indexes.distrust(&store.writer)?;
+        store.catch_up()
     })
     .await
+}
+
+/// Lets all indexes be made of rows that took the place of others; inline, makes
+/// them at once.
+pub(crate) async fn make_indexes(store: &Arc<Inner>) -> Result<()> {
+    blocking(store, |store| {
+        store.indexes.distrust(&store.writer)?;
+        match store.executor {
+            Executor::Inline => {
+                store.catch_up()?;
+                store.index_words()
+            }
+            Executor::Threads => {
+                store.indexes.behind().notify_one();
+                Ok(())
+            }
+        }
+    })
+    .await
+}
+
+/// Indexes all words that wait.
+pub(crate) async fn index_words(store: &Arc<Inner>) -> Result<()> {
+    blocking(store, Inner::index_words).await
 }
 
 /// Copies the database.
@@ -134,6 +165,16 @@ fn warned(done: Result<()>) -> bool {
 impl Inner {
     fn catch_up(&self) -> Result<()> {
         self.indexes.catch_up(&self.readers, &self.writer)
+    }
+
+    /// Indexes the words that wait, and lets others write in between.
+    fn index_words(&self) -> Result<()> {
+        if self.readers.run_plain(words::waiting)? == 0 {
+            return Ok(());
+        }
+        let some = |turn: &mut Turn<'_>| words::index_some(turn.connection);
+        while self.writer.run_blocking(some)? {}
+        Ok(())
     }
 
     /// Takes the vectors of models away whose deletion was cut off.

@@ -4,9 +4,8 @@
 #![no_main]
 
 use bytes::Bytes;
-use ginnel_proto::http::{
-    RequestHead, ResponseHead, decode_trailers, encode_trailers, strip_hop_by_hop,
-};
+use ginnel_proto::hop::strip_hop_by_hop;
+use ginnel_proto::http::{RequestHead, ResponseHead, decode_trailers, encode_trailers};
 use ginnel_proto::limits::HEADERS_MAX;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST, TE, TRAILER};

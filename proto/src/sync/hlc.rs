@@ -84,6 +84,15 @@ impl Hlc {
         fits.then_some(Self(millis << COUNTER_BITS | count))
     }
 
+    /// The latest stamp of another device that is believed at `now`, milliseconds
+    /// since 1970: [`AHEAD_MAX`] ahead.
+    #[must_use]
+    pub fn latest_at(now: u64) -> Self {
+        let ahead = AHEAD_MAX.as_secs() * 1000;
+        let last = (1 << COUNTER_BITS) - 1;
+        Self::of_parts(now.saturating_add(ahead), last).unwrap_or(Self::LAST)
+    }
+
     /// The first stamp of a millisecond; the last possible one, if it is later.
     fn at(millis: u64) -> Self {
         Self(millis.min(MILLIS_MAX) << COUNTER_BITS)

@@ -65,6 +65,7 @@ fn describe_as(knowledge: &Knowledge, stats: Stats, caller: Caller) -> Knowledge
     KnowledgeStatus {
         documents: stats.documents,
         passages: stats.passages,
+        unindexed: stats.unindexed,
         tombstones: stats.tombstones,
         database_bytes: stats.database_bytes,
         embedder: EmbedderView {

@@ -273,6 +273,10 @@ pub struct KnowledgeStatus {
     pub documents: u64,
     /// Passages that can be found.
     pub passages: u64,
+    /// Passages that a search by words does not find yet: they came with a
+    /// published database, and their words are being indexed.
+    #[serde(default)]
+    pub unindexed: u64,
     /// Rows that were deleted and are kept for other devices.
     pub tombstones: u64,
     /// Bytes of the database.

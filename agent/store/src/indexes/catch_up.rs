@@ -40,22 +40,21 @@ impl Indexes {
 }
 
 impl Indexes {
-    /// Makes every vector index anew, while searches read the rows.
-    pub(crate) fn rebuild(&self, readers: &Readers, writer: &Writer) -> Result<()> {
-        {
-            let _alone = self.catching_up();
-            for index in self.all() {
-                index.live.store(false, Ordering::Release);
-            }
-            // The writer is past whatever it was giving them.
-            writer.run_blocking(|_| Ok(()))?;
-            for index in self.all() {
-                if !index.holds_nothing() {
-                    index.applied.store(0, Ordering::Release);
-                }
+    /// Lets every vector index be made anew when it next catches up. Searches read
+    /// the rows until then.
+    pub(crate) fn distrust(&self, writer: &Writer) -> Result<()> {
+        let _alone = self.catching_up();
+        for index in self.all() {
+            index.live.store(false, Ordering::Release);
+        }
+        // The writer is past whatever it was giving them.
+        writer.run_blocking(|_| Ok(()))?;
+        for index in self.all() {
+            if !index.holds_nothing() {
+                index.applied.store(0, Ordering::Release);
             }
         }
-        self.catch_up(readers, writer)
+        Ok(())
     }
 }
 

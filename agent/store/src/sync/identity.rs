@@ -79,15 +79,29 @@ fn begin_anew(turn: &Turn<'_>) -> Result<()> {
 
 /// Drops the triggers of which this holds, and gives what makes them again.
 pub(super) fn take_triggers(connection: &Connection, which: &str) -> Result<Vec<String>> {
+    take(connection, "trigger", which)
+}
+
+/// Drops the indexes of shared tables, but for those that keep rows unique, and
+/// gives what makes them again.
+pub(super) fn take_indexes(connection: &Connection) -> Result<Vec<String>> {
+    let tables = outgoing::TABLES
+        .map(|table| format!("'{table}'"))
+        .join(", ");
+    let which = format!("tbl_name IN ({tables}) AND sql IS NOT NULL");
+    take(connection, "index", &which)
+}
+
+fn take(connection: &Connection, kind: &str, which: &str) -> Result<Vec<String>> {
     let mut find = connection.prepare(&format!(
-        "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND ({which})"
+        "SELECT name, sql FROM main.sqlite_schema WHERE type = '{kind}' AND ({which})"
     ))?;
     let found = find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let found = found.collect::<rusqlite::Result<Vec<(String, String)>>>()?;
     drop(find);
     let mut made = Vec::new();
     for (name, sql) in found {
-        connection.execute_batch(&format!("DROP TRIGGER {name}"))?;
+        connection.execute_batch(&format!("DROP {kind} {name}"))?;
         made.push(sql);
     }
     Ok(made)

@@ -12,7 +12,7 @@ use ginnel_proto::sync::row::Rows;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::published::{COLUMNS, escaped};
-use super::{identity, joining, meta, outgoing, peers};
+use super::{APPLIED_AT_ONCE, apply, identity, joining, meta, outgoing, peers, stored_sequence};
 use crate::cursor;
 use crate::document::words;
 use crate::error::{Error, ErrorKind, Result};
@@ -46,9 +46,34 @@ pub(super) fn open(path: &Path) -> Result<(Connection, About)> {
         None => return Err(Error::invalid("not a published database")),
     }
     let read = find("read")?.unwrap_or_default();
-    let read = serde_json::from_str(&read)
+    let read: BTreeMap<DeviceName, u64> = serde_json::from_str(&read)
         .map_err(|reason| Error::invalid(format!("published database is damaged, {reason}")))?;
+    read.values()
+        .try_for_each(|it| stored_sequence(*it).map(drop))?;
     Ok((connection, About { read }))
+}
+
+/// Whether every row of a published database is one that a batch may bring, and
+/// none is later than `latest`.
+pub(super) fn check(path: &Path, latest: Hlc) -> Result<()> {
+    let damaged = |reason: &dyn std::fmt::Display| {
+        Error::invalid(format!("published database is damaged, {reason}"))
+    };
+    let mut place = Place::default();
+    while let Some((all, next)) =
+        rows(path, place, APPLIED_AT_ONCE).map_err(|error| damaged(&error))?
+    {
+        for rows in all.values() {
+            apply::validate(rows).map_err(|error| damaged(&error))?;
+            if rows.stamps().is_some_and(|(_, last)| last > latest) {
+                return Err(damaged(
+                    &"it has rows from the future; hint: see to the clocks of devices",
+                ));
+            }
+        }
+        place = next;
+    }
+    Ok(())
 }
 
 /// Whether the store has no rows of its own, so that rows can be taken over as
@@ -63,28 +88,47 @@ pub(super) fn is_empty(connection: &Connection) -> Result<bool> {
     Ok(true)
 }
 
-/// Takes all rows over into a store that has none, in one transaction. Text and
-/// vector indexes are to be made anew by the caller.
-pub(crate) fn take_over(connection: &Connection, path: &Path) -> Result<bool> {
-    let (snapshot, about) = open(path)?;
-    drop(snapshot);
-    let name = path
-        .to_str()
-        .ok_or_else(|| Error::invalid("path is not text"))?;
-    let uri = format!("file:{}?mode=ro&immutable=1", escaped(name));
-    connection.execute("ATTACH ?1 AS published", [uri])?;
-    let taken = take_over_attached(connection, &about);
-    if taken.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK")?;
-    }
-    connection.execute_batch("DETACH published")?;
-    taken
+/// Takes all rows over into a store that has none, in one transaction; `false` if
+/// it has some. The caller sees to vector indexes and to words, which wait.
+pub(crate) fn take_over(connection: &Connection, path: &Path, latest: Hlc) -> Result<bool> {
+    attached(connection, path, |about| {
+        if !is_empty(connection)? {
+            return Ok(false);
+        }
+        copy_checked(connection, path, about, latest)?;
+        Ok(true)
+    })
 }
 
 /// Takes all rows over instead of those that are there. Of these stays what this
 /// device added and no other has heard of, and edits of documents that are there
 /// still, where they are newer: they are changes of now.
-pub(super) fn start_over(connection: &Connection, path: &Path, origin: &str) -> Result<()> {
+pub(super) fn start_over(
+    connection: &Connection,
+    path: &Path,
+    origin: &str,
+    latest: Hlc,
+) -> Result<()> {
+    let done = attached(connection, path, |about| {
+        keep_unheard(connection, origin)?;
+        clear(connection)?;
+        copy_checked(connection, path, about, latest)?;
+        reissue(connection, origin)?;
+        joining::begin(connection)
+    });
+    connection.execute_batch(
+        "DROP TABLE IF EXISTS temp.kept_document; DROP TABLE IF EXISTS temp.kept_passage;
+         DROP TABLE IF EXISTS temp.kept_embedding;",
+    )?;
+    done
+}
+
+/// Runs `work` in a transaction, with the published database beside the store.
+fn attached<T>(
+    connection: &Connection,
+    path: &Path,
+    work: impl FnOnce(&About) -> Result<T>,
+) -> Result<T> {
     let (snapshot, about) = open(path)?;
     drop(snapshot);
     let name = path
@@ -92,19 +136,37 @@ pub(super) fn start_over(connection: &Connection, path: &Path, origin: &str) -> 
         .ok_or_else(|| Error::invalid("path is not text"))?;
     let uri = format!("file:{}?mode=ro&immutable=1", escaped(name));
     connection.execute("ATTACH ?1 AS published", [uri])?;
-    let done = start_over_attached(connection, &about, origin);
-    if done.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK")?;
-    }
-    connection.execute_batch(
-        "DROP TABLE IF EXISTS temp.kept_document; DROP TABLE IF EXISTS temp.kept_passage;
-         DROP TABLE IF EXISTS temp.kept_embedding; DETACH published",
-    )?;
+    let done = in_transaction(connection, || work(&about));
+    connection.execute_batch("DETACH published")?;
     done
 }
 
-fn start_over_attached(connection: &Connection, about: &About, origin: &str) -> Result<()> {
+fn in_transaction<T>(connection: &Connection, work: impl FnOnce() -> Result<T>) -> Result<T> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
+    let done = work();
+    // On a full disk SQLite takes everything back by itself.
+    if done.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    let done = done?;
+    connection.execute_batch("COMMIT")?;
+    Ok(done)
+}
+
+/// Copies the rows as they lie there, and looks at them meanwhile: an error takes
+/// them back.
+fn copy_checked(connection: &Connection, path: &Path, about: &About, latest: Hlc) -> Result<()> {
+    std::thread::scope(|scope| {
+        let check = scope.spawn(|| check(path, latest));
+        let copied = copy_all(connection, about);
+        let checked = check.join();
+        checked.unwrap_or_else(|_| Err(Error::closed()))?;
+        copied
+    })
+}
+
+/// Sets aside what no other device has heard of.
+fn keep_unheard(connection: &Connection, origin: &str) -> Result<()> {
     let unsent = outgoing::unsent(connection, DOCUMENT)?;
     connection.execute(
         &format!(
@@ -123,18 +185,13 @@ fn start_over_attached(connection: &Connection, about: &About, origin: &str) -> 
          CREATE TEMP TABLE kept_embedding AS SELECT * FROM main.embedding
              WHERE text_hash IN (SELECT text_hash FROM kept_passage);",
     )?;
-    clear(connection)?;
-    copy_all(connection, about)?;
-    reissue(connection, origin)?;
-    joining::begin(connection)?;
-    connection.execute_batch("COMMIT")?;
     Ok(())
 }
 
 /// Removes all shared rows, in one transaction.
 pub(super) fn erase(connection: &Connection) -> Result<()> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    let erased = clear(connection).and_then(|()| {
+    in_transaction(connection, || {
+        clear(connection)?;
         // Models are gone too: whoever follows them is to hear of it.
         connection.execute(
             "INSERT INTO main.change (\"table\", key) VALUES ('model', 0)",
@@ -144,10 +201,7 @@ pub(super) fn erase(connection: &Connection) -> Result<()> {
         let change = connection.query_row(change, [], |row| row.get(0))?;
         outgoing::end_scan(connection)?;
         cursor::put(connection, outgoing::CURSOR, change)
-    });
-    let end = if erased.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    connection.execute_batch(end)?;
-    erased?;
+    })?;
     // What was written ahead is folded in, so that it is nowhere any more.
     connection.execute_batch("PRAGMA incremental_vacuum")?;
     let mut fold = connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)")?;
@@ -227,17 +281,6 @@ fn reissue(connection: &Connection, origin: &str) -> Result<()> {
     meta::write(connection, "hlc", stamp)
 }
 
-fn take_over_attached(connection: &Connection, about: &About) -> Result<bool> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    if !is_empty(connection)? {
-        connection.execute_batch("ROLLBACK")?;
-        return Ok(false);
-    }
-    copy_all(connection, about)?;
-    connection.execute_batch("COMMIT")?;
-    Ok(true)
-}
-
 /// Copies all rows into tables that have none.
 fn copy_all(connection: &Connection, about: &About) -> Result<()> {
     // Models are few, and whoever follows them is to hear of each.
@@ -245,20 +288,19 @@ fn copy_all(connection: &Connection, about: &About) -> Result<()> {
         connection,
         "name LIKE 'document_%' OR name LIKE 'passage_%' OR name LIKE 'embedding_%'",
     )?;
-    for (table, columns) in outgoing::TABLES.iter().zip(COLUMNS) {
+    // Without them SQLite copies rows as they are, of tables that are defined alike.
+    // <https://www.sqlite.org/src/file/src/insert.c>, xferOptimization
+    let indexes = identity::take_indexes(connection)?;
+    for table in outgoing::TABLES {
         connection.execute(
-            &format!(
-                "INSERT INTO main.{table} ({columns})
-                 SELECT {columns} FROM published.{table} ORDER BY rowid"
-            ),
+            &format!("INSERT INTO main.{table} SELECT * FROM published.{table}"),
             [],
         )?;
     }
-    for trigger in triggers {
-        connection.execute_batch(&trigger)?;
+    for made_anew in indexes.iter().chain(&triggers) {
+        connection.execute_batch(made_anew)?;
     }
-    // Should this device stop before the caller has made the index.
-    words::note_all(connection)?;
+    words::put_off(connection)?;
     let mut last = Hlc::default();
     for table in outgoing::TABLES {
         let latest = format!("SELECT coalesce(max(hlc), 0) FROM {table}");

@@ -3,6 +3,7 @@
 mod garbage;
 mod many;
 mod published;
+mod taken_over;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

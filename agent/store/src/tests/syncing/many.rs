@@ -5,8 +5,6 @@ use std::sync::atomic::Ordering;
 use ginnel_proto::sync::row::Rows;
 
 use super::Device;
-use super::published::published;
-use crate::id::DocumentId;
 
 /// A large batch has new rows, later states and earlier ones; the rows of one device
 /// come one by one, as its batches are cut, those of the other all at once.
@@ -92,35 +90,4 @@ async fn many_rows_come_to_the_same_as_few() {
     assert!(sent(&many) <= 30, "{}", sent(&many));
     put(&many, 60, 0..1).await;
     assert_eq!(many.words("60").await, ["text 0 of 60"]);
-}
-
-/// It stopped when the rows were there, and the index of words was not.
-#[tokio::test]
-async fn words_of_what_was_taken_over_are_found_after_a_stop() {
-    let mut desk = Device::new("desk").await;
-    desk.model().await;
-    for at in 0..50 {
-        let text = format!("numbered {at}");
-        desk.put(&format!("{at}.md"), &[&text]).await;
-    }
-    desk.send().await;
-    let path = published(&desk);
-    let written = desk.store.write_published(path.clone()).await;
-    written.expect("written");
-    let lap = Device::new("lap").await;
-    let copied = lap
-        .store
-        .inner
-        .writer
-        .run_apart(move |connection| crate::sync::take_over_rows(connection, &path));
-    assert!(copied.await.expect("copied"));
-    assert_eq!(lap.words("numbered").await.len(), 0);
-    // One that was never indexed goes, and the next commit sees to the others.
-    lap.store
-        .delete(DocumentId::of_source("notes", "7.md"))
-        .await
-        .expect("deleted");
-    assert_eq!(lap.words("numbered").await.len(), 10);
-    assert_eq!(lap.words("7").await.len(), 0);
-    assert_eq!(lap.store.check().await.expect("checked"), []);
 }
