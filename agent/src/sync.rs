@@ -27,7 +27,7 @@ pub mod schedule;
 pub mod worker;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ginnel_blob::hash::Hash;
@@ -212,7 +212,8 @@ impl Sync {
         Ok(self.store.transfer(id).await?)
     }
 
-    /// Where an artifact's file lies.
+    /// Where an artifact's file lies. What a user knows lies in a folder for this
+    /// device's owner only.
     ///
     /// # Errors
     /// The models folder cannot be made.
@@ -220,7 +221,8 @@ impl Sync {
         let path = BlobPath::of(artifact)?;
         let place = self.models.blobs().await?.place_of(&path);
         let folder = place.parent().map(ToOwned::to_owned);
-        let make = move || folder.map_or(Ok(()), std::fs::create_dir_all);
+        let is_private = matches!(artifact, Artifact::Knowledge(_));
+        let make = move || folder.map_or(Ok(()), |folder| make_folder(&folder, is_private));
         let made = tokio::task::spawn_blocking(make).await;
         made.map_err(Failure::retry)?.map_err(Failure::give)?;
         Ok(place)
@@ -314,6 +316,16 @@ impl Sync {
         })?;
         Ok(Catalog::new(link))
     }
+}
+
+fn make_folder(folder: &Path, is_private: bool) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    if is_private {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
 impl Shared {

@@ -30,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long `ginnel sync now` waits for nothing to move.
 const STILL_MAX: Duration = Duration::from_secs(30);
 
+/// Batches that were not applied, of which a person is told; programs of all.
+const QUARANTINED_SHOWN: usize = 16;
+
 /// How long `ginnel sync publish` waits.
 const PUBLISH_MAX: Duration = Duration::from_secs(600);
 
@@ -92,12 +95,15 @@ async fn do_it(
     shown: Shown<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
+    let mut ended_well = true;
     let status = match &sync.command {
         None | Some(SyncCommand::Status) => look(asked).await?,
         Some(SyncCommand::Now) => {
             let path = "/v1/sync/now";
             let before = asked.ask(Method::POST, path, &Value::Null).await?;
-            Box::pin(wait(asked, before, shown, out)).await?
+            let (status, is_in_step) = Box::pin(wait(asked, before, shown, out)).await?;
+            ended_well = is_in_step;
+            status
         }
         Some(SyncCommand::Publish) => Box::pin(publish(asked, shown, out)).await?,
         Some(SyncCommand::Pause) => set(asked, true).await?,
@@ -114,10 +120,9 @@ async fn do_it(
         let lost = "Without its key nobody can read it, should all devices be lost";
         writeln!(out, "{lost}\nhint: ginnel sync key show")?;
     }
-    let is_now = matches!(sync.command, Some(SyncCommand::Now));
-    Ok(match is_now && status.state != SyncState::InStep {
-        true => ExitCode::FAILURE,
-        false => ExitCode::SUCCESS,
+    Ok(match ended_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 
@@ -153,25 +158,23 @@ async fn encrypt(
     }
 }
 
-/// Waits until all is in step, or nothing moves for too long.
+/// Waits until all is in step, or nothing moves for too long. Gives how it is then,
+/// and whether it is in step.
 async fn wait(
     asked: &Asked,
     mut status: SyncStatus,
     mut shown: Shown<'_>,
     out: &mut dyn Write,
-) -> anyhow::Result<SyncStatus> {
-    let began = status.last_unix_ms;
+) -> anyhow::Result<(SyncStatus, bool)> {
+    let listed = status.listed_unix_ms;
     let mut moved = (Instant::now(), status.moved());
     loop {
-        let is_over = match status.state {
-            SyncState::Paused | SyncState::NotKept | SyncState::Locked => true,
-            // What was in step before it was asked says nothing yet.
-            SyncState::InStep => status.last_unix_ms != began,
-            SyncState::NoLink | SyncState::Syncing => false,
-        };
-        if is_over || moved.0.elapsed() > STILL_MAX {
+        // What was in step before it was asked says nothing yet.
+        let is_in_step = status.state == SyncState::InStep && status.listed_unix_ms != listed;
+        let cannot_go_on = cannot_go_on(status.state).is_some();
+        if is_in_step || cannot_go_on || moved.0.elapsed() > STILL_MAX {
             shown.end();
-            return Ok(status);
+            return Ok((status, is_in_step));
         }
         shown.show(&status, out)?;
         sleep(LOOK_EVERY).await;
@@ -197,14 +200,30 @@ async fn publish(
             shown.end();
             return Ok(status);
         }
+        if let Some(why) = cannot_go_on(status.state) {
+            shown.end();
+            anyhow::bail!("nothing is published: {why}");
+        }
         shown.show(&status, out)?;
         if began.elapsed() > PUBLISH_MAX {
-            let why = status
-                .problem
-                .unwrap_or_else(|| "another device may be at it".to_owned());
+            shown.end();
+            let why = status.unpublished.or(status.problem);
+            let why = why.as_deref().unwrap_or("another device may be at it");
             anyhow::bail!("nothing was published yet: {why}; hint: ginnel sync status");
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Why nothing will move, however long anybody waits.
+fn cannot_go_on(state: SyncState) -> Option<&'static str> {
+    match state {
+        SyncState::Paused => Some("syncing is paused; hint: ginnel sync resume"),
+        SyncState::NotKept => Some(
+            "the relay keeps no logs; hint: whoever runs it can give it a bucket, ginnel-relay up --help",
+        ),
+        SyncState::Locked => Some("devices do not agree on a key; hint: ginnel sync status"),
+        SyncState::NoLink | SyncState::Syncing | SyncState::InStep => None,
     }
 }
 
@@ -256,9 +275,23 @@ fn write_status(status: &SyncStatus, json: bool, out: &mut dyn Write) -> anyhow:
         let problem = report::take_hints(&printable::line(problem), &mut hints);
         rows.push(["problem".to_owned(), problem]);
     }
-    for left in &status.quarantined {
+    if let Some(why) = &status.unpublished {
+        let why = report::take_hints(&printable::line(why), &mut hints);
+        rows.push(["not published".to_owned(), why]);
+    }
+    if let Some(left_out) = &status.incomplete {
+        rows.push(["left out".to_owned(), printable::line(left_out)]);
+    }
+    for left in status.quarantined.iter().take(QUARANTINED_SHOWN) {
         let reason = report::take_hints(&printable::line(&left.reason), &mut hints);
-        let text = format!("batch {} of {}: {reason}", left.sequence, left.device);
+        let mut text = format!("batch {} of {}: {reason}", left.sequence, left.device);
+        if let Some(object) = &left.object {
+            text = format!("{text} ({object})");
+        }
+        rows.push(["not applied".to_owned(), text]);
+    }
+    if let Some(more) = status.quarantined.len().checked_sub(QUARANTINED_SHOWN + 1) {
+        let text = format!("{} more batches", more + 1);
         rows.push(["not applied".to_owned(), text]);
     }
     if status.state == SyncState::Paused {

@@ -8,7 +8,8 @@
 //!
 //! * [`writer`] writes this device's log, [`reader`] reads those of others. When
 //!   each does what is decided in [`ginnel_proto::sync`].
-//! * [`publisher`] publishes all as one database; [`bootstrap`] begins with it.
+//! * [`publisher`] publishes all as one database; [`bootstrap`] begins with it, and
+//!   with the [`base`] of an epoch.
 //! * [`cover`] encrypts all that leaves this device, with one of its [`keys`];
 //!   [`sealed`] does so with a whole database.
 //! * [`lost`] writes again what the bucket has lost.
@@ -16,6 +17,7 @@
 //! * [`relay`] is what they ask over the link.
 //! * [`status`] is what people are told.
 
+mod base;
 mod bootstrap;
 mod cover;
 mod garbage;
@@ -37,7 +39,7 @@ use ginnel_proto::control::KNOWLEDGE;
 use ginnel_proto::id::{DeviceName, UserName};
 use ginnel_proto::sync::seal::Key;
 use ginnel_store::Store;
-use ginnel_store::sync::Identity;
+use ginnel_store::sync::{Identity, KnownEpoch};
 use ginnel_store::transfer::{State, Transfer};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +49,7 @@ use self::keys::KeyFile;
 use self::publisher::Publisher;
 use self::reader::Reader;
 use self::relay::Relay;
-use self::status::{MovingStatus, Progress, SyncState, SyncStatus};
+use self::status::{MovingStatus, Progress, QuarantineStatus, SyncState, SyncStatus, Task};
 use self::writer::Writer;
 use crate::heard::{Heard, Said};
 use crate::sync::Sync;
@@ -55,6 +57,9 @@ use crate::sync::failure::Failure;
 
 /// The note in the store that says that a person has stopped it.
 const PAUSED: &str = "sync_paused";
+
+/// The note that says what was left out when this device last began anew.
+const INCOMPLETE: &str = "sync_incomplete";
 
 /// Milliseconds by which the relay's clock is ahead of this machine's, once it
 /// is known.
@@ -115,6 +120,16 @@ struct Epoch {
     key: Option<Key>,
 }
 
+impl Epoch {
+    /// As the store remembers it.
+    fn known(&self) -> KnownEpoch {
+        KnownEpoch {
+            number: self.number,
+            key: self.key.as_ref().map(Key::id),
+        }
+    }
+}
+
 impl KnowledgeSync {
     /// Does nothing until [`KnowledgeSync::run`].
     #[must_use]
@@ -141,10 +156,11 @@ impl KnowledgeSync {
             let mut wait = RETRY;
             while let Err(error) = self.begin().await {
                 warn!(%error, "what this device knows cannot be shared");
-                self.shared.progress.fail(&error);
+                self.shared.progress.fail(Task::Begin, &error);
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY_MAX);
             }
+            self.shared.progress.well(Task::Begin);
             let reader = Reader::new(self.clone());
             let writer = Writer::new(self.clone());
             let publisher = Publisher::new(self.clone());
@@ -197,9 +213,15 @@ impl KnowledgeSync {
         let quarantined = self.parts.store.quarantined().await?;
         let state = self.state(backlog);
         let progress = &self.shared.progress;
-        let mut status = progress.status(&self.parts.identity, state, peers, quarantined);
+        let identity = &self.parts.identity;
+        let mut status = progress.status(identity, state, peers);
         let epoch = self.epoch();
         status.epoch = epoch.as_ref().map(|epoch| epoch.number);
+        let quarantined = quarantined.into_iter();
+        let quarantined = quarantined.map(|it| QuarantineStatus::new(it, identity, status.epoch));
+        status.quarantined = quarantined.collect();
+        let incomplete = self.parts.store.note(INCOMPLETE.to_owned()).await?;
+        status.incomplete = incomplete.filter(|text| !text.is_empty());
         status.key = epoch.and_then(|epoch| Some(epoch.key?.id().to_string()));
         status.backlog = backlog;
         status.moving = self.moving().await?;
@@ -230,7 +252,7 @@ impl KnowledgeSync {
             None => SyncState::NoLink,
             Some(_) if !keeps_knowledge(&said) => SyncState::NotKept,
             Some(_) if self.shared.locked.load(Ordering::Relaxed) => SyncState::Locked,
-            Some(_) if backlog > 0 || self.shared.progress.behind() > 0 => SyncState::Syncing,
+            Some(_) if backlog > 0 || self.shared.progress.within_reach() > 0 => SyncState::Syncing,
             Some(_) if self.shared.epoch.borrow().is_none() => SyncState::Syncing,
             Some(_) => SyncState::InStep,
         }

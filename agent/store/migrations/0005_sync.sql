@@ -85,11 +85,17 @@ CREATE TABLE peer (
 -- lose them, they are written again.
 CREATE TABLE written (
     sequence INTEGER PRIMARY KEY,
+    first    INTEGER NOT NULL,                 -- stamps of its rows: the earliest
+    last     INTEGER NOT NULL,                 -- and the latest
     object   BLOB NOT NULL
 ) STRICT;
 -- No text stays that is deleted.
 CREATE TRIGGER passage_removed_everywhere AFTER DELETE ON passage BEGIN
-    DELETE FROM written;
+    DELETE FROM written WHERE old.hlc BETWEEN first AND last;
+END;
+CREATE TRIGGER document_changed_everywhere AFTER UPDATE ON document
+WHEN old.hlc <> new.hlc BEGIN
+    DELETE FROM written WHERE old.hlc BETWEEN first AND last;
 END;
 
 -- Batches that were not applied, and why.

@@ -12,7 +12,7 @@ use crate::vector::metric::Metric;
 use crate::write::Turn;
 
 /// The longest vector where length counts: squares of sums of two still fit.
-const LENGTH_MAX: f64 = 1e18;
+pub(crate) const LENGTH_MAX: f64 = 1e18;
 
 /// A model, as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

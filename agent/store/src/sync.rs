@@ -11,6 +11,7 @@
 
 mod apply;
 mod clock;
+mod epoch;
 mod garbage;
 mod identity;
 mod import;
@@ -42,6 +43,7 @@ pub(crate) use identity::{device, is_shared};
 #[cfg(test)]
 pub(crate) use import::take_over as take_over_rows;
 
+pub use epoch::KnownEpoch;
 pub use identity::Identity;
 pub use outgoing::{Outgoing, Upto};
 pub use peers::{Peer, Quarantined};
@@ -66,6 +68,8 @@ pub struct Written {
     pub sequence: u64,
     /// Its BLAKE3.
     pub hash: Hash,
+    /// Its earliest stamp.
+    pub first: Hlc,
     /// Its latest stamp.
     pub last: Hlc,
     /// As it lies there.
@@ -400,10 +404,10 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub async fn begin_logs(&self, epoch: u64) -> Result<()> {
+    pub async fn begin_logs(&self, epoch: KnownEpoch) -> Result<()> {
         let begin = move |turn: &mut crate::write::Turn<'_>| {
             peers::forget(turn)?;
-            meta::write(turn.connection, meta::EPOCH, stored_sequence(epoch)?)
+            epoch::write(turn.connection, epoch)
         };
         self.inner.writer.run(begin).await
     }
@@ -422,21 +426,16 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub async fn epoch(&self) -> Result<Option<u64>> {
-        self.inner
-            .readers
-            .run(|connection| meta::read(connection, meta::EPOCH))
-            .await
+    pub async fn epoch(&self) -> Result<Option<KnownEpoch>> {
+        self.inner.readers.run(epoch::read).await
     }
 
     /// Notes in which epoch the rows are shared.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub async fn set_epoch(&self, epoch: u64) -> Result<()> {
-        let set = move |turn: &mut crate::write::Turn<'_>| {
-            meta::write(turn.connection, meta::EPOCH, stored_sequence(epoch)?)
-        };
+    pub async fn set_epoch(&self, epoch: KnownEpoch) -> Result<()> {
+        let set = move |turn: &mut crate::write::Turn<'_>| epoch::write(turn.connection, epoch);
         self.inner.writer.run(set).await
     }
 

@@ -111,10 +111,12 @@ impl Batches {
             }
             let place = place(&writer, batches.all.len() as u64 + 1);
             let (bytes, hash) = encode(&place, previous, &rows)?;
+            let (first, last) = rows.stamps().context("it has rows")?;
             let written = Written {
                 sequence: place.sequence,
                 hash,
-                last: rows.stamps().context("it has rows")?.1,
+                first,
+                last,
                 object: bytes.clone(),
             };
             store.sent(outgoing.upto, Some(written)).await?;

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 pub use ginnel_blob::cut::SEALED;
-pub use key::{InvalidKey, Key, KeyId};
+pub use key::{InvalidKey, Key, KeyId, PREFIX};
 
 /// Bytes that sealing adds.
 pub const OVERHEAD: usize = SEALED.len() + KeyId::LEN + NONCE_LEN + TAG_LEN;

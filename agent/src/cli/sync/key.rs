@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use ginnel_certs::private_file;
 use ginnel_daemon::environment::Environment;
-use ginnel_proto::sync::seal::Key;
+use ginnel_proto::sync::seal::{Key, PREFIX};
 use http::Method;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -82,6 +82,13 @@ fn show(keys: &KeyFile, file: Option<&Path>, out: &mut dyn Write) -> anyhow::Res
 
 fn enter(keys: &KeyFile, file: Option<&Path>) -> anyhow::Result<Key> {
     let mut line = Zeroizing::new(String::new());
+    if let Some(file) = file
+        && file.to_string_lossy().starts_with(PREFIX)
+    {
+        anyhow::bail!(
+            "a key is not taken as an argument, which others on this machine can read; hint: ginnel sync key enter, and then the key"
+        );
+    }
     match file {
         Some(file) => {
             let text =
@@ -93,7 +100,11 @@ fn enter(keys: &KeyFile, file: Option<&Path>) -> anyhow::Result<Key> {
             read.context("cannot read the key from the standard input")?;
         }
     }
-    let key: Key = line.trim().parse()?;
+    let key = line.trim().parse::<Key>();
+    let key = key.with_context(|| match file {
+        Some(file) => format!("{} has no key", file.display()),
+        None => "what was entered is no key".to_owned(),
+    })?;
     let mut all = keys.read()?;
     all.add(key.clone());
     all.use_only(Some(key.id()));

@@ -1,50 +1,66 @@
 //! Begins with what is published, where reading all logs would take longer or
 //! they do not reach back so far.
+//!
+//! What is published is covered with the key of the epoch, or this device does not
+//! take it: nobody without that key can have made it.
 
-use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use ginnel_blob::hash::Hash;
 use ginnel_proto::artifact::{Artifact, Cover};
-use ginnel_proto::sync::batch::{BatchPlace, decode};
-use ginnel_proto::sync::manifest::{Base, Manifest, Snapshot};
-use ginnel_proto::sync::seal::{Key, KeyId};
+use ginnel_proto::sync::manifest::{Manifest, Snapshot};
+use ginnel_proto::sync::seal::Key;
+use ginnel_store::error::{Error, ErrorKind};
+use ginnel_store::sync::KnownEpoch;
 use ginnel_store::transfer::State;
 use tracing::{info, warn};
 
-use super::cover::lacks;
+use super::base::Base;
 use super::relay::Relay;
 use super::{KnowledgeSync, sealed};
 use crate::sync::Changes;
 use crate::sync::failure::Failure;
 
-/// Takes over what is published, beside the rows that are there.
-pub(super) async fn merge(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<(), Failure> {
-    let place = fetch(sync, snapshot).await?;
-    sync.parts.store.take_over(place).await?;
+/// Takes over what is published, beside the rows that are there. Gives up if it
+/// cannot be.
+pub(super) async fn merge(
+    sync: &KnowledgeSync,
+    manifest: &Manifest,
+    key: Option<&Key>,
+) -> Result<(), Failure> {
+    let place = fetch(sync, manifest, key).await?;
+    let taken = sync.parts.store.take_over(place).await;
+    taken.map_err(refusal)?;
     info!("what was published is here, the rest follows from the logs");
     Ok(())
 }
 
 /// Takes over what is published instead of the rows that are there, but for what
-/// no other device has heard of.
+/// no other device has heard of. `known` is the epoch of before. Gives up if it
+/// cannot be.
 pub(super) async fn start_over(
     sync: &KnowledgeSync,
     relay: &Relay,
     manifest: &Manifest,
+    key: Option<&Key>,
+    known: Option<KnownEpoch>,
 ) -> Result<(), Failure> {
-    let Some(snapshot) = &manifest.snapshot else {
-        return Err(Failure::retry("nothing is published to begin with"));
+    let base = match &manifest.base {
+        Some(base) => Some(Base::find(sync, base, key, known).await?),
+        None => None,
     };
-    let place = fetch(sync, snapshot).await?;
-    sync.parts.store.start_over(place).await?;
-    if let Some(base) = &manifest.base {
-        read_base(sync, relay, base).await?;
+    let place = fetch(sync, manifest, key).await?;
+    let started = sync.parts.store.start_over(place).await;
+    started.map_err(refusal)?;
+    if let Some(base) = base {
+        base.read(sync, relay).await?;
         // Once something newer is published, these batches may go while they are
         // read.
         let now = relay.manifest().await?;
         if (now.epoch, &now.base) != (manifest.epoch, &manifest.base) {
             return Err(Failure::retry("something newer was published meanwhile"));
         }
-        sync.parts.store.begin_logs(manifest.epoch).await?;
+        sync.parts.store.begin_logs(begun(manifest, key)).await?;
     }
     info!(epoch = manifest.epoch, "this device has begun anew");
     Ok(())
@@ -52,36 +68,53 @@ pub(super) async fn start_over(
 
 /// Removes everything: it was erased at the relay. What is published since is
 /// taken over.
-pub(super) async fn erase(sync: &KnowledgeSync, manifest: &Manifest) -> Result<(), Failure> {
+pub(super) async fn erase(
+    sync: &KnowledgeSync,
+    manifest: &Manifest,
+    key: Option<&Key>,
+) -> Result<(), Failure> {
     let store = &sync.parts.store;
     store.erase().await?;
-    store.begin_logs(manifest.epoch).await?;
+    store.begin_logs(begun(manifest, key)).await?;
     if let Some(artifacts) = sync.parts.artifacts.get() {
-        for cover in [Cover::Plain, Cover::Sealed] {
-            let place = artifacts.place(&Artifact::Knowledge(cover)).await?;
-            let removed = tokio::task::spawn_blocking(move || remove(&place)).await;
-            removed.map_err(Failure::retry)?.map_err(Failure::retry)?;
-        }
+        let place = artifacts.place(&Artifact::Knowledge(Cover::Plain)).await?;
+        let removed = tokio::task::spawn_blocking(move || remove_all_beside(&place)).await;
+        removed.map_err(Failure::retry)?.map_err(Failure::retry)?;
     }
     warn!("what this device knew was erased, for it was at the relay");
     match &manifest.snapshot {
-        Some(snapshot) => merge(sync, snapshot).await,
+        Some(_) => merge(sync, manifest, key).await,
         None => Ok(()),
+    }
+}
+
+fn begun(manifest: &Manifest, key: Option<&Key>) -> KnownEpoch {
+    KnownEpoch {
+        number: manifest.epoch,
+        key: key.map(Key::id),
     }
 }
 
 /// Downloads the published database, going on where it broke off. Gives where it
 /// is.
-async fn fetch(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<std::path::PathBuf, Failure> {
+async fn fetch(
+    sync: &KnowledgeSync,
+    manifest: &Manifest,
+    key: Option<&Key>,
+) -> Result<PathBuf, Failure> {
+    let snapshot = manifest.snapshot.as_ref();
+    let snapshot = snapshot.ok_or_else(|| Failure::retry("nothing is published to begin with"))?;
+    if snapshot.key != key.map(Key::id) {
+        return Err(Failure::retry(
+            "what the relay says is published is not encrypted as all else is, and is not taken",
+        ));
+    }
     let artifacts = sync.parts.artifacts.get();
     let artifacts = artifacts.ok_or_else(|| Failure::retry("transfers are not begun yet"))?;
     info!(bytes = snapshot.size, "beginning with what is published");
     let artifact = Artifact::Knowledge(snapshot.cover());
-    let key = match snapshot.key {
-        Some(id) => Some(key(sync, id).await?),
-        None => None,
-    };
-    let pulled = artifacts.pull(artifact.clone(), Changes::Replace).await?;
+    let pulled = artifacts.pull(artifact.clone(), Changes::Replace).await;
+    let pulled = pulled.map_err(|failure| Failure::retry(failure.reason))?;
     let pulled = artifacts.end_of(pulled.id).await?;
     if pulled.state != State::Done {
         let reason = pulled
@@ -89,72 +122,48 @@ async fn fetch(sync: &KnowledgeSync, snapshot: &Snapshot) -> Result<std::path::P
             .unwrap_or_else(|| "it was stopped".to_owned());
         return Err(Failure::retry(reason));
     }
+    if !is_wanted(manifest, snapshot, pulled.blob) {
+        return Err(Failure::retry(
+            "what was published was replaced while this device fetched it",
+        ));
+    }
     let place = artifacts.place(&artifact).await?;
     let Some(key) = key else {
         return Ok(place);
     };
     let plain = artifacts.place(&Artifact::Knowledge(Cover::Plain)).await?;
-    sealed::open(key, sync.user(), place, plain.clone()).await?;
+    sealed::open(key.clone(), sync.user(), place, plain.clone()).await?;
     Ok(plain)
 }
 
-/// A key for what was written before, too.
-async fn key(sync: &KnowledgeSync, id: KeyId) -> Result<Key, Failure> {
-    let keys = sync.read_keys().await?;
-    keys.any(id).cloned().ok_or_else(|| lacks(id))
+/// Whether this is the database to begin with. In the course of an epoch a newer one
+/// will do, of a device that has not said so yet; but after a restore it has to be
+/// what was restored.
+fn is_wanted(manifest: &Manifest, snapshot: &Snapshot, blob: Hash) -> bool {
+    manifest.base.is_none() || blob == snapshot.blob
 }
 
-/// Removes a database and what SQLite keeps beside it.
-fn remove(place: &std::path::Path) -> std::io::Result<()> {
-    for ending in ["", "-journal", "-wal", "-shm"] {
-        let mut name = place.as_os_str().to_owned();
-        name.push(ending);
-        match std::fs::remove_file(name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
+/// A database that no try makes any better.
+fn refusal(error: Error) -> Failure {
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::Newer => Failure::give(format_args!(
+            "what is published cannot be taken over: {error}"
+        )),
+        _ => Failure::retry(error),
+    }
+}
+
+/// Removes the published database, in each form, and what broke off while it was
+/// fetched or made: nothing else is in its folder.
+fn remove_all_beside(place: &Path) -> std::io::Result<()> {
+    let Some(folder) = place.parent() else {
+        return Ok(());
+    };
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            std::fs::remove_file(entry.path())?;
         }
     }
     Ok(())
-}
-
-/// Applies what was changed after the snapshot and belongs to what was restored.
-async fn read_base(sync: &KnowledgeSync, relay: &Relay, base: &Base) -> Result<(), Failure> {
-    let mut read: BTreeMap<_, _> = base.read.clone();
-    let mut used = None;
-    loop {
-        let listed = relay.logs_of(base.epoch, &read).await?;
-        let mut batches = 0;
-        for (device, sequences) in listed.logs {
-            for sequence in sequences {
-                batches += 1;
-                read.insert(device.clone(), sequence);
-                let place = BatchPlace {
-                    user: sync.user().clone(),
-                    epoch: base.epoch,
-                    device: device.clone(),
-                    sequence,
-                };
-                let Some(bytes) = relay.batch(base.epoch, &device, sequence).await? else {
-                    continue;
-                };
-                // Usually there is nothing, and no need for a key of before.
-                if let (Some(id), None) = (base.key, &used) {
-                    used = Some(key(sync, id).await?);
-                }
-                let batch = place.uncover(used.as_ref(), &bytes);
-                match batch.and_then(|batch| decode(&batch, &place)) {
-                    Ok(batch) => {
-                        let store = &sync.parts.store;
-                        store.apply_of_before(batch, base.until_unix_ms).await?;
-                    }
-                    Err(error) => {
-                        warn!(%device, sequence, %error, "a batch of before the restore is left out");
-                    }
-                }
-            }
-        }
-        if batches == 0 {
-            return Ok(());
-        }
-    }
 }

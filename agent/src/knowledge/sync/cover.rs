@@ -81,12 +81,21 @@ impl KnowledgeSync {
     }
 
     fn linked(&self) -> Result<Relay, Failure> {
+        if *self.shared.paused.borrow() {
+            return Err(Failure::give("syncing is paused; hint: ginnel sync resume"));
+        }
         self.relay().ok_or_else(|| {
             Failure::give("there is no link to a relay that keeps knowledge; hint: ginnel status")
         })
     }
 
     async fn change_cover(&self, relay: &Relay, key: Option<Key>) -> Result<(), Failure> {
+        // It would be in neither what is encrypted nor the logs that go on.
+        if self.shared.progress.is_held() {
+            return Err(Failure::give(
+                "what another device wrote has to wait here, and would be left behind; hint: ginnel sync status says why",
+            ));
+        }
         let began = {
             let _turn = self.shared.publishing.lock().await;
             wait_for_lease(relay).await?;
@@ -138,7 +147,14 @@ impl KnowledgeSync {
                 self.use_only(named).await?;
                 Ok(keys.pending().cloned())
             }
-            Some(id) => keys.current(id).cloned().map(Some).ok_or_else(|| lacks(id)),
+            Some(id) => {
+                let key = keys.current(id).cloned().ok_or_else(|| lacks(id))?;
+                // The newest is in use: those before it are believed no more.
+                if keys.newest() == Some(&key) {
+                    self.use_only(named).await?;
+                }
+                Ok(Some(key))
+            }
             None if keys.newest().is_none() => Ok(None),
             None => Err(Failure::retry(
                 "the relay says that nothing is encrypted, and this device has a key; hint: ginnel sync encrypt, or ginnel sync decrypt if that is meant",

@@ -28,18 +28,15 @@ pub(super) fn behind(
 }
 
 /// Writes again what is lost. What was deleted meanwhile is not kept for that:
-/// then all that this device wrote is sent once more. Gives up to which batch
-/// nothing has to be looked at again.
+/// then all that this device wrote is sent once more. `newest` is its last batch
+/// when the logs were listed; up to `done` nothing has to be looked at. Gives up to
+/// which batch that is so from here on.
 pub(super) async fn write_again(
     sync: &KnowledgeSync,
     relay: &Relay,
     epoch: u64,
-    listed: &[u64],
-    done: u64,
+    (newest, listed, done): (u64, &[u64], u64),
 ) -> Result<u64, Failure> {
-    let peers = sync.parts.store.peers().await?;
-    let own = peers.iter().find(|peer| peer.device == *sync.device());
-    let newest = own.map_or(0, |own| own.sequence);
     let first = newest.saturating_sub(LOOKED_AT).max(done) + 1;
     let mut missing: Vec<u64> = (first..=newest)
         .filter(|sequence| listed.binary_search(sequence).is_err())

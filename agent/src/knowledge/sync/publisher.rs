@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ginnel_proto::artifact::{Artifact, Cover};
 use ginnel_proto::sync::batch::SCHEMA;
-use ginnel_proto::sync::lease::RENEW_EVERY;
+use ginnel_proto::sync::lease::{LEASE_FOR, RENEW_EVERY};
 use ginnel_proto::sync::manifest::Snapshot;
 use ginnel_proto::sync::publishing::Publishing;
 use ginnel_proto::sync::seal::Key;
@@ -16,7 +16,7 @@ use tracing::{debug, info};
 
 use super::relay::Relay;
 use super::{Epoch, KnowledgeSync, sealed};
-use crate::sync::failure::Failure;
+use crate::sync::failure::{Failure, Then};
 
 pub(super) struct Publisher {
     sync: KnowledgeSync,
@@ -85,6 +85,10 @@ impl Publisher {
 
     async fn publish(&self, relay: &Relay, epoch: &Epoch) -> Result<Snapshot, Failure> {
         let _turn = self.sync.shared.publishing.lock().await;
+        // Another device may publish while this one waits.
+        timeout(IN_STEP_WITHIN, until_in_step(&self.sync))
+            .await
+            .unwrap_or_else(|_| Err(Failure::retry("something is still on its way")))?;
         relay.take_lease().await?;
         tokio::select! {
             snapshot = self.publish_leased(relay, epoch) => snapshot,
@@ -93,9 +97,6 @@ impl Publisher {
     }
 
     async fn publish_leased(&self, relay: &Relay, epoch: &Epoch) -> Result<Snapshot, Failure> {
-        timeout(IN_STEP_WITHIN, until_in_step(&self.sync))
-            .await
-            .unwrap_or_else(|_| Err(Failure::retry("something is still on its way")))?;
         let snapshot = push_snapshot(&self.sync, epoch.key.clone()).await?;
         relay.publish(epoch.number, &snapshot).await?;
         Ok(snapshot)
@@ -142,11 +143,12 @@ pub(super) async fn push_snapshot(
     })
 }
 
-/// What is published is in the logs, too: who begins with it lacks nothing.
+/// What is published is in the logs, too: who begins with it lacks nothing. What
+/// has to wait, for an upgrade, is in neither.
 pub(super) async fn until_in_step(sync: &KnowledgeSync) -> Result<(), Failure> {
     let store = &sync.parts.store;
     let mut wait = LOOK_FIRST;
-    while sync.shared.progress.behind() > 0 || store.outgoing_backlog().await? > 0 {
+    while sync.shared.progress.within_reach() > 0 || store.outgoing_backlog().await? > 0 {
         sleep(wait).await;
         wait = (wait * 2).min(LOOK_MAX);
     }
@@ -159,14 +161,19 @@ pub(super) const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_FIRST: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
-/// Renews the lease for as long as it is polled; returns when it is lost.
+/// Renews the lease for as long as it is polled; returns when it is lost. What
+/// cannot be renewed for a moment may hold still: the relay looks at it again before
+/// anything is published.
 pub(super) async fn keep_lease(relay: &Relay) -> Failure {
+    let mut renewed = now();
     loop {
         sleep(RENEW_EVERY).await;
-        // One that cannot be renewed for a moment may still hold; the relay looks
-        // at it again before anything is published.
-        if let Err(failure) = relay.take_lease().await {
-            return failure;
+        match relay.take_lease().await {
+            Ok(_) => renewed = now(),
+            Err(failure) if failure.then == Then::Give || renewed + LEASE_FOR < now() => {
+                return failure;
+            }
+            Err(failure) => debug!(%failure, "the lease is not renewed yet"),
         }
     }
 }

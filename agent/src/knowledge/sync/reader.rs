@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use ginnel_blob::hash::Hash;
 use ginnel_proto::control::News;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{BatchPlace, decode};
 use ginnel_proto::sync::hlc::Hlc;
-use ginnel_proto::sync::manifest::FIRST_EPOCH;
+use ginnel_proto::sync::manifest::{FIRST_EPOCH, Manifest};
 use ginnel_proto::sync::reading::{Ask, Place, Reading, Verdict};
 use ginnel_proto::sync::seal::Key;
 use ginnel_store::error::ErrorKind;
@@ -18,8 +19,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::relay::{Logs, Relay, Words};
+use super::status::Task;
 use super::{Epoch, KnowledgeSync, bootstrap, garbage, lost};
-use crate::sync::failure::Failure;
+use crate::sync::failure::{Failure, Then};
 
 pub(super) struct Reader {
     sync: KnowledgeSync,
@@ -36,6 +38,10 @@ pub(super) struct Reader {
     joins: Option<Hlc>,
     /// Up to this batch of its own log this device has seen to what was lost.
     sent_again: u64,
+    /// What this device held back for is read, and logs are to be listed again.
+    has_heard_all: bool,
+    /// What is published and cannot be taken over, and why.
+    refused: Option<(Published, String)>,
 }
 
 /// A clock is corrected anew when it is off by more than so many milliseconds.
@@ -51,6 +57,8 @@ impl Reader {
             holds_back: false,
             joins: None,
             sent_again: 0,
+            has_heard_all: false,
+            refused: None,
         }
     }
 
@@ -71,9 +79,14 @@ impl Reader {
             for news in news.values().filter(of_now) {
                 reading.handle_news(&news.device, news.sequence);
             }
-            self.sync.shared.progress.set_behind(reading.behind());
+            let (behind, within_reach) = (reading.behind(), reading.within_reach());
+            self.sync.shared.progress.set_behind(behind, within_reach);
             self.join_others(&reading).await;
-            self.let_write(&reading);
+            if self.holds_back && within_reach == 0 && !self.has_heard_all {
+                self.has_heard_all = true;
+                reading.list_now(now());
+            }
+            self.let_write();
             let due = reading.poll_timeout(now());
             tokio::select! {
                 biased;
@@ -104,7 +117,7 @@ impl Reader {
     fn follow_link(&mut self, reading: &mut Reading) {
         self.head = None;
         self.epoch = None;
-        self.let_write(reading);
+        self.let_write();
         reading.handle_link(self.sync.relay().is_some(), now());
     }
 
@@ -136,7 +149,12 @@ impl Reader {
             Ok(()) => {}
             Err(failure) => {
                 debug!(%failure, ?ask, "cannot read the logs; trying again");
-                self.sync.shared.progress.fail(&failure);
+                let task = match ask {
+                    Ask::List => Task::List,
+                    Ask::Head => Task::Look,
+                    Ask::Fetch { .. } => Task::Read,
+                };
+                self.sync.shared.progress.fail(task, &failure);
                 reading.handle_failure(&ask, now());
             }
         }
@@ -145,12 +163,15 @@ impl Reader {
     async fn list(&mut self, relay: &Relay, reading: &mut Reading) -> Result<(), Failure> {
         self.correct_clock().await?;
         self.follow_own(reading).await?;
+        let store = self.sync.parts.store.clone();
         let mut read = places(reading);
         let asked = lost::behind(self.sync.device(), &read);
         let mut listed = relay.logs(&asked).await?;
         let key = self.unlock(&listed).await?;
         let words = relay.words().await?;
-        if self.begins_anew(relay, &read, &listed, &words).await? {
+        let begun = self.begin_anew(relay, &read, &listed, &words, key.as_ref());
+        let has_begun = begun.await?;
+        if has_begun {
             *reading = self.begin().await;
             reading.handle_link(true, now());
             self.sent_again = 0;
@@ -159,41 +180,46 @@ impl Reader {
             if listed.key != key.as_ref().map(Key::id) {
                 return Err(Failure::retry("another epoch began meanwhile"));
             }
-        } else if self.sync.parts.store.epoch().await? == Some(listed.epoch) {
+        } else if store.epoch().await?.map(|known| known.number) == Some(listed.epoch) {
+            let written = read.get(self.sync.device()).copied().unwrap_or_default();
             let own = listed.logs.get(self.sync.device());
             let own = own.map_or(&[][..], |own| own);
-            let again = lost::write_again(&self.sync, relay, listed.epoch, own, self.sent_again);
-            self.sent_again = again.await?;
+            let again = (written, own, self.sent_again);
+            self.sent_again = lost::write_again(&self.sync, relay, listed.epoch, again).await?;
         }
-        self.sync.parts.store.set_epoch(listed.epoch).await?;
+        let epoch = Epoch {
+            number: listed.epoch,
+            key,
+        };
+        store.set_epoch(epoch.known()).await?;
+        let quarantined = store.quarantined().await?;
+        let left_out = quarantined.into_iter().filter(|it| {
+            let read = read.get(&it.device);
+            read.is_some_and(|read| *read >= it.sequence)
+        });
+        reading.look_again(left_out.map(|it| (it.device, it.sequence)));
+        reading.handle_list(&listed.logs, &listed.more, now());
+        self.has_heard_all = false;
+        // Others may have forgotten what this device has not heard of: it hears
+        // everything before it says something, and is silent for them until then.
+        self.holds_back =
+            !has_begun && is_silent(&words, self.sync.device()) && reading.within_reach() > 0;
+        if self.holds_back {
+            self.epoch = Some(epoch);
+            self.sync.shared.progress.listed();
+            return Ok(());
+        }
         // From here on others wait for this device with what they let go: before it
         // writes anything.
         let said = garbage::say(&self.sync, relay, listed.epoch).await?;
         let heard = relay.words().await?;
-        let quarantined = self.sync.parts.store.quarantined().await?;
-        reading.look_again(
-            quarantined
-                .into_iter()
-                .filter(|it| {
-                    read.get(&it.device)
-                        .is_some_and(|read| *read >= it.sequence)
-                })
-                .map(|it| (it.device, it.sequence)),
-        );
-        reading.handle_list(&listed.logs, now());
-        // Others may have forgotten what this device has not heard of: it hears
-        // everything before it says something.
-        self.holds_back = is_silent(&words, self.sync.device()) && reading.within_reach() > 0;
-        if self.sync.parts.store.is_new().await? {
+        if store.is_new().await? {
             let others = heard.words.values();
             let gone = others.map(|word| word.gone).max();
             self.joins = Some(gone.unwrap_or_default());
         }
-        self.epoch = Some(Epoch {
-            number: listed.epoch,
-            key,
-        });
-        self.sync.shared.progress.well();
+        self.epoch = Some(epoch);
+        self.sync.shared.progress.listed();
         if let Err(failure) = garbage::collect(&self.sync, relay, &said, &heard).await {
             debug!(%failure, "nothing is tidied up now");
         }
@@ -211,8 +237,11 @@ impl Reader {
             return;
         }
         match self.sync.parts.store.join(gone).await {
-            Ok(()) => self.joins = None,
-            Err(error) => self.sync.shared.progress.fail(&error),
+            Ok(()) => {
+                self.joins = None;
+                self.sync.shared.progress.well(Task::Join);
+            }
+            Err(error) => self.sync.shared.progress.fail(Task::Join, &error),
         }
     }
 
@@ -232,10 +261,7 @@ impl Reader {
     }
 
     /// Tells the writer in which epoch to write, once it may.
-    fn let_write(&mut self, reading: &Reading) {
-        if self.holds_back && reading.within_reach() == 0 {
-            self.holds_back = false;
-        }
+    fn let_write(&mut self) {
         let waits = self.holds_back || self.joins.is_some();
         let epoch = self.epoch.as_ref().filter(|_| !waits);
         self.sync.shared.epoch.send_if_modified(|known| {
@@ -261,53 +287,87 @@ impl Reader {
     }
 
     /// Begins with what is published, where this device has to: it knows nothing
-    /// yet, logs do not reach back to where it is, it was silent for too long, or
-    /// there was a restore. Tells whether it did.
-    async fn begins_anew(
-        &self,
+    /// yet, logs do not reach back to where it is, something in them was left out,
+    /// it was silent for too long, or there was a restore. Tells whether it did.
+    async fn begin_anew(
+        &mut self,
         relay: &Relay,
         read: &BTreeMap<DeviceName, u64>,
         listed: &Logs,
         words: &Words,
+        key: Option<&Key>,
     ) -> Result<bool, Failure> {
         let known = self.sync.parts.store.epoch().await?;
-        let is_of_before = known.is_some_and(|known| known != listed.epoch);
+        let is_of_before = known.is_some_and(|known| known.number != listed.epoch);
         let is_silent = is_silent(words, self.sync.device());
         let is_restored = known.is_none() && listed.epoch > FIRST_EPOCH;
         if is_of_before || is_restored || is_silent {
-            let manifest = relay.manifest().await?;
-            if known.is_some_and(|known| manifest.erases(known)) {
-                bootstrap::erase(&self.sync, &manifest).await?;
+            let manifest = manifest_of(relay, listed).await?;
+            if known.is_some_and(|known| manifest.erases(known.number)) {
+                bootstrap::erase(&self.sync, &manifest, key).await?;
                 return Ok(true);
             }
             // Without one, the logs are all there still, and are read first.
             if manifest.snapshot.is_none() && !is_of_before {
                 return Ok(false);
             }
-            bootstrap::start_over(&self.sync, relay, &manifest).await?;
-            return Ok(true);
+            self.check_refused(&manifest)?;
+            let begun = bootstrap::start_over(&self.sync, relay, &manifest, key, known).await;
+            self.note_refused(&manifest, &begun);
+            return begun.map(|()| true);
         }
         let is_new = read.values().all(|sequence| *sequence == 0);
         let is_cut = listed.logs.iter().any(|(device, sequences)| {
             let next = read.get(device).copied().unwrap_or_default() + 1;
             sequences.first().is_some_and(|first| *first > next)
         });
-        if !is_new && !is_cut {
+        let left_out = self.sync.parts.store.quarantined().await?;
+        if !is_new && !is_cut && left_out.is_empty() {
             return Ok(false);
         }
-        let snapshot = relay.manifest().await?.snapshot;
-        let snapshot = snapshot.filter(|snapshot| {
-            let mut newer = snapshot.read.iter().filter(|(device, sequence)| {
-                let read = read.get(*device).copied().unwrap_or_default();
-                **sequence > read
-            });
-            newer.next().is_some()
-        });
-        let Some(snapshot) = snapshot else {
+        let manifest = manifest_of(relay, listed).await?;
+        let Some(snapshot) = &manifest.snapshot else {
             return Ok(false);
         };
-        bootstrap::merge(&self.sync, &snapshot).await?;
-        Ok(true)
+        let published = |device| snapshot.read.get(device).copied().unwrap_or_default();
+        let has_more = snapshot.read.iter().any(|(device, sequence)| {
+            let read = read.get(device).copied().unwrap_or_default();
+            *sequence > read
+        });
+        let has_left_out = left_out
+            .iter()
+            .any(|it| it.sequence <= published(&it.device));
+        let helps = (has_more && (is_new || is_cut)) || has_left_out;
+        // Logs are read without it, as far as they are there.
+        if !helps || self.check_refused(&manifest).is_err() {
+            return Ok(false);
+        }
+        let merged = bootstrap::merge(&self.sync, &manifest, key).await;
+        self.note_refused(&manifest, &merged);
+        match merged {
+            Err(failure) if failure.then == Then::Give => {
+                warn!(%failure, "logs are read without what is published");
+                Ok(false)
+            }
+            merged => merged.map(|()| true),
+        }
+    }
+
+    /// What cannot be taken over is not downloaded and copied again and again.
+    fn check_refused(&self, manifest: &Manifest) -> Result<(), Failure> {
+        match &self.refused {
+            Some((of, reason)) if *of == place_of(manifest) => Err(Failure::retry(reason)),
+            _ => Ok(()),
+        }
+    }
+
+    fn note_refused(&mut self, manifest: &Manifest, begun: &Result<(), Failure>) {
+        self.refused = match begun {
+            Err(failure) if failure.then == Then::Give => {
+                Some((place_of(manifest), failure.reason.clone()))
+            }
+            _ => None,
+        };
     }
 
     async fn look(&mut self, relay: &Relay, reading: &mut Reading) -> Result<(), Failure> {
@@ -326,7 +386,7 @@ impl Reader {
                 self.head = etag;
             }
         }
-        self.sync.shared.progress.well();
+        self.sync.shared.progress.well(Task::Look);
         Ok(())
     }
 
@@ -411,6 +471,24 @@ impl Reader {
         Ok(())
     }
 }
+
+/// The manifest, if it is of the epoch that was listed.
+async fn manifest_of(relay: &Relay, listed: &Logs) -> Result<Manifest, Failure> {
+    let manifest = relay.manifest().await?;
+    match manifest.epoch == listed.epoch {
+        true => Ok(manifest),
+        false => Err(Failure::retry("another epoch began meanwhile")),
+    }
+}
+
+/// What is published, in which epoch.
+fn place_of(manifest: &Manifest) -> Published {
+    let blob = manifest.snapshot.as_ref().map(|snapshot| snapshot.blob);
+    (manifest.epoch, blob)
+}
+
+/// An epoch and the BLAKE3 of what is published in it.
+type Published = (u64, Option<Hash>);
 
 /// Whether others do not wait for this device any more.
 fn is_silent(words: &Words, device: &DeviceName) -> bool {

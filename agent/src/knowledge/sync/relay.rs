@@ -1,6 +1,6 @@
 //! What the relay is asked about the user's logs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -90,6 +90,9 @@ pub(super) struct Logs {
     pub(super) key: Option<KeyId>,
     /// The batches of each device, in their order.
     pub(super) logs: BTreeMap<DeviceName, Vec<u64>>,
+    /// Whose log has more than that.
+    #[serde(default)]
+    pub(super) more: BTreeSet<DeviceName>,
 }
 
 /// How far all devices are.

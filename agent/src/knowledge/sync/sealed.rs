@@ -9,7 +9,6 @@ use ginnel_proto::artifact::Cover;
 use ginnel_proto::id::UserName;
 use ginnel_proto::sync::seal::Key;
 use ginnel_proto::sync::seal::file::{BLOCK, FileError, open_file, seal_file};
-use tempfile::NamedTempFile;
 
 use crate::sync::failure::Failure;
 
@@ -50,27 +49,26 @@ async fn replace(
 ) -> Result<(), Failure> {
     let place = place(user);
     let work = move || {
-        let folder = to.parent().unwrap_or_else(|| Path::new("."));
-        let made = NamedTempFile::with_prefix_in(".making-", folder)?;
+        // Always the same name: what a stop leaves is replaced by the next one, or
+        // goes with an erasure.
+        let making = beside(&to, ".making");
+        remove(&making)?;
+        let file = File::options().write(true).create_new(true).open(&making)?;
         let mut reader = BufReader::with_capacity(BLOCK, File::open(&from)?);
-        let mut writer = BufWriter::with_capacity(BLOCK, made.as_file());
-        make(&place, &mut reader, &mut writer)?;
-        writer.flush()?;
-        drop(writer);
-        made.as_file().sync_all()?;
-        // What belongs to the database that was there is of no use any more.
-        for beside in ["-journal", "-wal", "-shm"] {
-            let mut name = to.clone().into_os_string();
-            name.push(beside);
-            match fs::remove_file(name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error.into());
-                }
-                Ok(()) | Err(_) => {}
-            }
+        let mut writer = BufWriter::with_capacity(BLOCK, &file);
+        let made = make(&place, &mut reader, &mut writer);
+        if let Err(error) = made.and_then(|_| Ok(writer.flush()?)) {
+            drop(writer);
+            remove(&making)?;
+            return Err(error);
         }
-        made.persist(&to).map_err(|error| error.error)?;
-        Ok(())
+        drop(writer);
+        file.sync_all()?;
+        // What belongs to the database that was there is of no use any more.
+        for ending in ["-journal", "-wal", "-shm"] {
+            remove(&beside(&to, ending))?;
+        }
+        Ok(fs::rename(&making, &to)?)
     };
     let done: Result<(), FileError> = tokio::task::spawn_blocking(work)
         .await
@@ -82,6 +80,19 @@ async fn replace(
             "what is published cannot be decrypted, {error}"
         )),
     })
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn source(error: &FileError) -> String {

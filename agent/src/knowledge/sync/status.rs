@@ -1,8 +1,10 @@
 //! How syncing goes, for people and programs.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ginnel_proto::sync::batch::BatchPlace;
 use ginnel_store::sync::{Identity, Peer, Quarantined};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -23,7 +25,8 @@ pub struct SyncStatus {
     pub key: Option<String>,
     /// Changes here that were not looked at yet, whether they are to be sent.
     pub backlog: u64,
-    /// Batches of other devices that are known and not read yet.
+    /// Batches of other devices that are known and not read yet, those among them
+    /// that have to wait.
     pub behind: u64,
     /// The published database, while it is on its way.
     #[serde(default)]
@@ -41,13 +44,19 @@ pub struct SyncStatus {
     /// When something was last sent, read or found to be as it should, in
     /// milliseconds since 1970.
     pub last_unix_ms: Option<u64>,
+    /// When all logs were last listed, in milliseconds since 1970.
+    #[serde(default)]
+    pub listed_unix_ms: Option<u64>,
     /// When this device last published all as one database, in milliseconds since
     /// 1970.
     pub published_unix_ms: Option<u64>,
     /// Why this device did not publish when it wanted to.
     pub unpublished: Option<String>,
-    /// What went wrong last, while it does.
+    /// What goes wrong, while it does.
     pub problem: Option<String>,
+    /// What was left out when this device last began with what is published.
+    #[serde(default)]
+    pub incomplete: Option<String>,
     /// How far the log of each device has been read.
     pub logs: Vec<LogStatus>,
     /// Batches that were not applied.
@@ -115,10 +124,30 @@ pub struct QuarantineStatus {
     pub device: String,
     /// Which of its batches.
     pub sequence: u64,
+    /// The object in the bucket, once the epoch is known.
+    #[serde(default)]
+    pub object: Option<String>,
     /// Why.
     pub reason: String,
     /// When that was noticed, in milliseconds since 1970.
     pub unix_ms: u64,
+}
+
+/// What can go wrong, each by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Task {
+    /// To begin to share.
+    Begin,
+    /// To list all logs, and what is done then.
+    List,
+    /// To read batches.
+    Read,
+    /// To write batches.
+    Write,
+    /// To look at the head.
+    Look,
+    /// To join the other devices.
+    Join,
 }
 
 /// What is counted since the start.
@@ -130,6 +159,8 @@ pub(super) struct Progress {
     read_bytes: AtomicU64,
     rows_applied: AtomicU64,
     behind: AtomicU64,
+    within_reach: AtomicU64,
+    listed_unix_ms: AtomicU64,
     published_unix_ms: AtomicU64,
     /// Bytes that were sent and read together, for whoever waits for that.
     moved: watch::Sender<u64>,
@@ -139,7 +170,7 @@ pub(super) struct Progress {
 #[derive(Debug, Default)]
 struct Last {
     unix_ms: Option<u64>,
-    problem: Option<String>,
+    problems: BTreeMap<Task, String>,
     unpublished: Option<String>,
 }
 
@@ -148,7 +179,7 @@ impl Progress {
         self.sent_batches.fetch_add(1, Ordering::Relaxed);
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.moved.send_modify(|all| *all += bytes as u64);
-        self.well();
+        self.well(Task::Write);
     }
 
     pub(super) fn read(&self, bytes: usize, rows: usize) {
@@ -156,7 +187,7 @@ impl Progress {
         self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.rows_applied.fetch_add(rows as u64, Ordering::Relaxed);
         self.moved.send_modify(|all| *all += bytes as u64);
-        self.well();
+        self.well(Task::Read);
     }
 
     /// Tells when something was sent or read.
@@ -176,23 +207,39 @@ impl Progress {
         self.last().unpublished = Some(why.to_string());
     }
 
-    pub(super) fn set_behind(&self, batches: u64) {
+    /// So many batches are known and not read, and so many of them can be.
+    pub(super) fn set_behind(&self, batches: u64, within_reach: u64) {
         self.behind.store(batches, Ordering::Relaxed);
+        self.within_reach.store(within_reach, Ordering::Relaxed);
     }
 
-    pub(super) fn behind(&self) -> u64 {
-        self.behind.load(Ordering::Relaxed)
+    /// How many batches can be read and are not yet.
+    pub(super) fn within_reach(&self) -> u64 {
+        self.within_reach.load(Ordering::Relaxed)
     }
 
-    /// All is well at this moment.
-    pub(super) fn well(&self) {
+    /// Whether batches are known that have to wait.
+    pub(super) fn is_held(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) > self.within_reach()
+    }
+
+    /// All logs were listed just now, and what was to be done then is done.
+    pub(super) fn listed(&self) {
+        self.listed_unix_ms
+            .store(clock::unix_ms(), Ordering::Relaxed);
+        self.well(Task::List);
+    }
+
+    /// This goes well at this moment.
+    pub(super) fn well(&self, task: Task) {
         let mut last = self.last();
         last.unix_ms = Some(clock::unix_ms());
-        last.problem = None;
+        last.problems.remove(&task);
     }
 
-    pub(super) fn fail(&self, problem: &impl std::fmt::Display) {
-        self.last().problem = Some(problem.to_string());
+    /// This does not.
+    pub(super) fn fail(&self, task: Task, problem: &impl std::fmt::Display) {
+        self.last().problems.insert(task, problem.to_string());
     }
 
     pub(super) fn status(
@@ -200,7 +247,6 @@ impl Progress {
         identity: &Identity,
         state: SyncState,
         peers: Vec<Peer>,
-        quarantined: Vec<Quarantined>,
     ) -> SyncStatus {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let last = self.last();
@@ -210,7 +256,7 @@ impl Progress {
             epoch: None,
             key: None,
             backlog: 0,
-            behind: self.behind(),
+            behind: count(&self.behind),
             moving: None,
             sent_batches: count(&self.sent_batches),
             sent_bytes: count(&self.sent_bytes),
@@ -218,14 +264,13 @@ impl Progress {
             read_bytes: count(&self.read_bytes),
             rows_applied: count(&self.rows_applied),
             last_unix_ms: last.unix_ms,
+            listed_unix_ms: Some(count(&self.listed_unix_ms)).filter(|at| *at > 0),
             published_unix_ms: Some(count(&self.published_unix_ms)).filter(|at| *at > 0),
             unpublished: last.unpublished.clone(),
-            problem: last.problem.clone(),
+            problem: last.problems.values().next().cloned(),
+            incomplete: None,
             logs: peers.into_iter().map(LogStatus::from).collect(),
-            quarantined: quarantined
-                .into_iter()
-                .map(QuarantineStatus::from)
-                .collect(),
+            quarantined: Vec::new(),
         }
     }
 
@@ -244,13 +289,27 @@ impl From<Peer> for LogStatus {
     }
 }
 
-impl From<Quarantined> for QuarantineStatus {
-    fn from(quarantined: Quarantined) -> Self {
+impl QuarantineStatus {
+    /// Of a batch of this user, in the present epoch if it is known.
+    pub(super) fn new(quarantined: Quarantined, identity: &Identity, epoch: Option<u64>) -> Self {
+        let Quarantined {
+            device,
+            sequence,
+            reason,
+            unix_ms,
+        } = quarantined;
+        let place = epoch.map(|epoch| BatchPlace {
+            user: identity.user.clone(),
+            epoch,
+            device: device.clone(),
+            sequence,
+        });
         Self {
-            device: quarantined.device.to_string(),
-            sequence: quarantined.sequence,
-            reason: quarantined.reason,
-            unix_ms: quarantined.unix_ms,
+            device: device.to_string(),
+            sequence,
+            object: place.map(|place| place.object()),
+            reason,
+            unix_ms,
         }
     }
 }

@@ -5,15 +5,19 @@
 //! backup: then the log is read like that of another device, and goes on behind
 //! it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use ginnel_proto::sync::batch::{self, BatchPlace, decode};
+use ginnel_proto::sync::batch::{self, Batch, BatchPlace, decode};
 use ginnel_proto::sync::reading::FIRST;
 use ginnel_proto::sync::sending::{Sending, Wrote};
+use ginnel_store::error::ErrorKind;
 use ginnel_store::sync::{Outgoing, Written};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::relay::{Put, Relay};
+use super::status::Task;
 use super::{Epoch, KnowledgeSync};
 use crate::sync::failure::Failure;
 
@@ -73,7 +77,7 @@ impl Writer {
             Ok(wrote) => self.sending.handle_written(now(), wrote),
             Err(failure) => {
                 debug!(%failure, "cannot write to the log; trying again");
-                self.sync.shared.progress.fail(&failure);
+                self.sync.shared.progress.fail(Task::Write, &failure);
                 self.sending.handle_failure(now());
             }
         }
@@ -90,7 +94,7 @@ impl Writer {
         }
         let (place, previous) = self.next_place(epoch.number).await?;
         let sequence = place.sequence;
-        let last = rows.stamps().unwrap_or_default().1;
+        let (first, last) = rows.stamps().unwrap_or_default();
         let key = epoch.key.clone();
         let packing = store.apart(move || {
             let packed = batch::encode(&place, previous, &rows);
@@ -108,6 +112,7 @@ impl Writer {
         let written = Written {
             sequence,
             hash,
+            first,
             last,
             object: bytes,
         };
@@ -145,36 +150,63 @@ impl Writer {
         ours: &Bytes,
     ) -> Result<bool, Failure> {
         let sequence = place.sequence;
-        let found = relay.batch(place.epoch, &place.device, sequence).await?;
-        let Some(found) = found else {
-            return Err(Failure::retry(format_args!(
-                "the relay has and has not batch {sequence} of this device"
-            )));
-        };
-        if found == ours {
-            return Ok(true);
-        }
-        let store = &self.sync.parts.store;
-        let batch = place.uncover(epoch.key.as_ref(), &found);
-        match batch.and_then(|batch| decode(&batch, place)) {
-            Ok(batch) => {
-                info!(
-                    sequence,
-                    "the log of this device is ahead of its store; reading it"
-                );
-                store.apply(batch).await?;
+        let mut damage = String::new();
+        // It may have been damaged on its way only.
+        for attempt in 1..=TRIES {
+            let found = relay.batch(place.epoch, &place.device, sequence).await?;
+            let Some(found) = found else {
+                return Err(Failure::retry(format_args!(
+                    "the relay has and has not batch {sequence} of this device"
+                )));
+            };
+            if found == ours {
+                return Ok(true);
             }
-            Err(error) => {
-                warn!(sequence, %error, "the log of this device has a damaged batch; going on behind it");
-                let device = place.device.clone();
-                let reason = error.to_string();
-                store.quarantine(device.clone(), sequence, reason).await?;
-                store.skip(device, sequence).await?;
+            let batch = place.uncover(epoch.key.as_ref(), &found);
+            match batch.and_then(|batch| decode(&batch, place)) {
+                Ok(batch) => return self.take_back(batch).await.map(|()| false),
+                Err(error) => damage = error.to_string(),
             }
+            debug!(
+                sequence,
+                attempt, damage, "what is in the place of a batch cannot be read"
+            );
+            sleep(TRY_EVERY).await;
         }
+        self.pass_over(sequence, damage).await?;
         Ok(false)
     }
+
+    /// Reads a batch of this device that its store does not know.
+    async fn take_back(&self, batch: Batch) -> Result<(), Failure> {
+        let sequence = batch.header.place.sequence;
+        info!(
+            sequence,
+            "the log of this device is ahead of its store; reading it"
+        );
+        match self.sync.parts.store.apply(batch).await {
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                self.pass_over(sequence, error.to_string()).await
+            }
+            applied => Ok(applied.map(drop)?),
+        }
+    }
+
+    async fn pass_over(&self, sequence: u64, reason: String) -> Result<(), Failure> {
+        warn!(
+            sequence,
+            reason, "the log of this device has a damaged batch; going on behind it"
+        );
+        let (store, device) = (&self.sync.parts.store, self.sync.device());
+        store.quarantine(device.clone(), sequence, reason).await?;
+        Ok(store.skip(device.clone(), sequence).await?)
+    }
 }
+
+/// How often a batch in the place of this device's own is read before it is taken
+/// for damaged, and how long between.
+const TRIES: u32 = 3;
+const TRY_EVERY: Duration = Duration::from_millis(300);
 
 /// The monotonic clock, which tests may pause.
 fn now() -> std::time::Instant {

@@ -18,7 +18,7 @@ use crate::document::superseded;
 use crate::embedding;
 use crate::error::{Error, Result};
 use crate::id::{DocumentId, ModelId, TextHash};
-use crate::limits::{LABEL_MAX, METADATA_MAX, PASSAGE_MAX};
+use crate::limits::{LABEL_MAX, METADATA_MAX, MODELS_MAX, PASSAGE_MAX};
 use crate::model;
 use crate::vector::DIMENSIONS_MAX;
 use crate::vector::metric::Metric;
@@ -128,18 +128,51 @@ fn validate_passage(row: &Passage) -> Result<()> {
 
 fn validate_embedding(row: &Embedding) -> Result<()> {
     let (values, rest) = row.vector.as_chunks::<4>();
-    let finite = values
-        .iter()
-        .all(|value| f32::from_le_bytes(*value).is_finite());
-    let fits = values.len() <= DIMENSIONS_MAX && row.extra.len() <= EXTRA_MAX;
-    if finite && fits && rest.is_empty() && !values.is_empty() {
+    let values = values.iter().map(|value| f32::from_le_bytes(*value));
+    let count = values.len();
+    let square: f64 = values.map(|value| f64::from(value).powi(2)).sum();
+    // Neither is true of what is no number.
+    let is_finite = square <= model::LENGTH_MAX * model::LENGTH_MAX;
+    let fits = (1..=DIMENSIONS_MAX).contains(&count) && row.extra.len() <= EXTRA_MAX;
+    if is_finite && fits && rest.is_empty() {
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "embedding is no vector of finite numbers, text={}",
+        "embedding is no vector of finite numbers, or too long a one, text={}",
         row.text
     )))
 }
+
+/// Whether a valid model may take its place among those that are known.
+fn check_model(turn: &Turn<'_>, row: &Model) -> Result<()> {
+    let id = ModelId::from_bytes(*row.id.as_bytes());
+    let wrong = |what: &str| Err(Error::invalid(format!("model {what}, model={id}")));
+    if extra::floor(&row.extra) > Hlc::latest_at(turn.now()) {
+        return wrong("says that vectors of the future are gone");
+    }
+    let Some(state) = &row.state else {
+        return Ok(());
+    };
+    match model::find(turn.connection, id)? {
+        Some(known) => {
+            let dimensions = usize::try_from(state.dimensions).ok();
+            let is_same =
+                dimensions == Some(known.dimensions) && state.metric.parse() == Ok(known.metric);
+            match is_same {
+                true => Ok(()),
+                false => wrong("is known with other dimensions or another metric"),
+            }
+        }
+        // Several devices may each have as many as one may have.
+        None if model::list(turn.connection)?.len() >= MODELS_TAKEN_MAX => {
+            wrong("is one of too many, and not taken; hint: ginnel models rm")
+        }
+        None => Ok(()),
+    }
+}
+
+/// Models of all devices together.
+const MODELS_TAKEN_MAX: usize = 16 * MODELS_MAX;
 
 /// Applies rows of `origin` that are valid.
 pub(super) fn rows(turn: &mut Turn<'_>, origin: &DeviceName, mut rows: Rows) -> Result<Applied> {
@@ -155,6 +188,7 @@ pub(super) fn rows(turn: &mut Turn<'_>, origin: &DeviceName, mut rows: Rows) -> 
         document: None,
     };
     for row in &rows.models {
+        check_model(turn, row)?;
         apply.model(row)?;
     }
     for row in &rows.documents {
@@ -222,6 +256,19 @@ impl Apply<'_> {
         let before = model::floor(self.connection, id)?;
         let was_own = self.is_own(id)?;
         let state = row.state.as_ref();
+        let dead = match state {
+            Some(_) => Hlc::default(),
+            None => row.hlc,
+        };
+        let told = extra::floor(&row.extra).max(dead);
+        let floor = before.max(told);
+        let mut extra = row.extra.to_vec();
+        // It only ever rises, whichever of the two rows stays; so both have it before
+        // they are compared.
+        if floor > Hlc::default() {
+            model::raise_floor(self.connection, id, floor)?;
+            extra = extra::with_floor(&extra, floor);
+        }
         let mut put = self.connection.prepare_cached(
             "INSERT INTO model (id, name, dimensions, metric, hlc, origin, deleted, extra)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -231,8 +278,9 @@ impl Apply<'_> {
                  extra = excluded.extra
              WHERE (excluded.hlc, excluded.origin) > (hlc, origin)
                 OR ((excluded.hlc, excluded.origin) = (hlc, origin)
-                    AND (excluded.deleted, excluded.name, excluded.dimensions, excluded.metric)
-                        > (deleted, name, dimensions, metric))",
+                    AND (excluded.deleted, excluded.name, excluded.dimensions, excluded.metric,
+                         coalesce(excluded.extra, x''))
+                        > (deleted, name, dimensions, metric, coalesce(extra, x'')))",
         )?;
         let taken = put.execute((
             id,
@@ -242,23 +290,13 @@ impl Apply<'_> {
             row.hlc.to_stored(),
             self.origin,
             state.is_none(),
-            stored_extra(&row.extra),
+            stored_extra(&extra),
         ))?;
         self.count(taken > 0);
-        // It only ever rises, whichever of the two rows stays.
-        let dead = match state {
-            Some(_) => Hlc::default(),
-            None => row.hlc,
-        };
-        let told = extra::floor(&row.extra).max(dead);
         if taken > 0 && was_own && before > told {
             self.untold.push(id);
         }
-        let floor = before.max(told);
-        match floor > Hlc::default() {
-            true => model::raise_floor(self.connection, id, floor),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     fn is_own(&self, id: ModelId) -> Result<bool> {
@@ -283,10 +321,15 @@ impl Apply<'_> {
              WHERE (excluded.hlc, excluded.origin) > (hlc, origin)
                 OR ((excluded.hlc, excluded.origin) = (hlc, origin)
                     AND (excluded.deleted, excluded.content_hash, excluded.metadata,
-                         excluded.collection, coalesce(excluded.source, ''),
-                         coalesce(excluded.title, ''), coalesce(excluded.mime, ''))
+                         excluded.collection,
+                         excluded.source NOT NULL, coalesce(excluded.source, ''),
+                         excluded.title NOT NULL, coalesce(excluded.title, ''),
+                         excluded.mime NOT NULL, coalesce(excluded.mime, ''),
+                         coalesce(excluded.extra, x''))
                         > (deleted, content_hash, metadata, collection,
-                           coalesce(source, ''), coalesce(title, ''), coalesce(mime, '')))",
+                           source NOT NULL, coalesce(source, ''),
+                           title NOT NULL, coalesce(title, ''),
+                           mime NOT NULL, coalesce(mime, ''), coalesce(extra, x'')))",
         )?;
         let taken = put.execute((
             id,
@@ -335,7 +378,13 @@ impl Apply<'_> {
                  byte_start = excluded.byte_start, byte_end = excluded.byte_end,
                  text = excluded.text, text_hash = excluded.text_hash, hlc = excluded.hlc,
                  origin = excluded.origin, extra = excluded.extra
-             WHERE (excluded.hlc, excluded.origin) > (hlc, origin)",
+             WHERE (excluded.hlc, excluded.origin) > (hlc, origin)
+                OR ((excluded.hlc, excluded.origin) = (hlc, origin)
+                    AND (excluded.document_id, excluded.revision, excluded.position,
+                         excluded.byte_start, excluded.byte_end, excluded.text,
+                         coalesce(excluded.extra, x''))
+                        > (document_id, revision, position, byte_start, byte_end, text,
+                           coalesce(extra, x'')))",
         )?;
         let taken = put.execute((
             row.id,
@@ -399,7 +448,8 @@ impl Apply<'_> {
                  hlc = excluded.hlc, origin = excluded.origin, extra = excluded.extra
              WHERE (excluded.hlc, excluded.origin) > (hlc, origin)
                 OR ((excluded.hlc, excluded.origin) = (hlc, origin)
-                    AND excluded.vector > vector)",
+                    AND (excluded.vector, coalesce(excluded.extra, x''))
+                        > (vector, coalesce(extra, x'')))",
         )?;
         let taken = put.execute((
             text,

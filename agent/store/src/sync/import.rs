@@ -192,6 +192,8 @@ fn keep_unheard(connection: &Connection, origin: &str) -> Result<()> {
 pub(super) fn erase(connection: &Connection) -> Result<()> {
     in_transaction(connection, || {
         clear(connection)?;
+        // Names of files, and what would keep them from being read again.
+        connection.execute_batch("DELETE FROM main.ingest; DELETE FROM main.ingest_document")?;
         // Models are gone too: whoever follows them is to hear of it.
         connection.execute(
             "INSERT INTO main.change (\"table\", key) VALUES ('model', 0)",
@@ -395,6 +397,7 @@ pub(super) fn note_logs(connection: &Connection, about: &About) -> Result<()> {
             last: Hlc::default(),
         };
         peers::put(connection, &peer)?;
+        peers::release(connection, device, *sequence)?;
     }
     Ok(())
 }

@@ -20,8 +20,9 @@ pub(super) const SCAN_ROW: &str = "sync_scan_row";
 /// table: later rows are in the change log.
 pub(super) const SCAN_LAST: &str = "sync_scan_last_";
 
-/// In which epoch.
+/// In which epoch, and with which key all is encrypted in it; missing if it is not.
 pub(super) const EPOCH: &str = "sync_epoch";
+pub(super) const EPOCH_KEY: &str = "sync_epoch_key";
 
 /// The clock when rows were last sent or applied. Whatever other devices know
 /// of this one's rows is no later.

@@ -64,6 +64,14 @@ pub(super) fn put(connection: &Connection, peer: &Peer) -> Result<()> {
     Ok(())
 }
 
+/// What was left out up to there is known now in another way.
+pub(super) fn release(connection: &Connection, device: &DeviceName, sequence: u64) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM quarantine WHERE device = ?1 AND sequence <= ?2")?
+        .execute((device.as_str(), stored_sequence(sequence)?))?;
+    Ok(())
+}
+
 /// No log has been read.
 pub(super) fn forget(turn: &Turn<'_>) -> Result<()> {
     turn.connection.execute_batch(
@@ -139,13 +147,21 @@ pub(super) fn quarantine(
     reason: &str,
 ) -> Result<()> {
     let mut put = turn.connection.prepare_cached(
-        "INSERT INTO quarantine (device, sequence, reason, unix_ms) VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO quarantine (device, sequence, reason, unix_ms)
+             SELECT ?1, ?2, ?3, ?4
+             WHERE (SELECT count(*) FROM quarantine WHERE device = ?1) < ?5
          ON CONFLICT (device, sequence) DO UPDATE SET reason = excluded.reason",
     )?;
     let now = i64::try_from(turn.now()).unwrap_or(i64::MAX);
-    put.execute((device.as_str(), stored_sequence(sequence)?, reason, now))?;
+    let device = device.as_str();
+    let sequence = stored_sequence(sequence)?;
+    put.execute((device, sequence, reason, now, QUARANTINED_MAX))?;
     Ok(())
 }
+
+/// Batches of one device that are noted: the first of them say from where on
+/// something is missing.
+const QUARANTINED_MAX: i64 = 1024;
 
 pub(super) fn quarantined(connection: &Connection) -> Result<Vec<Quarantined>> {
     let mut find = connection.prepare_cached(

@@ -17,8 +17,16 @@ const KEPT_BYTES_MAX: i64 = 16 << 20;
 pub(super) fn keep(turn: &Turn<'_>, written: &Written) -> Result<()> {
     let sequence = stored_sequence(written.sequence)?;
     turn.connection
-        .prepare_cached("INSERT OR REPLACE INTO written (sequence, object) VALUES (?1, ?2)")?
-        .execute((sequence, &*written.object))?;
+        .prepare_cached(
+            "INSERT OR REPLACE INTO written (sequence, first, last, object)
+             VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((
+            sequence,
+            written.first.to_stored(),
+            written.last.to_stored(),
+            &*written.object,
+        ))?;
     let first = stored_sequence(written.sequence.saturating_sub(KEPT_MAX - 1))?;
     turn.connection
         .prepare_cached(

@@ -2,6 +2,7 @@
 
 mod garbage;
 mod many;
+mod merging;
 mod published;
 mod taken_over;
 
@@ -25,7 +26,7 @@ use crate::error::ErrorKind;
 use crate::id::DocumentId;
 use crate::options::{Executor, Options};
 use crate::search::By;
-use crate::sync::{Identity, Upto, Written};
+use crate::sync::{Identity, KnownEpoch, Upto, Written};
 
 const NOW: u64 = 1_790_000_000_000;
 
@@ -101,9 +102,10 @@ impl Device {
                 let encoded = batch::encode(&place, previous, &outgoing.rows);
                 let (bytes, hash) = encoded.expect("memory");
                 let batch = batch::decode(&bytes, &place).expect("whole");
-                let last = batch.header.stamps.1;
+                let (first, last) = batch.header.stamps;
                 self.log.push(batch);
                 written = Some(Written {
+                    first,
                     sequence,
                     hash,
                     last,

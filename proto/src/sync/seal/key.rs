@@ -10,7 +10,8 @@ use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE, HEXLOWER};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
-const PREFIX: &str = "gnk1_";
+/// What a key begins with, as text.
+pub const PREFIX: &str = "gnk1_";
 
 const KEY_LEN: usize = 32;
 

@@ -11,6 +11,8 @@ use ginnel_tests::knowledge::{Known, in_step};
 use ginnel_tests::lab::Lab;
 use ginnel_tests::wait::in_time;
 
+use super::publish::publish;
+
 /// A device that has written a batch that no other has read, and where it is.
 async fn written() -> (Lab, Known, PathBuf) {
     let lab = Lab::start().await;
@@ -35,6 +37,15 @@ fn place(sequence: u64) -> BatchPlace {
         device: "laptop".parse().expect("a name"),
         sequence,
     }
+}
+
+/// The batch as one of the next major version.
+fn newer(batch: &[u8]) -> Vec<u8> {
+    let mut newer = batch[..batch.len() - Hash::LENGTH].to_vec();
+    newer[5] = 2;
+    let hash = Hash::of(&newer);
+    newer.extend_from_slice(hash.as_bytes());
+    newer
 }
 
 /// Waits until the device reports what is wrong with a batch.
@@ -92,7 +103,6 @@ async fn what_is_cut_short_missing_or_of_elsewhere_is_reported() {
         }),
         ("too short", |_| Some(Vec::new())),
         ("missing", |_| None),
-        // A replay of the same bytes in another place is below.
         ("elsewhere", |whole| {
             let batch = decode(&Bytes::copy_from_slice(whole), &place(1)).expect("whole");
             let mut foreign = place(1);
@@ -135,11 +145,7 @@ async fn what_is_cut_short_missing_or_of_elsewhere_is_reported() {
 async fn a_batch_of_a_newer_version_or_from_the_future_waits() {
     let (lab, laptop, path) = written().await;
     let whole = std::fs::read(&path).expect("read");
-    let mut newer = whole[..whole.len() - 32].to_vec();
-    newer[5] = 2;
-    let hash = Hash::of(&newer);
-    newer.extend_from_slice(hash.as_bytes());
-    std::fs::write(&path, &newer).expect("written");
+    std::fs::write(&path, newer(&whole)).expect("written");
     let agent = lab.another_agent("alice", "desktop").await;
     let desktop = Known::of(&agent).await;
     reported(&desktop, 1, "upgrade this device").await;
@@ -168,6 +174,68 @@ async fn a_batch_of_a_newer_version_or_from_the_future_waits() {
         known.until_found("second").await;
     }
     in_step(&[&laptop, &desktop, &tablet]).await;
+}
+
+/// A batch that is written once more, in the place of the next one.
+#[tokio::test]
+async fn a_replay_is_reported_and_the_log_goes_on_behind_it() {
+    let (lab, laptop, path) = written().await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let desktop = Known::of(&agent).await;
+    in_step(&[&laptop, &desktop]).await;
+    let before = desktop.dump().await;
+    laptop.sync.set_paused(true).await.expect("paused");
+    let next = path.with_file_name("0000000000000002.batch");
+    std::fs::copy(&path, &next).expect("copied");
+    desktop.sync.now();
+    reported(&desktop, 2, "elsewhere").await;
+    let status = desktop.sync.status().await.expect("status");
+    let object = status.quarantined[0].object.as_deref();
+    assert_eq!(object, Some(&*place(2).object()));
+    assert_eq!(desktop.dump().await, before);
+    // Who wrote the log finds it, too, and goes on.
+    laptop.put("b.md", "the second batch").await;
+    laptop.sync.set_paused(false).await.expect("resumed");
+    desktop.until_found("second").await;
+    in_step(&[&laptop, &desktop]).await;
+    assert!(path.with_file_name("0000000000000003.batch").exists());
+}
+
+/// What waits for an upgrade of this device is in nothing that it publishes, and
+/// does not keep it from publishing.
+#[tokio::test]
+async fn a_log_that_has_to_wait_stops_nobody() {
+    let (_lab, laptop, path) = written().await;
+    let newer = newer(&std::fs::read(&path).expect("read"));
+    let ghost = path
+        .parent()
+        .and_then(|log| log.parent())
+        .expect("a folder");
+    let ghost = ghost.join("ghost");
+    std::fs::create_dir_all(&ghost).expect("made");
+    std::fs::write(ghost.join("0000000000000001.batch"), newer).expect("written");
+    laptop.sync.now();
+    in_time("a report", async {
+        while laptop
+            .sync
+            .status()
+            .await
+            .expect("read")
+            .quarantined
+            .is_empty()
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    in_step(&[&laptop]).await;
+    publish(&laptop).await;
+    // But it would be left behind if all were encrypted now.
+    let refused = laptop.sync.encrypt(false).await.expect_err("it waits");
+    assert!(refused.reason.contains("left behind"), "{refused}");
+    laptop.put("b.md", "the second batch").await;
+    in_step(&[&laptop]).await;
+    assert_eq!(laptop.sync.status().await.expect("read").key, None);
 }
 
 /// A bucket that said too early that all is safe.

@@ -8,7 +8,9 @@ use ginnel_agent::knowledge::sync::keys::{KeyFile, generate};
 use ginnel_agent::knowledge::sync::status::SyncState;
 use ginnel_blob::hash::Hash;
 use ginnel_proto::sync::batch::{BatchPlace, decode, encode};
-use ginnel_proto::sync::row::Rows;
+use ginnel_proto::sync::hlc::Hlc;
+use ginnel_proto::sync::reading::FIRST;
+use ginnel_proto::sync::row::{Passage, Rows};
 use ginnel_proto::sync::seal;
 use ginnel_proto::sync::seal::file::open_file;
 use ginnel_tests::knowledge::{Known, in_step};
@@ -135,7 +137,14 @@ async fn all_is_encrypted_and_only_devices_with_the_key_go_on() {
     for known in [&laptop, &desktop, &phone] {
         known.sync.now();
         in_time("the new epoch", async {
-            while known.store.epoch().await.expect("read") != Some(3) {
+            while known
+                .store
+                .epoch()
+                .await
+                .expect("read")
+                .map(|known| known.number)
+                != Some(3)
+            {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
@@ -253,6 +262,130 @@ async fn a_relay_that_lies_gets_nothing_plain_and_nothing_in() {
     assert!(why.await.contains("does not have the key"));
     assert_eq!(desktop.words("quokkas").await, ["a.md"]);
     assert_ne!(Hash::of(b""), batch.hash);
+}
+
+/// It has what was published before all was encrypted, and can make up batches that
+/// are plain; it says that this belongs to an epoch that has begun.
+#[tokio::test]
+async fn a_relay_cannot_make_up_what_devices_begin_with() {
+    let (lab, agent, laptop, desktop) = pair().await;
+    laptop.put("a.md", "quokkas live on an island").await;
+    in_step(&[&laptop, &desktop]).await;
+    publish(&laptop).await;
+    let plain = manifest(&lab)["snapshot"].clone();
+    let folder = object(&lab, "knowledge/alice");
+    let kept = tempfile::tempdir().expect("a folder");
+    copy_all(&folder, kept.path());
+    laptop.sync.encrypt(false).await.expect("encrypted");
+    bring_key(&lab.agent, &agent);
+    desktop.sync.now();
+    laptop.put("b.md", "wombats dig").await;
+    in_step(&[&laptop, &desktop]).await;
+    publish(&laptop).await;
+    in_step(&[&laptop, &desktop]).await;
+    laptop.sync.set_paused(true).await.expect("paused");
+    let before = desktop.dump().await;
+
+    let path = object(&lab, "knowledge/alice/.sync/manifest.json");
+    let sealed = manifest(&lab);
+    let (epoch, key) = (&sealed["epoch"], &sealed["covered"]["key"]);
+    assert_eq!(epoch, 2);
+    let anything = u64::MAX >> 17;
+    let base = |epoch: u64, key: &serde_json::Value| serde_json::json!({ "epoch": epoch, "read": {}, "until_unix_ms": anything, "key": key });
+    let nothing = serde_json::Value::Null;
+    let of_stranger = generate().expect("random").id().to_string().into();
+    for (at, snapshot, base, says) in [
+        (
+            3,
+            &plain,
+            nothing.clone(),
+            "is not encrypted as all else is",
+        ),
+        (
+            4,
+            &sealed["snapshot"],
+            base(1, &nothing),
+            "waits until one that was there publishes",
+        ),
+        (
+            5,
+            &sealed["snapshot"],
+            base(2, &nothing),
+            "waits until one that was there publishes",
+        ),
+        (
+            6,
+            &sealed["snapshot"],
+            base(2, &of_stranger),
+            "waits until one that was there publishes",
+        ),
+    ] {
+        // Every object of before is there again, and forged batches in each epoch.
+        copy_all(kept.path(), &folder);
+        for epoch in [1, 2] {
+            forge(&lab, epoch);
+        }
+        let mut said = sealed.clone();
+        said["epoch"] = at.into();
+        said["snapshot"] = snapshot.clone();
+        said["base"] = base;
+        said["covered"] = serde_json::json!({ "epoch": 2, "key": key });
+        std::fs::write(&path, said.to_string()).expect("written");
+        in_time("a refusal", async {
+            loop {
+                desktop.sync.now();
+                let status = desktop.sync.status().await.expect("read");
+                if status.problem.is_some_and(|problem| problem.contains(says)) {
+                    return;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
+        assert_eq!(desktop.dump().await, before, "{says}");
+    }
+}
+
+/// A plain batch that no device wrote.
+fn forge(lab: &Lab, epoch: u64) {
+    let place = BatchPlace {
+        user: "alice".parse().expect("a name"),
+        epoch,
+        device: "phone".parse().expect("a name"),
+        sequence: 1,
+    };
+    let text = "forged by the relay";
+    let passage = Passage {
+        id: [7; 16],
+        hlc: Hlc::of_parts(1_700_000_000_000, 0).expect("it fits"),
+        extra: Bytes::new(),
+        document: [8; 16],
+        revision: Hash::of(text.as_bytes()),
+        position: 0,
+        byte_start: 0,
+        byte_end: text.len() as u64,
+        text: text.to_owned(),
+    };
+    let rows = Rows {
+        passages: vec![passage],
+        ..Rows::default()
+    };
+    let (bytes, _) = encode(&place, FIRST, &rows).expect("memory");
+    let path = object(lab, &place.object());
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    std::fs::write(path, bytes).expect("written");
+}
+
+fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("read") {
+        let entry = entry.expect("read");
+        let place = to.join(entry.file_name());
+        match entry.file_type().expect("known").is_dir() {
+            true => copy_all(&entry.path(), &place),
+            false => drop(std::fs::copy(entry.path(), place).expect("copied")),
+        }
+    }
 }
 
 /// What is written while all is changed is neither lost nor left plain.

@@ -135,8 +135,12 @@ async fn who_starts_over_revives_nothing_and_keeps_what_is_its_own() {
 
     lap.clock.fetch_add(120_000, Ordering::Relaxed);
     lap.store.start_over(path).await.expect("started over");
-    lap.store.begin_logs(2).await.expect("begun");
-    assert_eq!(lap.store.epoch().await.expect("read"), Some(2));
+    let epoch = KnownEpoch {
+        number: 2,
+        key: Some("0011223344556677".parse().expect("a key's id")),
+    };
+    lap.store.begin_logs(epoch).await.expect("begun");
+    assert_eq!(lap.store.epoch().await.expect("read"), Some(epoch));
     assert_eq!(lap.store.peers().await.expect("read"), []);
     assert_eq!(lap.store.check().await.expect("checked"), []);
     assert_eq!(lap.words("late").await, Vec::<String>::new());
