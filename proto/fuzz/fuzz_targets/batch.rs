@@ -11,10 +11,10 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let place = BatchPlace {
-        user: "alice".parse().expect("a name"),
+        user: "ada".parse().expect("a name"),
         epoch: 1,
         device: "laptop".parse().expect("a name"),
-        sequence: 1,
+        sequence: 7,
     };
     let key = Key::of([7; 32]);
     assert!(open(&key, &place.object(), bytes).is_err(), "forged");

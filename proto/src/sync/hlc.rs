@@ -23,8 +23,9 @@ const COUNTER_BITS: u32 = 16;
 /// number, which is how SQLite keeps them: up to the year 6429.
 const MILLIS_MAX: u64 = (1 << 47) - 1;
 
-/// When something was changed. Stamps of one device are unique; between devices
-/// the device's name decides.
+/// When something was changed. Changes that a device makes one after the other have
+/// rising stamps, but that a correction of its clock may leave several with the same;
+/// between devices the device's name decides.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

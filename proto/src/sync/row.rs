@@ -210,7 +210,8 @@ pub struct Stamped<T> {
 
 /// Which of two states of a row stays. Commutative, associative and idempotent:
 /// devices that have seen the same states have the same one, in whatever order
-/// and however often they came.
+/// and however often they came. A store that compares rows in its database does so
+/// in the same way, and is held to this by a test.
 ///
 /// Two states with one stamp are of a device that is not what it was, such as a
 /// restored copy; then the greater content stays, so that all agree all the

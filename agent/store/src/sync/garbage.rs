@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::id::DocumentId;
 use crate::write::Turn;
 
-/// Marks that are kept: with one an hour those of two weeks. Of more, every
-/// second one goes, for the oldest is as good as the one before.
+/// Marks that are kept: with one at each listing those of three days and a half. Of
+/// more, every second one goes, for the oldest is as good as the one before.
 const MARKS_MAX: usize = 336;
 
 /// Documents that go in one transaction: others wait for so long.

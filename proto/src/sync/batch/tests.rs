@@ -113,6 +113,49 @@ fn a_batch_is_written_as_it_always_was() {
     );
 }
 
+/// Rows whose columns are long enough to be packed, and vectors whose bytes are
+/// grouped.
+fn many_rows() -> Rows {
+    let mut rows = rows();
+    for at in 0..40_u8 {
+        let text = format!("passage {at} of a document that was released");
+        rows.passages.push(Passage {
+            id: [at + 10; 16],
+            hlc: hlc(5, u64::from(at)),
+            extra: Bytes::new(),
+            document: [1; 16],
+            revision: Hash::of(b"text"),
+            position: u32::from(at) + 1,
+            byte_start: u64::from(at) * 50,
+            byte_end: u64::from(at) * 50 + 40,
+            text: text.clone(),
+        });
+        let values = (0..16_u8).map(|value| f32::from(at ^ value) / 64.0 - 0.3);
+        rows.embeddings.push(Embedding {
+            text: Hash::of(text.as_bytes()),
+            model: Hash::of(b"of sixteen"),
+            hlc: hlc(41, u64::from(at)),
+            extra: Bytes::new(),
+            vector: values.flat_map(f32::to_le_bytes).collect(),
+        });
+    }
+    rows
+}
+
+/// As above, of columns that are packed: another compressor may make other bytes,
+/// but these are read as what they were.
+#[test]
+fn a_released_batch_is_read() {
+    let released = Bytes::from_static(include_bytes!("released.batch"));
+    let batch = decode(&released, &place()).expect("whole");
+    assert_eq!(batch.rows, many_rows());
+    let seed = include_bytes!("../../../fuzz/corpus/batch/released");
+    assert!(
+        released == seed[..],
+        "the seed of the fuzz target is another"
+    );
+}
+
 /// Where there is a key, nothing is taken that whoever keeps the objects could
 /// have made.
 #[test]
