@@ -188,6 +188,23 @@ impl World {
         device.start(&self.place);
     }
 
+    /// Runs `ginnel` for a device, to its end.
+    ///
+    /// # Panics
+    /// It does not end for too long.
+    pub async fn run(&self, device: &Device, arguments: &[&str]) -> Said {
+        let mut command = self.place.command("ginnel", arguments);
+        command.env("GINNEL_STATE", &device.state);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = in_time("a command ends", command.output()).await;
+        let output = output.expect("it runs");
+        Said {
+            success: output.status.success(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// The relay's process, while it runs.
     #[must_use]
     pub fn relay(&self) -> Option<&Child> {
@@ -209,6 +226,30 @@ impl World {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.place.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// What a command said. As a child of a test, the test's own lines are around it.
+#[derive(Debug)]
+pub struct Said {
+    /// Whether it ended well.
+    pub success: bool,
+    /// To the standard output.
+    pub out: String,
+    /// To the standard error.
+    pub err: String,
+}
+
+impl Said {
+    /// The last line that is JSON.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let lines = self.out.lines().rev();
+        let mut lines = lines.filter_map(|line| serde_json::from_str(line).ok());
+        lines.next().expect("a line of JSON")
     }
 }
 

@@ -1,5 +1,6 @@
 //! Devices of one user keep what they know in step: real agents, real relays.
 
+mod commands;
 mod damage;
 mod encrypt;
 mod erase;

@@ -35,7 +35,7 @@ async fn whoever_is_killed_no_acknowledged_document_is_lost() {
         for at in 0..DOCUMENTS {
             for device in [&world.laptop, &world.desktop] {
                 let text = format!("{} {round} {at} {}", device.name, dice.u64(..));
-                let id = put(device, &text).await;
+                let id = put(device, &text, &text).await;
                 acknowledged.insert(id, text);
             }
         }
@@ -57,38 +57,49 @@ async fn whoever_is_killed_no_acknowledged_document_is_lost() {
         }
     }
     for device in [&world.laptop, &world.desktop] {
-        for (id, text) in &acknowledged {
-            let found = in_time("a document is there", async {
-                loop {
-                    let path = format!("/v1/documents/{id}");
-                    let found = ask(device.state(), Method::GET, &path, &Value::Null).await;
-                    if let Ok(found) = found {
-                        let found: DocumentView = found;
-                        return found;
-                    }
-                    sleep(LOOK_AGAIN).await;
-                }
-            });
-            let found = found.await;
-            assert_eq!(found.text.as_ref(), Some(text), "{} {id}", device.name);
-        }
-        let counts: Value = ask(device.state(), Method::GET, "/v1/knowledge", &Value::Null)
-            .await
-            .expect("it runs");
-        let documents = counts["documents"].as_u64();
-        assert_eq!(documents, Some(acknowledged.len() as u64), "{counts}");
-        let sync: Value = ask(device.state(), Method::GET, "/v1/sync", &Value::Null)
-            .await
-            .expect("it runs");
-        assert_eq!(sync["quarantined"], serde_json::json!([]), "{sync}");
+        all_are_there(device, &acknowledged).await;
     }
 }
 
-/// Writes a document, until it is acknowledged. Its source is its text, so that an
-/// answer that was lost makes no second one.
-async fn put(device: &Device, text: &str) -> String {
+/// Waits until a device has all these documents, and nothing else.
+async fn all_are_there(device: &Device, acknowledged: &BTreeMap<String, String>) {
+    for (id, text) in acknowledged {
+        let found = in_time("a document is there", async {
+            loop {
+                let path = format!("/v1/documents/{id}");
+                let found = ask(device.state(), Method::GET, &path, &Value::Null).await;
+                if let Ok(found) = found {
+                    let found: DocumentView = found;
+                    return found;
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        });
+        // A long text comes back as its passages.
+        let found = found.await.text.unwrap_or_default();
+        let is_same = found.split_whitespace().eq(text.split_whitespace());
+        assert!(
+            is_same,
+            "another text, device={} document={id}",
+            device.name
+        );
+    }
+    let counts: Value = ask(device.state(), Method::GET, "/v1/knowledge", &Value::Null)
+        .await
+        .expect("it runs");
+    let documents = counts["documents"].as_u64();
+    assert_eq!(documents, Some(acknowledged.len() as u64), "{counts}");
+    let sync: Value = ask(device.state(), Method::GET, "/v1/sync", &Value::Null)
+        .await
+        .expect("it runs");
+    assert_eq!(sync["quarantined"], serde_json::json!([]), "{sync}");
+}
+
+/// Writes a document, until it is acknowledged. It has a source, so that an answer
+/// that was lost makes no second one.
+async fn put(device: &Device, source: &str, text: &str) -> String {
     let new = NewDocument {
-        source: Some(text.to_owned()),
+        source: Some(source.to_owned()),
         text: text.to_owned(),
         ..NewDocument::default()
     };
@@ -103,4 +114,37 @@ async fn put(device: &Device, text: &str) -> String {
         }
     })
     .await
+}
+
+/// A new device that is killed while it begins with what is published begins all the
+/// same, and lacks nothing.
+#[tokio::test]
+async fn a_device_that_is_killed_while_it_begins_has_everything_in_the_end() {
+    let seed = fastrand::u64(..);
+    eprintln!("seed={seed}");
+    let mut dice = fastrand::Rng::with_seed(seed);
+    let setting = Setting {
+        programs: Programs::Child("chaos::child"),
+        paths: Paths::Strict,
+        bandwidth: Some("8 MB"),
+    };
+    let Some(world) = World::start(setting).await else {
+        return;
+    };
+    let mut acknowledged = BTreeMap::new();
+    for at in 0..60 {
+        let words = (0..2_000).map(|_| format!("{:x}", dice.u32(..)));
+        let text = format!("{at} {}", words.collect::<Vec<_>>().join(" "));
+        acknowledged.insert(put(&world.laptop, &at.to_string(), &text).await, text);
+    }
+    let said = world.run(&world.laptop, &["sync", "publish"]).await;
+    assert!(said.success, "{said:?}");
+    let mut phone = world.add("phone").await;
+    for _ in 0..KILLS {
+        world.start_device(&mut phone);
+        sleep(Duration::from_millis(dice.u64(0..400))).await;
+        phone.kill().await;
+    }
+    world.start_device(&mut phone);
+    all_are_there(&phone, &acknowledged).await;
 }
