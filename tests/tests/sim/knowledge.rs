@@ -74,4 +74,5 @@ fn devices_end_alike_and_nothing_is_lost() {
     ] {
         assert!(count > seeds);
     }
+    assert!(sum(|told| told.counts.forgotten) * 4 > seeds);
 }

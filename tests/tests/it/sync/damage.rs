@@ -176,6 +176,25 @@ async fn a_batch_of_a_newer_version_or_from_the_future_waits() {
     in_step(&[&laptop, &desktop, &tablet]).await;
 }
 
+/// What was left out is in what is published by who has it.
+#[tokio::test]
+async fn what_was_left_out_comes_with_what_is_published() {
+    let (lab, laptop, path) = written().await;
+    std::fs::write(&path, b"lost for good").expect("written");
+    let agent = lab.another_agent("alice", "desktop").await;
+    let desktop = Known::of(&agent).await;
+    reported(&desktop, 1, "too short").await;
+    laptop.put("b.md", "the second batch").await;
+    desktop.until_found("second").await;
+    assert!(desktop.words("first").await.is_empty());
+    publish(&laptop).await;
+    desktop.sync.now();
+    desktop.until_found("first").await;
+    in_step(&[&laptop, &desktop]).await;
+    let status = desktop.sync.status().await.expect("status");
+    assert_eq!(status.quarantined.len(), 0, "{status:?}");
+}
+
 /// A batch that is written once more, in the place of the next one.
 #[tokio::test]
 async fn a_replay_is_reported_and_the_log_goes_on_behind_it() {

@@ -227,6 +227,41 @@ async fn what_all_devices_know_is_forgotten_and_who_was_silent_revives_nothing()
     until_forgotten(&desktop).await;
 }
 
+/// As before, but nothing was published: all logs are there still. It hears them all
+/// before it says that it is there, and before it writes.
+#[tokio::test]
+async fn who_was_silent_where_nothing_is_published_hears_everything_first() {
+    let lab = Lab::start().await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let laptop = Known::of(&lab.agent).await;
+    let desktop = Known::of(&agent).await;
+    let gone = laptop.put("gone.md", "gone soon").await;
+    in_step(&[&laptop, &desktop]).await;
+    desktop.sync.set_paused(true).await.expect("paused");
+    desktop.put("new.md", "added offline").await;
+    let path = word(&lab, "desktop");
+    let read = || -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(&path).expect("read")).expect("JSON")
+    };
+    let mut silent = read();
+    let then = silent["unix_ms"].as_u64().expect("a time") - 91 * 24 * 3_600_000;
+    silent["unix_ms"] = then.into();
+    std::fs::write(&path, silent.to_string()).expect("written");
+    laptop.store.delete(gone).await.expect("deleted");
+    laptop.put("stays.md", "edited meanwhile").await;
+    in_step(&[&laptop]).await;
+    desktop.sync.set_paused(false).await.expect("resumed");
+    in_step(&[&laptop, &desktop]).await;
+    for known in [&laptop, &desktop] {
+        assert_eq!(known.words("offline").await, ["new.md"]);
+        assert!(known.words("gone").await.is_empty());
+    }
+    let said = read();
+    assert!(said["unix_ms"].as_u64() > Some(then), "{said}");
+    let heard = said["read"]["laptop"].as_u64();
+    assert!(heard >= Some(2), "it spoke before it had heard: {said}");
+}
+
 #[tokio::test]
 async fn a_restore_brings_back_what_was_and_devices_follow() {
     let lab = Lab::start().await;
