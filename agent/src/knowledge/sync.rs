@@ -305,3 +305,8 @@ impl std::fmt::Debug for Parts {
             .finish_non_exhaustive()
     }
 }
+
+/// The monotonic clock, which tests may pause.
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -44,7 +44,7 @@ pub(super) async fn run(
     // What somebody has who replicates a device's store: words are indexed in it.
     let folder = tempfile::tempdir()?;
     let database = folder.path().join("store.db");
-    let store = ground.world.laptop.file("store/store.db");
+    let store = ground.world.laptop.state().join("store/store.db");
     vacuum(&store, &database)?;
     let whole = Copied {
         name: "Litestream: a device's store is there",

@@ -145,12 +145,12 @@ fn is_wanted(manifest: &Manifest, snapshot: &Snapshot, blob: Hash) -> bool {
 
 /// A database that no try makes any better.
 fn refusal(error: Error) -> Failure {
-    match error.kind() {
-        ErrorKind::Invalid | ErrorKind::Newer => Failure::give(format_args!(
+    if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Newer) {
+        return Failure::give(format_args!(
             "what is published cannot be taken over: {error}"
-        )),
-        _ => Failure::retry(error),
+        ));
     }
+    Failure::retry(error)
 }
 
 /// Removes the published database, in each form, and what broke off while it was

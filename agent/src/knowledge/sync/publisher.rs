@@ -11,11 +11,11 @@ use ginnel_proto::sync::manifest::Snapshot;
 use ginnel_proto::sync::publishing::Publishing;
 use ginnel_proto::sync::seal::Key;
 use ginnel_store::transfer::State;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
 use super::relay::Relay;
-use super::{Epoch, KnowledgeSync, sealed};
+use super::{Epoch, KnowledgeSync, now, sealed};
 use crate::sync::failure::{Failure, Then};
 
 pub(super) struct Publisher {
@@ -176,9 +176,4 @@ pub(super) async fn keep_lease(relay: &Relay) -> Failure {
             Err(failure) => debug!(%failure, "the lease is not renewed yet"),
         }
     }
-}
-
-/// The monotonic clock, which tests may pause.
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }

@@ -15,12 +15,12 @@ use ginnel_proto::sync::reading::{Ask, Place, Reading, Verdict};
 use ginnel_proto::sync::seal::Key;
 use ginnel_store::error::ErrorKind;
 use http::HeaderValue;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
 use super::relay::{Logs, Relay, Words};
 use super::status::Task;
-use super::{Epoch, KnowledgeSync, bootstrap, garbage, lost};
+use super::{Epoch, KnowledgeSync, bootstrap, garbage, lost, now};
 use crate::sync::failure::{Failure, Then};
 
 pub(super) struct Reader {
@@ -501,9 +501,4 @@ fn places(reading: &Reading) -> BTreeMap<DeviceName, u64> {
     let read = reading.read();
     read.map(|(device, sequence)| (device.clone(), sequence))
         .collect()
-}
-
-/// The monotonic clock, which tests may pause.
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }

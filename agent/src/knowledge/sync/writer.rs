@@ -13,12 +13,12 @@ use ginnel_proto::sync::reading::FIRST;
 use ginnel_proto::sync::sending::{Sending, Wrote};
 use ginnel_store::error::ErrorKind;
 use ginnel_store::sync::{Outgoing, Written};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::relay::{Put, Relay};
 use super::status::Task;
-use super::{Epoch, KnowledgeSync};
+use super::{Epoch, KnowledgeSync, now};
 use crate::sync::failure::Failure;
 
 pub(super) struct Writer {
@@ -207,8 +207,3 @@ impl Writer {
 /// for damaged, and how long between.
 const TRIES: u32 = 3;
 const TRY_EVERY: Duration = Duration::from_millis(300);
-
-/// The monotonic clock, which tests may pause.
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
-}

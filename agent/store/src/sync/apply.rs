@@ -1,6 +1,29 @@
 //! Rows of other devices: of two states of a row the one with the later stamp
 //! stays, as [`ginnel_proto::sync::row`] says.
 
+/// The statement that adds a passage, and what it does with one that is there.
+macro_rules! add_passage {
+    ($or:literal) => {
+        concat!(
+            "INSERT INTO passage (id, document_id, revision, position, byte_start, byte_end,
+                 text, text_hash, hlc, origin, extra)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ",
+            $or
+        )
+    };
+}
+
+/// The same of an embedding.
+macro_rules! add_embedding {
+    ($or:literal) => {
+        concat!(
+            "INSERT INTO embedding (text_hash, model, vector, hlc, origin, extra)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ",
+            $or
+        )
+    };
+}
+
 mod new;
 
 use std::collections::HashMap;
@@ -9,7 +32,7 @@ use ginnel_blob::hash::Hash;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::extra::{self, EXTRA_MAX};
 use ginnel_proto::sync::hlc::Hlc;
-use ginnel_proto::sync::row::{Document, Embedding, Model, Passage, Rows};
+use ginnel_proto::sync::row::{Document, Embedding, Model, Passage, Row, Rows};
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
@@ -30,30 +53,20 @@ pub(super) fn parts(rows: Rows, most: usize) -> std::vec::IntoIter<Rows> {
     if rows.len() <= most {
         return vec![rows].into_iter();
     }
-    let mut parts = vec![Rows::default()];
-    let mut put = |add: &mut dyn FnMut(&mut Rows)| {
-        if parts.last().is_none_or(|part| part.len() >= most) {
-            parts.push(Rows::default());
+    let models = rows.models.into_iter().map(Row::Model);
+    let documents = rows.documents.into_iter().map(Row::Document);
+    let passages = rows.passages.into_iter().map(Row::Passage);
+    let embeddings = rows.embeddings.into_iter().map(Row::Embedding);
+    let mut parts: Vec<Rows> = Vec::new();
+    for row in models.chain(documents).chain(passages).chain(embeddings) {
+        match parts.last_mut() {
+            Some(part) if part.len() < most => part.push(row),
+            _ => {
+                let mut part = Rows::default();
+                part.push(row);
+                parts.push(part);
+            }
         }
-        if let Some(part) = parts.last_mut() {
-            add(part);
-        }
-    };
-    for row in rows.models {
-        let mut row = Some(row);
-        put(&mut |part| part.models.extend(row.take()));
-    }
-    for row in rows.documents {
-        let mut row = Some(row);
-        put(&mut |part| part.documents.extend(row.take()));
-    }
-    for row in rows.passages {
-        let mut row = Some(row);
-        put(&mut |part| part.passages.extend(row.take()));
-    }
-    for row in rows.embeddings {
-        let mut row = Some(row);
-        put(&mut |part| part.embeddings.extend(row.take()));
     }
     parts.into_iter()
 }
@@ -369,11 +382,8 @@ impl Apply<'_> {
             return Ok(());
         }
         let text = TextHash::of(&row.text);
-        let mut put = self.connection.prepare_cached(
-            "INSERT INTO passage (id, document_id, revision, position, byte_start, byte_end,
-                 text, text_hash, hlc, origin, extra)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-             ON CONFLICT (id) DO UPDATE SET document_id = excluded.document_id,
+        let later = add_passage!(
+            "ON CONFLICT (id) DO UPDATE SET document_id = excluded.document_id,
                  revision = excluded.revision, position = excluded.position,
                  byte_start = excluded.byte_start, byte_end = excluded.byte_end,
                  text = excluded.text, text_hash = excluded.text_hash, hlc = excluded.hlc,
@@ -384,9 +394,19 @@ impl Apply<'_> {
                          excluded.byte_start, excluded.byte_end, excluded.text,
                          coalesce(excluded.extra, x''))
                         > (document_id, revision, position, byte_start, byte_end, text,
-                           coalesce(extra, x'')))",
-        )?;
-        let taken = put.execute((
+                           coalesce(extra, x'')))"
+        );
+        let taken = self.put_passage(later, row, text)?;
+        self.count(taken > 0);
+        if waits && taken > 0 {
+            self.keep_vectors(text)?;
+        }
+        Ok(())
+    }
+
+    fn put_passage(&self, sql: &str, row: &Passage, text: TextHash) -> Result<usize> {
+        let mut put = self.connection.prepare_cached(sql)?;
+        Ok(put.execute((
             row.id,
             row.document,
             row.revision.as_bytes(),
@@ -398,12 +418,7 @@ impl Apply<'_> {
             row.hlc.to_stored(),
             self.origin,
             stored_extra(&row.extra),
-        ))?;
-        self.count(taken > 0);
-        if waits && taken > 0 {
-            self.keep_vectors(text)?;
-        }
-        Ok(())
+        ))?)
     }
 
     /// Whether a later state of its document is known.
@@ -441,30 +456,33 @@ impl Apply<'_> {
             return Ok(());
         }
         let text = TextHash::from_bytes(*row.text.as_bytes());
-        let mut put = self.connection.prepare_cached(
-            "INSERT INTO embedding (text_hash, model, vector, hlc, origin, extra)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (text_hash, model) DO UPDATE SET vector = excluded.vector,
+        let later = add_embedding!(
+            "ON CONFLICT (text_hash, model) DO UPDATE SET vector = excluded.vector,
                  hlc = excluded.hlc, origin = excluded.origin, extra = excluded.extra
              WHERE (excluded.hlc, excluded.origin) > (hlc, origin)
                 OR ((excluded.hlc, excluded.origin) = (hlc, origin)
                     AND (excluded.vector, coalesce(excluded.extra, x''))
-                        > (vector, coalesce(extra, x'')))",
-        )?;
-        let taken = put.execute((
-            text,
-            row.model.as_bytes(),
-            &*row.vector,
-            row.hlc.to_stored(),
-            self.origin,
-            stored_extra(&row.extra),
-        ))?;
+                        > (vector, coalesce(extra, x'')))"
+        );
+        let taken = self.put_embedding(later, row)?;
         self.count(taken > 0);
         if taken > 0 {
             // Its passage may be still to come, or be gone.
             self.released.push(text);
         }
         Ok(())
+    }
+
+    fn put_embedding(&self, sql: &str, row: &Embedding) -> Result<usize> {
+        let mut put = self.connection.prepare_cached(sql)?;
+        Ok(put.execute((
+            row.text.as_bytes(),
+            row.model.as_bytes(),
+            &*row.vector,
+            row.hlc.to_stored(),
+            self.origin,
+            stored_extra(&row.extra),
+        ))?)
     }
 
     fn floor(&mut self, model: &Hash) -> Result<Hlc> {

@@ -167,7 +167,7 @@ fn copy_checked(connection: &Connection, path: &Path, about: &About, latest: Hlc
 
 /// Sets aside what no other device has heard of.
 fn keep_unheard(connection: &Connection, origin: &str) -> Result<()> {
-    let unsent = outgoing::unsent(connection, DOCUMENT)?;
+    let unsent = outgoing::unsent(connection, outgoing::DOCUMENT)?;
     connection.execute(
         &format!(
             "CREATE TEMP TABLE kept_document AS SELECT * FROM main.document
@@ -231,9 +231,6 @@ fn clear(connection: &Connection) -> Result<()> {
     }
     Ok(())
 }
-
-/// The place of documents in [`outgoing::TABLES`].
-const DOCUMENT: usize = 1;
 
 /// Writes again what was kept, with a stamp that is later than all that is there.
 fn reissue(connection: &Connection, origin: &str) -> Result<()> {

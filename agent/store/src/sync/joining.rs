@@ -48,7 +48,7 @@ pub(super) fn join(turn: &mut Turn<'_>, gone: Hlc) -> Result<()> {
 fn renew(turn: &Turn<'_>, gone: Hlc) -> Result<()> {
     let stamp = gone.next().to_stored();
     let (connection, origin) = (turn.connection, turn.origin);
-    let unsent = outgoing::unsent(connection, DOCUMENT)?;
+    let unsent = outgoing::unsent(connection, outgoing::DOCUMENT)?;
     connection.execute(
         &format!(
             "CREATE TEMP TABLE unheard AS SELECT id FROM document
@@ -71,6 +71,3 @@ fn renew(turn: &Turn<'_>, gone: Hlc) -> Result<()> {
     renewed?;
     Ok(())
 }
-
-/// The place of documents in [`outgoing::TABLES`].
-const DOCUMENT: usize = 1;

@@ -23,6 +23,9 @@ use crate::write::{Turn, last_change};
 /// a row needs to be found comes before or with it.
 pub(super) const TABLES: [&str; 4] = ["model", "document", "passage", "embedding"];
 
+/// The place of documents in [`TABLES`].
+pub(super) const DOCUMENT: usize = 1;
+
 /// How far this reader of the changes has come.
 pub(super) const CURSOR: &str = "sync";
 

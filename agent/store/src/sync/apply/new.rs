@@ -11,7 +11,7 @@ use ginnel_proto::sync::row::{Embedding, Passage};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::{Apply, stored_extra};
+use super::Apply;
 use crate::error::Result;
 use crate::id::TextHash;
 
@@ -91,24 +91,7 @@ fn has_embedding(connection: &Connection, row: &Embedding) -> Result<bool> {
 fn passage(apply: &mut Apply<'_>, row: &Passage, waits: bool) -> Result<TextHash> {
     let connection = apply.connection;
     let text = TextHash::of(&row.text);
-    let mut put = connection.prepare_cached(
-        "INSERT INTO passage (id, document_id, revision, position, byte_start, byte_end,
-             text, text_hash, hlc, origin, extra)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?;
-    put.execute((
-        row.id,
-        row.document,
-        row.revision.as_bytes(),
-        row.position,
-        row.byte_start,
-        row.byte_end,
-        &row.text,
-        text,
-        row.hlc.to_stored(),
-        apply.origin,
-        stored_extra(&row.extra),
-    ))?;
+    apply.put_passage(add_passage!(""), row, text)?;
     let rowid = connection.last_insert_rowid();
     note_change(connection, "passage", rowid)?;
     connection
@@ -124,18 +107,7 @@ fn passage(apply: &mut Apply<'_>, row: &Passage, waits: bool) -> Result<TextHash
 fn embedding(apply: &mut Apply<'_>, row: &Embedding) -> Result<TextHash> {
     let connection = apply.connection;
     let text = TextHash::from_bytes(*row.text.as_bytes());
-    let mut put = connection.prepare_cached(
-        "INSERT INTO embedding (text_hash, model, vector, hlc, origin, extra)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    put.execute((
-        text,
-        row.model.as_bytes(),
-        &*row.vector,
-        row.hlc.to_stored(),
-        apply.origin,
-        stored_extra(&row.extra),
-    ))?;
+    apply.put_embedding(add_embedding!(""), row)?;
     note_change(connection, "embedding", connection.last_insert_rowid())?;
     apply.count(true);
     Ok(text)
