@@ -11,6 +11,7 @@ use ginnel_proto::sync::batch::OBJECT_MAX;
 use super::Knowledge;
 use crate::objects::error::{ErrorKind, Result};
 use crate::objects::layout::KnowledgePlace;
+use crate::objects::read::Opened;
 use crate::sync::declined::Declined;
 
 /// Batches that are listed of one device at once: whoever is further behind asks
@@ -64,17 +65,17 @@ impl Knowledge {
         }
     }
 
-    /// A batch of a device of the user.
+    /// A batch of a device of the user, which is yet to be read.
     pub(super) async fn batch(
         &self,
         user: &UserName,
         epoch: u64,
         device: &DeviceName,
         sequence: u64,
-    ) -> std::result::Result<Bytes, Declined> {
+    ) -> std::result::Result<Opened, Declined> {
         let key = KnowledgePlace::of(user).batch(epoch, device, sequence);
-        match self.bucket.read(&key, OBJECT_MAX).await? {
-            Some(small) => Ok(small.bytes),
+        match self.bucket.open(&key, OBJECT_MAX).await? {
+            Some(opened) => Ok(opened),
             None => Err(Declined::new(
                 Code::NoArtifact,
                 format_args!("there is no such batch, device={device}, sequence={sequence}"),
