@@ -157,10 +157,8 @@ impl Desk<'_> {
         let user = &self.device.user;
         let (manifest, _) = self.knowledge.manifest(user).await?;
         let epoch = epoch.unwrap_or(manifest.epoch);
-        let logs = self.knowledge.list(user, epoch, &known).await?;
-        let key = manifest.key();
-        let answer = json!({ "epoch": epoch, "key": key, "logs": logs });
-        Ok(Answer::json(&answer))
+        let listed = self.knowledge.list(user, &manifest, epoch, &known);
+        Ok(Answer::json(&json!(listed.await?)))
     }
 
     async fn batch(
