@@ -7,7 +7,9 @@
 //! * [`archive`] keeps what was published for a [`restore`], and lets old logs go.
 //! * [`cover`] changes whether all is encrypted.
 //! * [`words`] are what devices say of how far they are.
-//! * [`lease`] says which device publishes, and [`manifest`] what is published.
+//! * [`lease`] says which device publishes, and [`manifest`] what is published;
+//!   [`stale`] takes away what came too late, [`guess`] helps where a manifest is
+//!   damaged.
 //!
 //! Each device writes its own log and nothing else, so relays need not agree on
 //! anything: any number of them serve one bucket, and any may die. What is in a
@@ -15,12 +17,16 @@
 
 mod archive;
 mod cover;
+mod guess;
 mod head;
 mod lease;
 mod log;
-mod manifest;
+pub mod manifest;
 pub mod restore;
 pub mod serve;
+pub(crate) mod stale;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use ginnel_link::driver::WallClock;

@@ -10,6 +10,8 @@
 //! <https://developers.cloudflare.com/r2/platform/limits/>
 
 pub mod error;
+#[cfg(test)]
+pub(crate) mod failing;
 mod folder;
 mod http;
 pub mod layout;

@@ -100,8 +100,9 @@ impl Desk<'_> {
                 self.write(number(epoch)?, number(sequence)?, head, recv)
                     .await
             }
-            (&Method::POST, ["lease"]) => {
-                let lease = self.knowledge.take_lease(self.device).await?;
+            (&Method::POST, ["lease", epoch]) => {
+                let lease = self.knowledge.take_lease(self.device, number(epoch)?);
+                let lease = lease.await?;
                 Ok(Answer::json(&json!(lease)))
             }
             (&Method::GET, ["manifest"]) => {

@@ -60,9 +60,7 @@ pub async fn erase(
     now_ms: i64,
 ) -> Result<Receipt, EraseError> {
     let erased_unix_ms = now_ms.unsigned_abs();
-    let manifest = knowledge
-        .begin(user, |now| now.erase(erased_unix_ms))
-        .await?;
+    let manifest = knowledge.begin_erased(user, erased_unix_ms).await?;
     let catalog = Catalog::new(bucket.clone());
     let found = belongings::find(bucket, &catalog, user).await?;
     for (key, upload) in &found.uploads {

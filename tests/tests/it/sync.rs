@@ -6,6 +6,7 @@ mod erase;
 mod kill;
 mod publish;
 mod r2;
+mod room;
 
 use std::time::{Duration, Instant};
 

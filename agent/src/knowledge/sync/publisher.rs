@@ -85,10 +85,10 @@ impl Publisher {
 
     async fn publish(&self, relay: &Relay, epoch: &Epoch) -> Result<Snapshot, Failure> {
         let _turn = self.sync.shared.publishing.lock().await;
-        relay.take_lease().await?;
+        relay.take_lease(epoch.number).await?;
         tokio::select! {
             snapshot = self.publish_leased(relay, epoch) => snapshot,
-            lost = keep_lease(relay) => Err(lost),
+            lost = keep_lease(relay, epoch.number) => Err(lost),
         }
     }
 
@@ -160,12 +160,12 @@ const LOOK_FIRST: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// Renews the lease for as long as it is polled; returns when it is lost.
-pub(super) async fn keep_lease(relay: &Relay) -> Failure {
+pub(super) async fn keep_lease(relay: &Relay, epoch: u64) -> Failure {
     loop {
         sleep(RENEW_EVERY).await;
         // One that cannot be renewed for a moment may still hold; the relay looks
         // at it again before anything is published.
-        if let Err(failure) = relay.take_lease().await {
+        if let Err(failure) = relay.take_lease(epoch).await {
             return failure;
         }
     }

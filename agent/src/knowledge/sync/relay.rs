@@ -177,9 +177,10 @@ impl Relay {
         }
     }
 
-    /// Takes the lease, or renews it.
-    pub(super) async fn take_lease(&self) -> Result<Lease, Failure> {
-        let answer = self.ask(Method::POST, "/lease", None, LEASE_MAX);
+    /// Takes the lease in an epoch, or renews it.
+    pub(super) async fn take_lease(&self, epoch: u64) -> Result<Lease, Failure> {
+        let path = format!("/lease/{epoch}");
+        let answer = self.ask(Method::POST, &path, None, LEASE_MAX);
         found(&answer.await?)
     }
 

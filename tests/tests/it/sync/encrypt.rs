@@ -217,7 +217,7 @@ async fn a_relay_that_lies_gets_nothing_plain_and_nothing_in() {
     reported(&desktop, last + 2, "it cannot be decrypted").await;
 
     // It says that nothing is encrypted any more, in a new epoch.
-    let mut said = manifest(&lab);
+    let mut said = manifest(&lab, "alice");
     said["epoch"] = 3.into();
     said["covered"] = serde_json::Value::Null;
     said["snapshot"] = serde_json::Value::Null;
