@@ -79,7 +79,7 @@ pub(super) async fn run(
             if !yes {
                 bail!(
                     "this erases all that {user} has, on every device too; hint: ginnel-relay user \
-                     export {user} keeps a copy; then add --yes"
+                     export {user} --out FILE.tar keeps a copy; then add --yes"
                 );
             }
             let knowledge = Knowledge::new(bucket.clone(), system_clock());
@@ -96,6 +96,9 @@ pub(super) async fn run(
                 receipt.objects,
                 bytes(receipt.bytes)
             )?;
+            for name in &receipt.names {
+                writeln!(terminal.notes, "The name {name} stays the user's")?;
+            }
             for device in &receipt.devices {
                 writeln!(
                     terminal.out,
