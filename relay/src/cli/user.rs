@@ -71,6 +71,12 @@ pub(super) async fn run(
                 exported.objects,
                 exported.rows
             )?;
+            for key in &exported.left_out {
+                writeln!(
+                    terminal.notes,
+                    "Not in it, for it was replaced again and again: {key}; hint: export once more"
+                )?;
+            }
         }
         UserCommand::Erase { user, yes, json } => {
             if !is_known(&user) {
