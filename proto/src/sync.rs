@@ -15,7 +15,7 @@
 //! * [`horizon`] says what all devices know, so that what is kept for them can go.
 //! * [`keep`] says which snapshots are kept, for a restore.
 //! * [`seal`] hides batches and what is published from whoever keeps them.
-//! * [`head`] hints at how long the logs are.
+//! * [`head`] hints at how long the logs are, and [`listing`] says which batches they have.
 
 pub mod batch;
 pub mod extra;
@@ -24,6 +24,7 @@ pub mod hlc;
 pub mod horizon;
 pub mod keep;
 pub mod lease;
+pub mod listing;
 pub mod manifest;
 pub mod publishing;
 pub mod reading;

@@ -7,7 +7,9 @@
 //! * [`archive`] keeps what was published for a [`restore`], and lets old logs go.
 //! * [`cover`] changes whether all is encrypted.
 //! * [`words`] are what devices say of how far they are.
-//! * [`lease`] says which device publishes, and [`manifest`] what is published.
+//! * [`lease`] says which device publishes, and [`manifest`] what is published;
+//!   [`stale`] takes away what came too late, [`guess`] helps where a manifest is
+//!   damaged.
 //!
 //! Each device writes its own log and nothing else, so relays need not agree on
 //! anything: any number of them serve one bucket, and any may die. What is in a
@@ -15,18 +17,19 @@
 
 mod archive;
 mod cover;
+mod guess;
 mod head;
 mod lease;
 mod log;
-mod manifest;
+pub mod manifest;
 pub mod restore;
 pub mod serve;
+pub(crate) mod stale;
+#[cfg(test)]
+mod tests;
 mod words;
 
-use std::sync::Arc;
-
 use ginnel_link::driver::WallClock;
-use tokio::sync::Semaphore;
 
 use self::head::Heads;
 use crate::objects::Bucket;
@@ -36,8 +39,10 @@ use crate::sync::shares::Shares;
 const REQUESTS_MAX: usize = 128;
 const REQUESTS_OF_USER_MAX: usize = 32;
 
-/// Memory for batches under way, in MiB, and what one may take.
-const MEMORY_MAX: usize = 72;
+/// Memory for batches under way, in MiB: of all users, and of one. A batch takes nine
+/// at most; three of one user can be under way, and others always find room.
+const MEMORY_MAX: usize = 81;
+const MEMORY_OF_USER_MAX: usize = 27;
 
 /// What the relay needs for knowledge.
 pub struct Knowledge {
@@ -45,7 +50,7 @@ pub struct Knowledge {
     heads: Heads,
     requests: Shares,
     wall_clock: WallClock,
-    memory: Arc<Semaphore>,
+    memory: Shares,
 }
 
 impl Knowledge {
@@ -57,7 +62,7 @@ impl Knowledge {
             heads: Heads::new(bucket.clone()),
             bucket,
             requests: Shares::new(REQUESTS_MAX, REQUESTS_OF_USER_MAX),
-            memory: Arc::new(Semaphore::new(MEMORY_MAX)),
+            memory: Shares::new(MEMORY_MAX, MEMORY_OF_USER_MAX),
         }
     }
 

@@ -10,10 +10,12 @@
 //! <https://developers.cloudflare.com/r2/platform/limits/>
 
 pub mod error;
+#[cfg(test)]
+pub(crate) mod failing;
 mod folder;
 mod http;
 pub mod layout;
-mod read;
+pub mod read;
 pub mod s3;
 #[cfg(test)]
 mod tests;
@@ -40,8 +42,10 @@ pub struct Bucket {
     objects: Arc<dyn ObjectStore>,
     uploads: Arc<dyn MultipartStore>,
     signer: Option<Arc<dyn Signer>>,
+    folder: Option<Folder>,
     name: Arc<str>,
     spacing: Duration,
+    in_order: bool,
 }
 
 /// How far two writes of one object must be apart in R2: one a second is
@@ -86,10 +90,14 @@ impl Bucket {
     /// # Errors
     /// It cannot be made or read.
     pub fn folder(root: &FilePath) -> std::io::Result<Self> {
-        let store = Arc::new(Folder::open(root)?);
+        let folder = Folder::open(root)?;
+        let store = Arc::new(folder.clone());
         let name = store.to_string();
         let objects = Arc::clone(&store);
-        Ok(Self::of(objects, store, None, &name))
+        Ok(Self {
+            folder: Some(folder),
+            ..Self::of(objects, store, None, &name)
+        })
     }
 
     /// A bucket that speaks S3. Nothing is sent yet.
@@ -104,6 +112,7 @@ impl Bucket {
         let (objects, signer) = (Arc::clone(&store), Arc::clone(&store));
         Ok(Self {
             spacing: S3_SPACING,
+            in_order: true,
             ..Self::of(objects, store, Some(signer), &name)
         })
     }
@@ -118,9 +127,18 @@ impl Bucket {
             objects,
             uploads,
             signer,
+            folder: None,
             name: name.into(),
             spacing: Duration::ZERO,
+            in_order: false,
         }
+    }
+
+    /// Whether keys are listed in their order, so that who wants the first need not
+    /// see all.
+    #[must_use]
+    pub fn lists_in_order(&self) -> bool {
+        self.in_order
     }
 
     /// How far two writes of one object should be apart.
@@ -207,6 +225,19 @@ impl Bucket {
         }
     }
 
+    /// Removes what is below these steps and is no object: half-written files in a
+    /// folder, which no list shows. Other buckets have no such thing.
+    ///
+    /// # Errors
+    /// The bucket's.
+    pub async fn sweep(&self, prefix: &Path) -> Result<()> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let swept = folder.sweep(prefix).await;
+        swept.map_err(|error| Error::of(error, "cannot clear folder", prefix))
+    }
+
     /// All objects whose keys begin with these steps.
     pub fn list(&self, prefix: &Path) -> BoxStream<'static, Result<Listed>> {
         let named = prefix.clone();
@@ -219,8 +250,8 @@ impl Bucket {
             .boxed()
     }
 
-    /// The objects whose keys begin with these steps and come after `after`, in
-    /// their order.
+    /// The objects whose keys begin with these steps and come after `after`; in
+    /// their order if the bucket [lists in order](Self::lists_in_order).
     pub fn list_after(&self, prefix: &Path, after: &Path) -> BoxStream<'static, Result<Listed>> {
         let named = prefix.clone();
         let objects = self.objects.list_with_offset(Some(prefix), after);

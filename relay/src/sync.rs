@@ -32,8 +32,7 @@ mod splice;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::stream::TryStreamExt as _;
-use ginnel_blob::hash::{Hash, Hasher};
+use ginnel_blob::hash::Hash;
 use ginnel_blob::index::{ChunkIndex, ENCODED_MAX};
 use ginnel_link::driver::WallClock;
 use ginnel_proto::artifact::Artifact;
@@ -46,7 +45,7 @@ use self::entry::Entry;
 use self::seal::SealKey;
 use self::settle::Settling;
 use self::shares::Shares;
-use crate::objects::error::{Error, ErrorKind, Result};
+use crate::objects::error::Result;
 use crate::objects::layout::Place;
 use crate::objects::{Bucket, Etag};
 
@@ -189,17 +188,8 @@ impl Sync {
         if object.size != size {
             return Ok(None);
         }
-        let mut pieces = self.bucket.range(key, &object.etag, 0..size).await?;
-        let mut hasher = Hasher::default();
-        while let Some(piece) = pieces.try_next().await? {
-            let update = move || {
-                hasher.update(&piece);
-                hasher
-            };
-            let updated = tokio::task::spawn_blocking(update).await;
-            hasher = updated.map_err(|error| Error::new(ErrorKind::Unavailable, error, key))?;
-        }
-        Ok((hasher.finish() == blob).then_some(object.etag))
+        let is_it = self.bucket.hash(&object).await? == blob;
+        Ok(is_it.then_some(object.etag))
     }
 
     /// A part of so many bytes is in the bucket.

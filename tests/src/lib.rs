@@ -21,6 +21,8 @@
 
 pub mod artifacts;
 pub mod bucket;
+#[cfg(unix)]
+pub mod by_hand;
 pub mod caller;
 #[cfg(target_os = "linux")]
 pub mod chaos;

@@ -53,7 +53,7 @@ use self::status::{MovingStatus, Progress, QuarantineStatus, SyncState, SyncStat
 use self::writer::Writer;
 use crate::heard::{Heard, Said};
 use crate::sync::Sync;
-use crate::sync::failure::Failure;
+use crate::sync::failure::{Failure, Then};
 
 /// The note in the store that says that a person has stopped it.
 const PAUSED: &str = "sync_paused";
@@ -184,6 +184,13 @@ impl KnowledgeSync {
     pub fn now(&self) {
         // Kept for a reader that is busy now.
         self.shared.now.notify_one();
+    }
+
+    /// Looks at everything after a refusal: another epoch may have begun.
+    fn look_after(&self, failure: &Failure) {
+        if failure.then == Then::Give {
+            self.now();
+        }
     }
 
     /// Publishes all now, if another device does not.

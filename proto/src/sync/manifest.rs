@@ -16,6 +16,10 @@ pub const MANIFEST_MAX: usize = 64 << 10;
 /// The first epoch.
 pub const FIRST_EPOCH: u64 = 1;
 
+/// Epochs of before whose beginnings are remembered. A person begins each, and only
+/// those of the last week can be restored.
+const BEFORE_MAX: usize = 64;
+
 /// The latest time that stamps have, milliseconds since 1970.
 const FOR_EVER: u64 = (1 << 47) - 1;
 
@@ -38,9 +42,21 @@ pub struct Manifest {
     /// When the epoch began, milliseconds since 1970 by the relay's clock.
     #[serde(default)]
     pub began_unix_ms: u64,
+    /// When the epochs before it began, in their order: the last 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Began>,
     /// The lease under which it was written.
     #[serde(default)]
     pub fence: u64,
+    /// When, milliseconds since 1970 by the relay's clock.
+    pub unix_ms: u64,
+}
+
+/// When an epoch began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Began {
+    /// Which.
+    pub epoch: u64,
     /// When, milliseconds since 1970 by the relay's clock.
     pub unix_ms: u64,
 }
@@ -132,6 +148,7 @@ impl Manifest {
             erased: None,
             covered: None,
             began_unix_ms: 0,
+            before: Vec::new(),
             fence: 0,
             unix_ms: 0,
         }
@@ -157,6 +174,7 @@ impl Manifest {
             erased: self.erased,
             covered: self.covered,
             began_unix_ms: now_ms,
+            before: self.and_before(),
             // Who publishes now is of the epoch before, and refused for that.
             fence: self.fence,
             unix_ms: now_ms,
@@ -177,6 +195,7 @@ impl Manifest {
             }),
             covered: self.covered,
             began_unix_ms: now_ms,
+            before: self.and_before(),
             fence: self.fence,
             unix_ms: now_ms,
         }
@@ -218,9 +237,32 @@ impl Manifest {
             }),
             erased: self.erased,
             began_unix_ms: now_ms,
+            before: self.and_before(),
             fence,
             unix_ms: now_ms,
         })
+    }
+
+    /// Which epoch it was at a time; `None` if it is not known any more.
+    #[must_use]
+    pub fn epoch_at(&self, unix_ms: u64) -> Option<Began> {
+        let now = self.now();
+        let mut known = self.before.iter().chain([&now]).rev();
+        known.find(|began| began.unix_ms <= unix_ms).copied()
+    }
+
+    fn and_before(&self) -> Vec<Began> {
+        let mut before = self.before.clone();
+        before.push(self.now());
+        let long_ago = before.len().saturating_sub(BEFORE_MAX);
+        before.split_off(long_ago)
+    }
+
+    fn now(&self) -> Began {
+        Began {
+            epoch: self.epoch,
+            unix_ms: self.began_unix_ms,
+        }
     }
 
     /// With which key all is encrypted, if it is.
@@ -263,6 +305,7 @@ impl Manifest {
             erased: self.erased,
             covered: self.covered,
             began_unix_ms: self.began_unix_ms,
+            before: self.before.clone(),
             fence,
             unix_ms: now_ms,
         })
@@ -341,6 +384,32 @@ mod tests {
             .publish(2, snapshot(2), 9, 300)
             .expect("in the epoch");
         assert_eq!(next.base, None);
+    }
+
+    #[test]
+    fn it_is_known_which_epoch_it_was() {
+        let mut manifest = Manifest::first();
+        for at in [100, 200] {
+            manifest = manifest.erase(at);
+        }
+        let published = manifest.publish(3, snapshot(1), 5, 250).expect("newer");
+        for (at, epoch) in [(0, 1), (99, 1), (100, 2), (199, 2), (200, 3), (999, 3)] {
+            let found = published.epoch_at(at).map(|began| began.epoch);
+            assert_eq!(found, Some(epoch), "{at}");
+        }
+        // Of very many, the latest.
+        for at in 3..200 {
+            manifest = manifest.erase(at * 100);
+        }
+        assert_eq!(manifest.epoch_at(0), None);
+        assert_eq!(manifest.before.len(), BEFORE_MAX);
+        let last = manifest.epoch_at(19_850).map(|began| began.epoch);
+        assert_eq!(last, Some(manifest.epoch - 1));
+        // One that does not say it knows only its own.
+        let text = r#"{"epoch":2,"snapshot":null,"began_unix_ms":100,"fence":0,"unix_ms":100}"#;
+        let read: Manifest = serde_json::from_str(text).expect("read");
+        assert_eq!(read.epoch_at(99), None);
+        assert_eq!(read.epoch_at(100).map(|began| began.epoch), Some(2));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `ginnel-relay knowledge`: what users' devices know, as it was.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use ginnel_proto::id::UserName;
 use serde::Serialize;
@@ -31,6 +31,9 @@ pub enum KnowledgeCommand {
         /// The time: `2026-01-31 23:59:59Z`, or how long ago, such as 2h
         #[arg(long, value_name = "TIME")]
         at: String,
+        /// Really do it: what was changed since then goes, on every device
+        #[arg(long)]
+        yes: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -41,6 +44,7 @@ pub enum KnowledgeCommand {
 #[derive(Debug, Serialize)]
 struct KeptView {
     published_unix_ms: u64,
+    epoch: u64,
 }
 
 /// A restore as JSON. The names are stable.
@@ -63,26 +67,46 @@ pub(super) async fn run(
         KnowledgeCommand::Ls { user, json } => {
             let kept = knowledge.kept(&user).await?;
             if json {
-                let view = |published_unix_ms| KeptView { published_unix_ms };
+                let view = |(published_unix_ms, epoch)| KeptView {
+                    published_unix_ms,
+                    epoch,
+                };
                 return terminal.json(&kept.into_iter().map(view).collect::<Vec<_>>());
             }
             if kept.is_empty() {
                 writeln!(terminal.notes, "Nothing is kept of {user} yet")?;
                 return Ok(());
             }
-            let mut table = Table::new([("PUBLISHED", Align::Left), ("", Align::Left)]);
-            for unix_ms in kept {
+            let mut table = Table::new([
+                ("PUBLISHED", Align::Left),
+                ("", Align::Left),
+                ("EPOCH", Align::Right),
+            ]);
+            for (unix_ms, epoch) in kept {
                 let unix_ms = unix_ms.cast_signed();
-                table.push([when::utc(unix_ms), when::ago(now_ms(), Some(unix_ms))]);
+                let ago = when::ago(now_ms(), Some(unix_ms));
+                table.push([when::utc(unix_ms), ago, epoch.to_string()]);
             }
             table.write(terminal.out)?;
             writeln!(
                 terminal.notes,
-                "Every moment after the first can be restored, up to now"
+                "Every moment after the first of an epoch can be restored, until the next epoch began"
             )?;
         }
-        KnowledgeCommand::Restore { user, at, json } => {
+        KnowledgeCommand::Restore {
+            user,
+            at,
+            yes,
+            json,
+        } => {
             let at = when::parse(&at, now_ms()).context("--at is no time")?;
+            if !yes {
+                bail!(
+                    "this makes what all devices of {user} know as it was at {}, and what was \
+                     changed since goes; hint: add --yes",
+                    when::utc(at)
+                );
+            }
             let at_unix_ms = u64::try_from(at).context("--at is before 1970")?;
             let catalog = Catalog::new(bucket);
             let restored = knowledge.restore(&catalog, &user, at_unix_ms).await?;

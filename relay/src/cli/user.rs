@@ -71,6 +71,12 @@ pub(super) async fn run(
                 exported.objects,
                 exported.rows
             )?;
+            for key in &exported.left_out {
+                writeln!(
+                    terminal.notes,
+                    "Not in it, for it was replaced again and again: {key}; hint: export once more"
+                )?;
+            }
         }
         UserCommand::Erase { user, yes, json } => {
             if !is_known(&user) {
@@ -79,7 +85,7 @@ pub(super) async fn run(
             if !yes {
                 bail!(
                     "this erases all that {user} has, on every device too; hint: ginnel-relay user \
-                     export {user} keeps a copy; then add --yes"
+                     export {user} --out FILE.tar keeps a copy; then add --yes"
                 );
             }
             let knowledge = Knowledge::new(bucket.clone(), system_clock());
@@ -96,6 +102,9 @@ pub(super) async fn run(
                 receipt.objects,
                 bytes(receipt.bytes)
             )?;
+            for name in &receipt.names {
+                writeln!(terminal.notes, "The name {name} stays the user's")?;
+            }
             for device in &receipt.devices {
                 writeln!(
                     terminal.out,

@@ -25,11 +25,11 @@ impl Knowledge {
         epoch: u64,
         snapshot: &Snapshot,
     ) -> std::result::Result<Manifest, Declined> {
-        let fence = self.check_lease(device).await?;
+        let fence = self.check_lease(device).await?.fence;
         self.pushed(catalog, device, snapshot).await?;
         let cover = |now: &Manifest| now.cover(epoch, snapshot.clone(), fence, self.now_ms());
         let user = &device.user;
-        let next = self.move_manifest(user, cover).await?;
+        let next = self.move_published(user, cover).await?;
         // The manifest says all. What fails here is done with the next publication,
         // or found out later.
         let told = self.begin_head(user, next.epoch).await;

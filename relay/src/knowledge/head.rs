@@ -80,7 +80,13 @@ impl Heads {
             if !head.merge(news) {
                 return Ok(());
             }
-            let bytes = serde_json::to_vec(&head).unwrap_or_default().into();
+            let bytes = serde_json::to_vec(&head).unwrap_or_default();
+            if bytes.len() > HEAD_MAX {
+                // Nobody could read it again. It is a hint: the logs say the same.
+                debug!(%user, bytes = bytes.len(), "a head is too long to be written");
+                return Ok(());
+            }
+            let bytes = bytes.into();
             let written = match &now {
                 Some(now) => self.bucket.replace(&key, &now.etag, bytes).await,
                 None => self.bucket.create(&key, bytes).await,
@@ -130,4 +136,27 @@ impl Knowledge {
 /// Nothing under this lock panics half-way.
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_head_that_nobody_could_read_is_not_written() {
+        let heads = Heads::new(Bucket::memory());
+        let user: UserName = "ada".parse().expect("a name");
+        let key = KnowledgePlace::of(&user).head();
+        let mut head = Head::of(1, "desk".parse().expect("a name"), 1);
+        heads.write(&user, &head).await.expect("written");
+        let before = heads.bucket.read(&key, HEAD_MAX).await.expect("read");
+        for number in 0..2000 {
+            let device = format!("device-number-{number}");
+            head.devices.insert(device.parse().expect("a name"), number);
+        }
+        heads.write(&user, &head).await.expect("left");
+        let after = heads.bucket.read(&key, HEAD_MAX).await.expect("read");
+        assert!(before.is_some());
+        assert_eq!(after, before);
+    }
 }

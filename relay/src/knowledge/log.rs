@@ -1,24 +1,20 @@
 //! The logs: batches written once, read, and listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures_util::stream::TryStreamExt as _;
 use ginnel_proto::code::Code;
 use ginnel_proto::id::{DeviceId, DeviceName, UserName};
 use ginnel_proto::sync::batch::OBJECT_MAX;
+use ginnel_proto::sync::listing::{LISTED_MAX, Logs};
+use ginnel_proto::sync::manifest::Manifest;
 
 use super::Knowledge;
 use crate::objects::error::{ErrorKind, Result};
 use crate::objects::layout::KnowledgePlace;
+use crate::objects::read::Opened;
 use crate::sync::declined::Declined;
-
-/// Batches that are listed of one device at once: whoever is further behind asks
-/// again when it has read these.
-const LISTED_MAX: usize = 1000;
-
-/// Batches behind what a device knows, by device.
-pub(super) type Listing = BTreeMap<DeviceName, Vec<u64>>;
 
 /// When a batch was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,17 +60,17 @@ impl Knowledge {
         }
     }
 
-    /// A batch of a device of the user.
+    /// A batch of a device of the user, which is yet to be read.
     pub(super) async fn batch(
         &self,
         user: &UserName,
         epoch: u64,
         device: &DeviceName,
         sequence: u64,
-    ) -> std::result::Result<Bytes, Declined> {
+    ) -> std::result::Result<Opened, Declined> {
         let key = KnowledgePlace::of(user).batch(epoch, device, sequence);
-        match self.bucket.read(&key, OBJECT_MAX).await? {
-            Some(small) => Ok(small.bytes),
+        match self.bucket.open(&key, OBJECT_MAX).await? {
+            Some(opened) => Ok(opened),
             None => Err(Declined::new(
                 Code::NoArtifact,
                 format_args!("there is no such batch, device={device}, sequence={sequence}"),
@@ -82,15 +78,22 @@ impl Knowledge {
         }
     }
 
-    /// The batches of every log behind those that the asker knows.
+    /// The batches of every log behind those that the asker knows: of each the first
+    /// ones, and whose logs go on.
     pub(super) async fn list(
         &self,
         user: &UserName,
+        manifest: &Manifest,
         epoch: u64,
         known: &BTreeMap<DeviceName, u64>,
-    ) -> Result<Listing> {
+    ) -> Result<Logs> {
         let place = KnowledgePlace::of(user);
-        let mut listing = Listing::new();
+        let mut listing = Logs {
+            epoch,
+            key: manifest.key(),
+            logs: BTreeMap::new(),
+            more: BTreeSet::new(),
+        };
         for folder in self.bucket.folders(&place.logs(epoch)).await? {
             // What is no device's does not belong there.
             let device = folder.filename().and_then(|name| name.parse().ok());
@@ -100,15 +103,19 @@ impl Knowledge {
             let known = known.get(&device).copied().unwrap_or_default();
             let after = place.batch(epoch, &device, known);
             let listed = self.bucket.list_after(&place.log(epoch, &device), &after);
-            let mut sequences: Vec<u64> = listed
-                .try_filter_map(|object| {
-                    std::future::ready(Ok(KnowledgePlace::sequence(&object.key)))
-                })
-                .try_collect()
-                .await?;
-            sequences.sort_unstable();
-            sequences.truncate(LISTED_MAX);
-            listing.insert(device, sequences);
+            let mut listed = std::pin::pin!(listed);
+            let mut first = BTreeSet::new();
+            while let Some(object) = listed.try_next().await? {
+                first.extend(KnowledgePlace::sequence(&object.key));
+                if first.len() > LISTED_MAX {
+                    listing.more.insert(device.clone());
+                    first.pop_last();
+                    if self.bucket.lists_in_order() {
+                        break;
+                    }
+                }
+            }
+            listing.logs.insert(device, first.into_iter().collect());
         }
         Ok(listing)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use ginnel_link::error::StreamError;
 use ginnel_link::stream::{RecvHalf, Stream};
 use ginnel_proto::code::Code;
@@ -18,9 +18,9 @@ use ginnel_proto::sync::horizon::{WORD_MAX, Word};
 use ginnel_proto::sync::manifest::{MANIFEST_MAX, Snapshot};
 use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use http::{Method, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -31,12 +31,18 @@ use crate::objects::Etag;
 use crate::relay::Relay;
 use crate::sync::answer::Answer;
 use crate::sync::declined::Declined;
+use crate::sync::shares::Share;
 
 /// How long a request waits for room.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a batch may take to come: 8 MiB over a line of 32 kB/s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a device may send nothing of what it announced: it takes memory meanwhile.
+const STALL_MAX: Duration = Duration::from_secs(20);
+
+/// How long a batch may take to come, and the least speed of what takes longer, in
+/// bytes a second: 8 MiB may take four minutes and a half.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const SPEED_LEAST: u64 = 32_000;
 
 /// The longest list of what a device knows, in bytes.
 const QUERY_MAX: usize = 48 << 10;
@@ -94,8 +100,9 @@ impl Desk<'_> {
                 self.write(number(epoch)?, number(sequence)?, head, recv)
                     .await
             }
-            (&Method::POST, ["lease"]) => {
-                let lease = self.knowledge.take_lease(self.device).await?;
+            (&Method::POST, ["lease", epoch]) => {
+                let lease = self.knowledge.take_lease(self.device, number(epoch)?);
+                let lease = lease.await?;
                 Ok(Answer::json(&json!(lease)))
             }
             (&Method::GET, ["manifest"]) => {
@@ -108,7 +115,7 @@ impl Desk<'_> {
                 Ok(Answer::json(&json!({ "unix_ms": now, "words": words })))
             }
             (&Method::PUT, ["word"]) => {
-                let word = body(recv, WORD_MAX, HEAD_TIMEOUT).await?;
+                let word = body(recv.into_body(), WORD_MAX, HEAD_TIMEOUT).await?;
                 let word: Word = serde_json::from_slice(&word).map_err(wrong)?;
                 self.knowledge.hear(self.device, word).await?;
                 Ok(Answer::empty(StatusCode::CREATED))
@@ -142,7 +149,7 @@ impl Desk<'_> {
     ) -> Result<Answer, Declined> {
         let known = match head.end {
             true => Bytes::new(),
-            false => body(recv, QUERY_MAX, HEAD_TIMEOUT).await?,
+            false => body(recv.into_body(), QUERY_MAX, HEAD_TIMEOUT).await?,
         };
         let known: BTreeMap<DeviceName, u64> = match &*known {
             [] => BTreeMap::new(),
@@ -151,10 +158,8 @@ impl Desk<'_> {
         let user = &self.device.user;
         let (manifest, _) = self.knowledge.manifest(user).await?;
         let epoch = epoch.unwrap_or(manifest.epoch);
-        let logs = self.knowledge.list(user, epoch, &known).await?;
-        let key = manifest.key();
-        let answer = json!({ "epoch": epoch, "key": key, "logs": logs });
-        Ok(Answer::json(&answer))
+        let listed = self.knowledge.list(user, &manifest, epoch, &known);
+        Ok(Answer::json(&json!(listed.await?)))
     }
 
     async fn batch(
@@ -163,10 +168,11 @@ impl Desk<'_> {
         device: &DeviceName,
         sequence: u64,
     ) -> Result<Answer, Declined> {
-        let memory = self.memory(OBJECT_MAX).await?;
         let user = &self.device.user;
-        let batch = self.knowledge.batch(user, epoch, device, sequence).await?;
-        Ok(Answer::bytes(batch).keeping(memory))
+        let found = self.knowledge.batch(user, epoch, device, sequence).await?;
+        let memory = self.memory(found.size()).await?;
+        let batch = found.all().await?;
+        Ok(Answer::bytes(batch).sharing(memory))
     }
 
     async fn write(
@@ -184,8 +190,9 @@ impl Desk<'_> {
                 "a batch needs a Content-Length of {OBJECT_MAX} at most"
             ))
         })?;
-        let _memory = self.memory(length).await?;
-        let batch = body(recv, length, BODY_TIMEOUT).await?;
+        let _memory = self.memory(length as u64).await?;
+        let slow = Duration::from_secs(length as u64 / SPEED_LEAST);
+        let batch = body(recv.into_body(), length, BODY_TIMEOUT + slow).await?;
         if batch.len() != length {
             return Err(wrong("the batch was cut short"));
         }
@@ -232,9 +239,10 @@ impl Desk<'_> {
         Ok(Answer::json(&json!(covered)))
     }
 
-    async fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Declined> {
+    /// Memory for a batch of so many bytes.
+    async fn memory(&self, bytes: u64) -> Result<Share, Declined> {
         let mib = u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.knowledge.memory).acquire_many_owned(mib.max(1));
+        let room = self.knowledge.memory.some(&self.device.user, mib.max(1));
         let room = timeout(ROOM_TIMEOUT, room).await;
         room.ok().and_then(Result::ok).ok_or_else(|| {
             let what = "the relay moves too many batches at once; hint: try again";
@@ -244,20 +252,35 @@ impl Desk<'_> {
 }
 
 async fn snapshot(recv: RecvHalf) -> Result<Snapshot, Declined> {
-    let snapshot = body(recv, MANIFEST_MAX, HEAD_TIMEOUT).await?;
+    let snapshot = body(recv.into_body(), MANIFEST_MAX, HEAD_TIMEOUT).await?;
     serde_json::from_slice(&snapshot).map_err(wrong)
 }
 
-async fn body(recv: RecvHalf, most: usize, within: Duration) -> Result<Bytes, Declined> {
-    let body = Limited::new(recv.into_body(), most).collect();
-    match timeout(within, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) => Err(wrong(error)),
-        Err(_) => Err(Declined::new(
-            Code::IdleTimeout,
-            "the body did not come in time",
-        )),
-    }
+/// All of a body of so many bytes at most, which may take so long, and may not stop for
+/// long on its way.
+async fn body<B>(body: B, most: usize, within: Duration) -> Result<Bytes, Declined>
+where
+    B: Body + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let late = |what| Declined::new(Code::IdleTimeout, what);
+    let mut body = Limited::new(body, most);
+    let read = async {
+        // The system gives memory as it is written to.
+        let mut all = BytesMut::with_capacity(most);
+        loop {
+            let frame = timeout(STALL_MAX, body.frame()).await;
+            let frame = frame.map_err(|_| late("the body stopped on its way; hint: try again"))?;
+            let Some(frame) = frame else {
+                return Ok(all.freeze());
+            };
+            if let Ok(piece) = frame.map_err(wrong)?.into_data() {
+                all.put(piece);
+            }
+        }
+    };
+    let read = timeout(within, read).await;
+    read.unwrap_or_else(|_| Err(late("the body did not come in time; hint: try again")))
 }
 
 fn number(text: &str) -> Result<u64, Declined> {
@@ -267,4 +290,68 @@ fn number(text: &str) -> Result<u64, Declined> {
 
 fn wrong(what: impl std::fmt::Display) -> Declined {
     Declined::new(Code::BadRequest, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream::{self, StreamExt as _};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    /// So many pieces of ten bytes, each so long after the one before, and then nothing
+    /// more for ever.
+    fn slow(pieces: usize, apart: Duration) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
+        let pieces = stream::iter(0..pieces).then(move |_| async move {
+            sleep(apart).await;
+            Ok(Frame::data(Bytes::from_static(b"0123456789")))
+        });
+        StreamBody::new(Box::pin(pieces.chain(stream::pending())))
+    }
+
+    fn late(read: Result<Bytes, Declined>, says: &str) {
+        let declined = read.expect_err("late");
+        assert_eq!(declined.code, Code::IdleTimeout, "{declined}");
+        assert!(declined.reason.contains(says), "{declined}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_nothing_gives_its_memory_back_soon() {
+        let began = Instant::now();
+        let read = body(
+            slow(0, Duration::ZERO),
+            OBJECT_MAX,
+            Duration::from_secs(300),
+        );
+        late(read.await, "stopped on its way");
+        assert_eq!(began.elapsed().as_secs(), STALL_MAX.as_secs());
+        // Or stops in the middle.
+        let read = body(slow(2, STALL_MAX / 2), OBJECT_MAX, Duration::from_secs(300));
+        late(read.await, "stopped on its way");
+        assert_eq!(began.elapsed().as_secs(), 3 * STALL_MAX.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_a_little_now_and_then_does_not_keep_it_for_ever() {
+        let began = Instant::now();
+        let within = Duration::from_secs(100);
+        late(
+            body(slow(99, STALL_MAX / 2), OBJECT_MAX, within).await,
+            "did not come in time",
+        );
+        assert_eq!(began.elapsed(), within);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_taken_whole_or_not() {
+        let whole = http_body_util::Full::new(Bytes::from_static(b"all of it"));
+        let read = body(whole.clone(), 9, Duration::from_secs(9)).await;
+        assert_eq!(read.as_deref(), Ok(&b"all of it"[..]));
+        let read = body(whole, 8, Duration::from_secs(9)).await;
+        assert_eq!(read.expect_err("too long").code, Code::BadRequest);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::stream::TryStreamExt as _;
+use ginnel_proto::code::Code;
 use ginnel_proto::id::{DeviceId, DeviceName, UserName};
 use ginnel_proto::sync::horizon::{WORD_MAX, Word};
 use tracing::warn;
@@ -10,20 +11,34 @@ use tracing::warn;
 use super::Knowledge;
 use crate::objects::error::Result;
 use crate::objects::layout::KnowledgePlace;
+use crate::sync::declined::Declined;
 
 /// Words that are read at once.
 const READS: usize = 16;
 
 impl Knowledge {
     /// Keeps what a device says, with the time.
-    pub(super) async fn hear(&self, device: &DeviceId, word: Word) -> Result<()> {
+    pub(super) async fn hear(
+        &self,
+        device: &DeviceId,
+        word: Word,
+    ) -> std::result::Result<(), Declined> {
         let key = KnowledgePlace::of(&device.user).word(&device.device);
         let word = Word {
             unix_ms: self.now_ms(),
             ..word
         };
         let bytes = serde_json::to_vec(&word).unwrap_or_default();
-        self.bucket.write(&key, bytes.into()).await.map(drop)
+        if bytes.len() > WORD_MAX {
+            // It would keep all devices from reading the words of any.
+            let what = format_args!(
+                "the word is too long, bytes={}, most={WORD_MAX}; hint: a user has 300 devices at most",
+                bytes.len()
+            );
+            return Err(Declined::new(Code::BadRequest, what));
+        }
+        self.bucket.write(&key, bytes.into()).await?;
+        Ok(())
     }
 
     /// What all devices of a user said last.

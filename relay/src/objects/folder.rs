@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use futures_util::stream::{BoxStream, StreamExt as _};
+use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use ginnel_blob::hash::Hash;
 use object_store::local::LocalFileSystem;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
+    CopyMode, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
     ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions,
     PutPayload, PutResult, Result,
 };
@@ -106,6 +106,13 @@ impl Folder {
         self.result_of(key).await
     }
 
+    /// Removes what is hidden below a key: half-written files of writers that died, and
+    /// what copies of an earlier version left. Who writes there at this moment fails.
+    pub(super) async fn sweep(&self, prefix: &Path) -> Result<()> {
+        let folder = self.files.path_to_filesystem(prefix)?;
+        blocking(prefix, move || sweep_below(&folder)).await
+    }
+
     async fn lock(&self) -> Result<File> {
         let root = Arc::clone(&self.root);
         blocking(&Path::from(LOCK), move || lock(&root)).await
@@ -159,18 +166,74 @@ fn stage(target: &FilePath) -> io::Result<PathBuf> {
     Ok(name.into())
 }
 
-/// Writes a file whose time is later than that of the one it replaces: the tag
-/// is made of it, and clocks of file systems have coarse ticks.
 fn write_newer(staged: &FilePath, old: &FilePath, payload: PutPayload) -> io::Result<()> {
     let mut file = File::create_new(staged)?;
     for slice in payload {
         file.write_all(&slice)?;
     }
+    make_newer(&file, old)
+}
+
+/// Copies a file. The kernel does it, and shares the blocks where it can.
+fn copy_newer(from: &FilePath, staged: &FilePath, old: &FilePath) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let mut file = File::create_new(staged)?;
+    io::copy(&mut from, &mut file)?;
+    match make_newer(&file, old) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => file.sync_all(),
+        made => made,
+    }
+}
+
+/// Gives a file a later time than that of the one it replaces: the tag is made of
+/// it, and clocks of file systems have coarse ticks.
+fn make_newer(file: &File, old: &FilePath) -> io::Result<()> {
     let least = fs::metadata(old)?.modified()? + Duration::from_micros(1);
     if file.metadata()?.modified()? < least {
         file.set_modified(least)?;
     }
     file.sync_all()
+}
+
+/// Removes what a writer that died, or copies of an earlier version, left beside a
+/// file: `NAME#0` and so on.
+fn sweep_beside(file: &FilePath) -> io::Result<()> {
+    for number in 0_u32.. {
+        let mut name = file.as_os_str().to_owned();
+        name.push(format!("#{number}"));
+        match fs::remove_file(PathBuf::from(name)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The same of all files of a folder and those in it, whatever their numbers.
+fn sweep_below(folder: &FilePath) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sweep_below(&entry.path())?;
+        } else if is_staged(&entry.file_name().to_string_lossy()) {
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether `LocalFileSystem` lists no such name.
+fn is_staged(name: &str) -> bool {
+    let number = name.rsplit_once('#').map(|(_, number)| number);
+    number.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Puts a file in its place, for good.
@@ -371,7 +434,16 @@ impl ObjectStore for Folder {
         &self,
         keys: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        self.files.delete_stream(keys)
+        let files = Arc::clone(&self.files);
+        let swept = keys.and_then(move |key| {
+            let file = files.path_to_filesystem(&key);
+            async move {
+                let file = file?;
+                blocking(&key, move || sweep_beside(&file)).await?;
+                Ok(key)
+            }
+        });
+        self.files.delete_stream(swept.boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -391,8 +463,34 @@ impl ObjectStore for Folder {
         self.files.list_with_delimiter(prefix).await
     }
 
+    /// Copies the bytes. A link would be the same file: replaced by itself later, it
+    /// would leave the name that it had meanwhile, which nobody lists or deletes.
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.files.copy_opts(from, to, options).await
+        if options.mode != CopyMode::Overwrite {
+            return Err(Error::NotImplemented {
+                operation: "a copy that replaces nothing".into(),
+                implementer: self.to_string(),
+            });
+        }
+        let source = self.files.path_to_filesystem(from)?;
+        let target = self.files.path_to_filesystem(to)?;
+        let root = Arc::clone(&self.root);
+        blocking(from, move || {
+            if let Some(parent) = target.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            let staged = stage(&target)?;
+            let copied = copy_newer(&source, &staged, &target).and_then(|()| {
+                // Only the last step needs it: others need not wait for a copy.
+                let _lock = lock(&root)?;
+                rename(&staged, &target)
+            });
+            if copied.is_err() {
+                let _ = fs::remove_file(&staged);
+            }
+            copied
+        })
+        .await
     }
 }
 

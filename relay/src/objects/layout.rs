@@ -67,6 +67,16 @@ impl Shelf {
         ]
     }
 
+    /// Whether users push there beside each other, so that a name once given stays its
+    /// owner's.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Models | Self::Loras | Self::Datasets | Self::Outputs => true,
+            Self::ModelsOf(_) | Self::KnowledgeOf(_) => false,
+        }
+    }
+
     /// What all keys of its catalog begin with.
     #[must_use]
     pub fn catalog(&self) -> Path {
@@ -299,12 +309,14 @@ impl KnowledgePlace {
         device.as_ref().parse().ok()
     }
 
-    /// Which batch of its log has this key; `None` if it is none.
+    /// Which batch of its log has this key; `None` if it is none, or one that no
+    /// device could note that it has read.
     #[must_use]
     pub fn sequence(key: &Path) -> Option<u64> {
         let digits = key.filename()?.strip_suffix(".batch")?;
         let sequence = u64::from_str_radix(digits, 16).ok()?;
-        (digits.len() == 16).then_some(sequence)
+        let is_one = digits.len() == 16 && i64::try_from(sequence).is_ok();
+        is_one.then_some(sequence)
     }
 }
 
@@ -400,7 +412,15 @@ mod tests {
         );
         assert_eq!(KnowledgePlace::epoch(&place.logs(12)), Some(12));
         assert_eq!(KnowledgePlace::epoch(&place.all_logs()), None);
-        for other in ["12c.batch", "000000000000012c", "head.json"] {
+        let last = place.batch(2, &device, i64::MAX.cast_unsigned());
+        assert!(KnowledgePlace::sequence(&last).is_some());
+        for other in [
+            "12c.batch",
+            "000000000000012c",
+            "head.json",
+            "8000000000000000.batch",
+            "ffffffffffffffff.batch",
+        ] {
             let key = place.log(2, &device).join(other);
             assert_eq!(KnowledgePlace::sequence(&key), None, "{other}");
         }

@@ -6,11 +6,12 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use ginnel_blob::hash::{Hash, Hasher};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore as _};
 
 use super::error::{Error, ErrorKind, Result};
-use super::{Bucket, Etag, Small, tag};
+use super::{Bucket, Etag, Listed, Small, tag};
 
 /// How much of a file is read at once, in bytes.
 const READ: usize = 256 << 10;
@@ -41,32 +42,53 @@ impl Bucket {
         self.read_by(key, limit, options).await
     }
 
+    /// As [`Bucket::read`], but only its beginning: how long it is comes before what it
+    /// is.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn open(&self, key: &Path, limit: usize) -> Result<Option<Opened>> {
+        self.open_by(key, limit, GetOptions::default()).await
+    }
+
     async fn read_by(
         &self,
         key: &Path,
         limit: usize,
         options: GetOptions,
     ) -> Result<Option<Small>> {
+        let Some(opened) = self.open_by(key, limit, options).await? else {
+            return Ok(None);
+        };
+        let etag = opened.etag.clone();
+        let bytes = opened.all().await?;
+        Ok(Some(Small { bytes, etag }))
+    }
+
+    async fn open_by(
+        &self,
+        key: &Path,
+        limit: usize,
+        options: GetOptions,
+    ) -> Result<Option<Opened>> {
         let got = match self.objects.get_opts(key, options).await {
             Ok(got) => got,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(Error::of(error, "cannot read object", key)),
         };
         let etag = tag(got.meta.e_tag.clone(), key)?;
-        let too_long = || Error::new(ErrorKind::Invalid, "object is too long", key);
-        if got.meta.size > limit as u64 {
-            return Err(too_long());
+        let size = got.meta.size;
+        if size > limit as u64 {
+            return Err(Error::new(ErrorKind::Invalid, "object is too long", key));
         }
-        let mut bytes = BytesMut::new();
-        let mut pieces = pieces(got.payload, got.range, key);
-        while let Some(piece) = pieces.try_next().await? {
-            if bytes.len() + piece.len() > limit {
-                return Err(too_long());
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        let bytes = bytes.freeze();
-        Ok(Some(Small { bytes, etag }))
+        let pieces = pieces(got.payload, got.range, key);
+        let key = key.clone();
+        Ok(Some(Opened {
+            key,
+            etag,
+            size,
+            pieces,
+        }))
     }
 
     /// Bytes of the object with that tag, in pieces as they come: exactly as
@@ -93,6 +115,72 @@ impl Bucket {
         }
         let pieces = pieces(got.payload, got.range, key);
         Ok(exactly(pieces, place.end - place.start, key.clone()))
+    }
+}
+
+impl Bucket {
+    /// The hash of an object as it was listed, which is found out by reading all of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Changed`] if it has another tag by now, or the bucket's.
+    pub async fn hash(&self, object: &Listed) -> Result<Hash> {
+        let Listed { key, etag, size } = object;
+        let mut hasher = Hasher::default();
+        if *size == 0 {
+            return Ok(hasher.finish());
+        }
+        let mut pieces = self.range(key, etag, 0..*size).await?;
+        while let Some(piece) = pieces.try_next().await? {
+            let update = move || {
+                hasher.update(&piece);
+                hasher
+            };
+            let updated = tokio::task::spawn_blocking(update).await;
+            hasher = updated.map_err(|error| Error::new(ErrorKind::Unavailable, error, key))?;
+        }
+        Ok(hasher.finish())
+    }
+}
+
+/// An object that is about to be read.
+pub struct Opened {
+    key: Path,
+    etag: Etag,
+    size: u64,
+    pieces: BoxStream<'static, Result<Bytes>>,
+}
+
+impl Opened {
+    /// How long it is, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// It is longer than the bucket said, or the bucket's.
+    pub async fn all(mut self) -> Result<Bytes> {
+        // No more than whoever opened it has room for.
+        let mut bytes = BytesMut::with_capacity(usize::try_from(self.size).unwrap_or_default());
+        while let Some(piece) = self.pieces.try_next().await? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() as u64 > self.size {
+                let what = "object is longer than the bucket says";
+                return Err(Error::new(ErrorKind::Invalid, what, &self.key));
+            }
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened")
+            .field("key", &self.key)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,6 +2,7 @@
 //! `tests/`, against a real server.
 
 use futures_util::TryStreamExt as _;
+use ginnel_blob::hash::Hash;
 
 use super::*;
 
@@ -286,4 +287,114 @@ async fn an_upload_that_is_ended_while_it_completes_replaces_nothing_later() {
         let name = name.to_str().expect("text").parse::<u32>();
         name.expect("an object, and nothing beside it");
     }
+}
+
+/// What is in a folder and those in it, also what no list shows.
+fn files(folder: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        match entry.path().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.file_name().into_string().expect("text")),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn a_copy_is_an_object_of_its_own() {
+    for (bucket, folder) in buckets() {
+        let (first, second) = (key("knowledge/ada/a.db"), key("knowledge/ada/b.db"));
+        let etag = bucket.write(&first, "one".into()).await.expect("written");
+        let copy = bucket.copy(&first, &second).await.expect("copied");
+        assert_eq!((copy.size, &copy.key), (3, &second));
+        // Back and forth, as restores do.
+        for _ in 0..3 {
+            bucket.copy(&second, &first).await.expect("copied");
+            bucket.copy(&first, &second).await.expect("copied");
+        }
+        let again = bucket.head(&first).await.expect("known").expect("there");
+        assert_ne!(again.etag, etag, "another version has another tag");
+        let missing = bucket.copy(&key("knowledge/none"), &second).await;
+        assert_eq!(missing.expect_err("none").kind(), ErrorKind::Missing);
+        bucket
+            .write(&second, "other".into())
+            .await
+            .expect("written");
+        let small = bucket.read(&first, 9).await.expect("read").expect("there");
+        assert_eq!(&*small.bytes, b"one");
+        let Some(folder) = folder else { continue };
+        let below = folder.path().join("knowledge");
+        assert_eq!(files(&below), ["a.db", "b.db"]);
+        for key in [&first, &second] {
+            bucket.delete(key).await.expect("deleted");
+        }
+        assert!(files(&below).is_empty());
+    }
+}
+
+/// Versions before this one left them, and writers that die do.
+#[tokio::test]
+async fn what_no_list_shows_goes_with_its_object_and_when_it_is_swept() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let bucket = Bucket::folder(folder.path()).expect("opened");
+    let below = folder.path().join("knowledge/ada");
+    let object = key("knowledge/ada/embeddings.db");
+    bucket
+        .write(&object, "secret".into())
+        .await
+        .expect("written");
+    bucket
+        .write(&key("knowledge/ada/#notes"), "an object".into())
+        .await
+        .expect("written");
+    let plant = |name: &str| std::fs::write(below.join(name), "secret").expect("written");
+    plant("embeddings.db#0");
+    plant("embeddings.db#1");
+    bucket.delete(&object).await.expect("deleted");
+    let left = files(&below);
+    assert_eq!(left.len(), 1, "{left:?}");
+    // Also where the object is gone already.
+    plant("embeddings.db#0");
+    bucket.delete(&object).await.expect("deleted");
+    assert_eq!(files(&below), left);
+    std::fs::create_dir(below.join("pitr")).expect("made");
+    plant("pitr/7.db#12345678901234567890");
+    plant("other#");
+    let prefix = key("knowledge/ada");
+    bucket.sweep(&prefix).await.expect("swept");
+    let mut stays = left;
+    stays.push("other#".to_owned());
+    stays.sort();
+    assert_eq!(files(&below), stays, "only what no list shows");
+    bucket.sweep(&key("knowledge/bob")).await.expect("nothing");
+    Bucket::memory().sweep(&prefix).await.expect("nothing");
+}
+
+#[tokio::test]
+async fn an_object_is_hashed_and_its_length_known_before_it_is_read() {
+    for (bucket, _folder) in buckets() {
+        let key = key("models/a");
+        let empty = key_of_nothing(&bucket).await;
+        assert_eq!(bucket.hash(&empty).await.expect("read"), Hash::of(b""));
+        bucket.write(&key, "some".into()).await.expect("written");
+        let listed = bucket.head(&key).await.expect("known").expect("there");
+        assert_eq!(bucket.hash(&listed).await.expect("read"), Hash::of(b"some"));
+        let opened = bucket.open(&key, 4).await.expect("read").expect("there");
+        assert_eq!(opened.size(), 4);
+        assert_eq!(&*opened.all().await.expect("read"), b"some");
+        let long = bucket.open(&key, 3).await.expect_err("too long");
+        assert_eq!(long.kind(), ErrorKind::Invalid);
+        bucket.write(&key, "other".into()).await.expect("written");
+        let stale = bucket.hash(&listed).await.expect_err("replaced");
+        assert_eq!(stale.kind(), ErrorKind::Changed);
+    }
+}
+
+async fn key_of_nothing(bucket: &Bucket) -> Listed {
+    let key = key("models/empty");
+    bucket.write(&key, Bytes::new()).await.expect("written");
+    bucket.head(&key).await.expect("known").expect("there")
 }

@@ -159,10 +159,32 @@ impl Registry {
                 }
                 all.insert(table, found);
             }
+            all.insert("lora_downloads", downloads_of(connection, &user)?);
             Ok(all)
         })
         .await
     }
+}
+
+/// What the user's devices downloaded, and what was downloaded of the user's adapters.
+/// Which devices of others did so is theirs.
+fn downloads_of(connection: &Connection, user: &UserName) -> Result<Vec<Value>> {
+    let select = "SELECT lora_id, device_name, blob FROM
+            (SELECT lora_id, blob, (SELECT name FROM devices
+                WHERE name = device_name AND user_id = ?1) AS device_name FROM lora_downloads)
+        WHERE device_name IS NOT NULL
+            OR lora_id IN (SELECT id FROM loras WHERE owner_id = ?1) ORDER BY 1, 2, 3";
+    let mut find = connection.prepare(select)?;
+    let mut rows = find.query([user.as_str()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(serde_json::json!({
+            "lora_id": as_json(row.get_ref("lora_id")?),
+            "device_name": as_json(row.get_ref("device_name")?),
+            "blob": as_json(row.get_ref("blob")?),
+        }));
+    }
+    Ok(found)
 }
 
 fn as_json(value: ValueRef<'_>) -> Value {

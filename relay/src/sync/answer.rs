@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::declined::Declined;
+use super::shares::Share;
 use crate::objects::Etag;
 use crate::objects::error;
 
@@ -30,6 +31,7 @@ pub(crate) struct Answer {
     body: AnswerBody,
     /// Room that it takes until it is sent.
     room: Option<OwnedSemaphorePermit>,
+    share: Option<Share>,
 }
 
 /// How long a device may take to read an answer, and the least speed of what
@@ -61,6 +63,7 @@ impl Answer {
             },
             body: AnswerBody::Whole(Some(bytes)),
             room: None,
+            share: None,
         }
     }
 
@@ -120,6 +123,7 @@ impl Answer {
             },
             body: AnswerBody::Ranged { stream, left },
             room: None,
+            share: None,
         }
     }
 
@@ -130,6 +134,12 @@ impl Answer {
         let mib = usize::try_from(mib).unwrap_or(usize::MAX);
         let room = room.split(mib.min(room.num_permits()));
         Self { room, ..self }
+    }
+
+    /// The same, which takes that share of a user until it is sent.
+    pub(crate) fn sharing(self, share: Share) -> Self {
+        let share = Some(share);
+        Self { share, ..self }
     }
 
     /// How long sending it may take.
@@ -144,7 +154,7 @@ impl Answer {
             send.make_bulk();
         }
         send_body(send, self.body).await?;
-        drop(self.room);
+        drop((self.room, self.share));
         Ok(())
     }
 }

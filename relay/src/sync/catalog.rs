@@ -176,8 +176,13 @@ impl Catalog {
         let mut entries = Vec::new();
         for cover in [Cover::Plain, Cover::Sealed] {
             let artifact = Artifact::Knowledge(cover);
-            if let Some(now) = self.read(&Place::of(&artifact, user)).await? {
-                entries.push((artifact, now.entry));
+            match self.read(&Place::of(&artifact, user)).await {
+                Ok(Some(now)) => entries.push((artifact, now.entry)),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    tracing::warn!(%error, "an entry of the catalog is left out");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(entries)

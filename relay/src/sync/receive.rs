@@ -18,6 +18,7 @@ use ginnel_proto::frame::FrameType;
 use ginnel_proto::id::DeviceId;
 use ginnel_proto::limits::PARTS_MAX;
 use ginnel_proto::push::{PushAnswer, Upload, Want};
+use ginnel_proto::sync::lease::Lease;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
@@ -30,6 +31,7 @@ use super::offer::Offered;
 use super::seal::{self, Opened};
 use super::splice::{Base, Part, Splice};
 use crate::knowledge::Knowledge;
+use crate::knowledge::stale::Stale;
 use crate::links::Connected;
 use crate::objects::Etag;
 use crate::objects::error::ErrorKind;
@@ -101,7 +103,7 @@ impl Push<'_> {
             blob: Hash::from_bytes(offered.offer.blob),
             size: offered.offer.size,
         };
-        self.check_lease(&offered.offer.artifact).await?;
+        let lease = self.lease(&offered.offer.artifact).await?;
         if let Some(etag) = self.unchanged(&offered, &wish).await? {
             let unchanged = true;
             return tell(send, &PushAnswer::Published { etag, unchanged }).await;
@@ -117,7 +119,7 @@ impl Push<'_> {
         };
         // Who lost it half-way publishes nothing.
         if published.is_ok()
-            && let Err(lost) = self.check_lease(&offered.offer.artifact).await
+            && let Err(lost) = self.recheck(lease.as_ref()).await
         {
             claim.release().await;
             return Err(lost.into());
@@ -136,6 +138,12 @@ impl Push<'_> {
                 return Err(ended);
             }
         };
+        // Or in the moment in which the object was replaced.
+        if let Err(lost) = self.recheck(lease.as_ref()).await {
+            self.take_back(&offered.offer.artifact, &wish, lease.as_ref())
+                .await;
+            return Err(lost.into());
+        }
         info!(
             artifact = %offered.offer.artifact, size = wish.size, blob = %wish.blob,
             device = %self.device, "artifact published"
@@ -160,14 +168,38 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// Knowledge is pushed by one device at a time.
-    async fn check_lease(&self, artifact: &Artifact) -> Result<(), Declined> {
+    /// Knowledge is pushed by one device at a time, in the epoch that it is: with
+    /// this lease. `None` where none is needed.
+    async fn lease(&self, artifact: &Artifact) -> Result<Option<Lease>, Declined> {
         match (artifact, self.knowledge) {
             (Artifact::Knowledge(_), Some(knowledge)) => {
-                knowledge.check_lease(self.device).await.map(drop)
+                knowledge.check_lease(self.device).await.map(Some)
             }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the device still has it.
+    async fn recheck(&self, lease: Option<&Lease>) -> Result<(), Declined> {
+        match (lease, self.knowledge) {
+            (Some(lease), Some(knowledge)) => knowledge.recheck_lease(self.device, lease).await,
             _ => Ok(()),
         }
+    }
+
+    /// Takes away what was pushed in an epoch that ended in that moment.
+    async fn take_back(&self, artifact: &Artifact, wish: &Wish<'_>, lease: Option<&Lease>) {
+        let (Artifact::Knowledge(cover), Some(knowledge)) = (artifact, self.knowledge) else {
+            return;
+        };
+        let stale = Stale {
+            epoch: lease.map_or(0, |lease| lease.epoch),
+            cover: *cover,
+            blob: wish.blob,
+        };
+        knowledge
+            .take_back(&self.sync.catalog, self.device, &stale)
+            .await;
     }
 
     /// The bucket's tag if the same is published already, and is really there.

@@ -17,7 +17,7 @@ pub(crate) struct Shares {
     by_user: Mutex<HashMap<UserName, Weak<Semaphore>>>,
 }
 
-/// Room for one, until dropped.
+/// Room that somebody has, until dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     _all: OwnedSemaphorePermit,
@@ -35,12 +35,17 @@ impl Shares {
         }
     }
 
-    /// Waits for room. First for the user's own, so that who waits for that
-    /// keeps nobody else waiting.
+    /// Waits for room for one.
     pub(crate) async fn one(&self, user: &UserName) -> Result<Share, AcquireError> {
+        self.some(user, 1).await
+    }
+
+    /// Waits for room for so many, which a user's own share must have room for. First
+    /// for that, so that who waits for it keeps nobody else waiting.
+    pub(crate) async fn some(&self, user: &UserName, count: u32) -> Result<Share, AcquireError> {
         let own = self.of(user);
-        let permit = Arc::clone(&own).acquire_owned().await?;
-        let all = Arc::clone(&self.all).acquire_owned().await?;
+        let permit = Arc::clone(&own).acquire_many_owned(count).await?;
+        let all = Arc::clone(&self.all).acquire_many_owned(count).await?;
         Ok(Share {
             _all: all,
             _own: permit,
@@ -65,6 +70,19 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+
+    #[test]
+    fn who_wants_much_at_once_waits_for_the_own_share() {
+        let shares = Shares::new(9, 6);
+        let [ada, bob]: [UserName; 2] = ["ada", "bob"].map(|name| name.parse().expect("a name"));
+        let take = |user, count| shares.some(user, count).now_or_never();
+        let _first = take(&ada, 4).expect("room");
+        assert!(take(&ada, 3).is_none(), "she has her share");
+        let second = take(&bob, 5).expect("room for him");
+        assert!(take(&ada, 1).is_none(), "there is no more");
+        drop(second);
+        assert!(take(&ada, 2).is_some());
+    }
 
     #[test]
     fn no_user_takes_all() {

@@ -19,6 +19,19 @@ pub struct Belongings {
     pub objects: Vec<Listed>,
     /// Uploads that were not completed: of which object, and their names.
     pub uploads: Vec<(object_store::path::Path, String)>,
+    /// The names that they own on shelves for all, whether anything has them or not.
+    pub names: Vec<Name>,
+}
+
+/// A name on a shelf for all, which stays its owner's.
+#[derive(Debug, Clone)]
+pub struct Name {
+    /// What has or had it.
+    pub artifact: Artifact,
+    /// Where it lies.
+    pub place: Place,
+    /// Whether nothing has it any more.
+    pub is_bare: bool,
 }
 
 impl Belongings {
@@ -74,9 +87,18 @@ pub async fn find(bucket: &Bucket, catalog: &Catalog, user: &UserName) -> Result
             if let Artifact::Lora(id) = &artifact {
                 keys.extend([Beside::Readme, Beside::Metadata].map(|what| beside(id, what)));
             }
-            let blob = entry.published.as_ref().map(|published| published.blob);
-            let blob = blob.filter(|blob| !others.contains(blob));
-            keys.extend(blob.map(|blob| place.index(&blob)));
+            let published = entry.published.as_ref().map(|published| published.blob);
+            let publishing = entry.publishing.as_ref().map(|publishing| publishing.blob);
+            let blobs = published.into_iter().chain(publishing);
+            let blobs = blobs.filter(|blob| !others.contains(blob));
+            keys.extend(blobs.map(|blob| place.index(&blob)));
+            if shelf.is_shared() {
+                found.names.push(Name {
+                    is_bare: published.is_none() && publishing.is_none(),
+                    artifact,
+                    place: place.clone(),
+                });
+            }
             // Last, so that what is left of a deletion is found again.
             keys.push(place.entry());
             for key in keys {

@@ -7,6 +7,9 @@ mod erase;
 mod kill;
 mod publish;
 mod r2;
+mod restore;
+mod room;
+mod stale;
 
 use std::time::{Duration, Instant};
 

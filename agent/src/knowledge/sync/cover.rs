@@ -98,10 +98,10 @@ impl KnowledgeSync {
         }
         let began = {
             let _turn = self.shared.publishing.lock().await;
-            wait_for_lease(relay).await?;
+            let epoch = self.wait_for_lease(relay).await?;
             tokio::select! {
                 began = self.change_leased(relay, key.clone()) => began?,
-                lost = keep_lease(relay) => return Err(lost),
+                lost = keep_lease(relay, epoch) => return Err(lost),
             }
         };
         self.use_only(key.map(|key| key.id())).await?;
@@ -130,6 +130,23 @@ impl KnowledgeSync {
         };
         let snapshot = push_snapshot(self, key).await?;
         relay.cover(epoch.number, &snapshot).await
+    }
+
+    /// Another device may have it, which gives it back by not using it. Gives for
+    /// which epoch it is: the one in which this device is.
+    async fn wait_for_lease(&self, relay: &Relay) -> Result<u64, Failure> {
+        let began = Instant::now();
+        loop {
+            let taken = match self.epoch() {
+                Some(epoch) => relay.take_lease(epoch.number).await,
+                None => Err(Failure::give("devices are not in step; hint: ginnel sync")),
+            };
+            match taken {
+                Ok(lease) => return Ok(lease.epoch),
+                Err(failure) if began.elapsed() > 2 * LEASE_FOR => return Err(failure),
+                Err(_) => sleep(LEASE_TRY).await,
+            }
+        }
     }
 
     /// In which epoch to write, and with which key.
@@ -181,18 +198,6 @@ impl KnowledgeSync {
         match keys == before {
             true => Ok(()),
             false => self.write_keys(keys).await,
-        }
-    }
-}
-
-/// Another device may have it, which gives it back by not using it.
-async fn wait_for_lease(relay: &Relay) -> Result<(), Failure> {
-    let began = Instant::now();
-    loop {
-        match relay.take_lease().await {
-            Ok(_) => return Ok(()),
-            Err(failure) if began.elapsed() > 2 * LEASE_FOR => return Err(failure),
-            Err(_) => sleep(LEASE_TRY).await,
         }
     }
 }

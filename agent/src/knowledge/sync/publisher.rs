@@ -79,6 +79,7 @@ impl Publisher {
                 debug!(%failure, "not published now; trying again");
                 self.sync.shared.progress.not_published(&failure);
                 self.publishing.handle_failure(now());
+                self.sync.look_after(&failure);
             }
         }
     }
@@ -89,10 +90,10 @@ impl Publisher {
         timeout(IN_STEP_WITHIN, until_in_step(&self.sync))
             .await
             .unwrap_or_else(|_| Err(Failure::retry("something is still on its way")))?;
-        relay.take_lease().await?;
+        relay.take_lease(epoch.number).await?;
         tokio::select! {
             snapshot = self.publish_leased(relay, epoch) => snapshot,
-            lost = keep_lease(relay) => Err(lost),
+            lost = keep_lease(relay, epoch.number) => Err(lost),
         }
     }
 
@@ -164,11 +165,11 @@ const LOOK_MAX: Duration = Duration::from_secs(1);
 /// Renews the lease for as long as it is polled; returns when it is lost. What
 /// cannot be renewed for a moment may hold still: the relay looks at it again before
 /// anything is published.
-pub(super) async fn keep_lease(relay: &Relay) -> Failure {
+pub(super) async fn keep_lease(relay: &Relay, epoch: u64) -> Failure {
     let mut renewed = now();
     loop {
         sleep(RENEW_EVERY).await;
-        match relay.take_lease().await {
+        match relay.take_lease(epoch).await {
             Ok(_) => renewed = now(),
             Err(failure) if failure.then == Then::Give || renewed + LEASE_FOR < now() => {
                 return failure;

@@ -10,6 +10,7 @@ use ginnel_proto::control::News;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{BatchPlace, decode};
 use ginnel_proto::sync::hlc::Hlc;
+use ginnel_proto::sync::listing::Logs;
 use ginnel_proto::sync::manifest::{FIRST_EPOCH, Manifest};
 use ginnel_proto::sync::reading::{Ask, Place, Reading, Verdict};
 use ginnel_proto::sync::seal::Key;
@@ -18,7 +19,7 @@ use http::HeaderValue;
 use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
-use super::relay::{Logs, Relay, Words};
+use super::relay::{Relay, Words};
 use super::status::Task;
 use super::{Epoch, KnowledgeSync, bootstrap, garbage, lost, now};
 use crate::sync::failure::{Failure, Then};

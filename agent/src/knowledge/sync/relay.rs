@@ -1,6 +1,6 @@
 //! What the relay is asked about the user's logs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use ginnel_proto::sync::batch::OBJECT_MAX;
 use ginnel_proto::sync::head::{HEAD_MAX, Head};
 use ginnel_proto::sync::horizon::Word;
 use ginnel_proto::sync::lease::{LEASE_MAX, Lease};
+use ginnel_proto::sync::listing::Logs;
 use ginnel_proto::sync::manifest::{MANIFEST_MAX, Manifest, Snapshot};
-use ginnel_proto::sync::seal::KeyId;
 use http::header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
@@ -78,21 +78,6 @@ pub async fn follow(mut link: watch::Receiver<Option<Link>>, relay: watch::Sende
             () = relay.closed() => return,
         }
     }
-}
-
-/// All logs behind what the asker knows.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Logs {
-    /// In which epoch.
-    pub(super) epoch: u64,
-    /// With which key all is encrypted, if it is.
-    #[serde(default)]
-    pub(super) key: Option<KeyId>,
-    /// The batches of each device, in their order.
-    pub(super) logs: BTreeMap<DeviceName, Vec<u64>>,
-    /// Whose log has more than that.
-    #[serde(default)]
-    pub(super) more: BTreeSet<DeviceName>,
 }
 
 /// How far all devices are.
@@ -192,9 +177,10 @@ impl Relay {
         }
     }
 
-    /// Takes the lease, or renews it.
-    pub(super) async fn take_lease(&self) -> Result<Lease, Failure> {
-        let answer = self.ask(Method::POST, "/lease", None, LEASE_MAX);
+    /// Takes the lease in an epoch, or renews it.
+    pub(super) async fn take_lease(&self, epoch: u64) -> Result<Lease, Failure> {
+        let path = format!("/lease/{epoch}");
+        let answer = self.ask(Method::POST, &path, None, LEASE_MAX);
         found(&answer.await?)
     }
 

@@ -79,6 +79,7 @@ impl Writer {
                 debug!(%failure, "cannot write to the log; trying again");
                 self.sync.shared.progress.fail(Task::Write, &failure);
                 self.sending.handle_failure(now());
+                self.sync.look_after(&failure);
             }
         }
     }

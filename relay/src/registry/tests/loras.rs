@@ -111,3 +111,32 @@ async fn downloads_count_once_and_ratings_are_the_mean_of_the_last_ones() {
     let none = "none".parse().expect("an id");
     assert_eq!(registry.rate_lora(none, bob, 5).await.expect("asked"), None);
 }
+
+#[tokio::test]
+async fn downloads_are_given_away_and_name_no_device_of_others() {
+    let registry = registry().await;
+    let (id, alice, bob) = (card("alice", true).id, user("alice"), user("bob"));
+    registry
+        .put_lora(card("alice", true), NOW)
+        .await
+        .expect("noted");
+    join(&registry, "bob", "desk", "code", 1).await;
+    let who = (bob.clone(), device("desk"));
+    registry
+        .count_download(id, who, [7; 32])
+        .await
+        .expect("counted");
+    let blob = "07".repeat(32);
+    for (user, name) in [(&bob, Some("desk")), (&alice, None)] {
+        let rows = registry.rows_of(user).await.expect("read");
+        let expected = serde_json::json!([
+            { "lora_id": "sql", "device_name": name, "blob": blob },
+        ]);
+        assert_eq!(serde_json::json!(rows["lora_downloads"]), expected);
+    }
+    let carol = registry.rows_of(&user("carol")).await.expect("read");
+    assert!(carol["lora_downloads"].is_empty());
+    // What is given away is what is erased.
+    let erased = registry.erase_user(&alice).await.expect("erased");
+    assert_eq!(erased["lora_downloads"], 1);
+}

@@ -341,8 +341,9 @@ impl Wire {
                 of_json(&json!({ "unix_ms": now_ms, "words": state.words }))
             }
             (&Method::GET, ["manifest"]) => of_json(&json!(Manifest::first())),
-            (&Method::POST, ["lease"]) => {
-                match Lease::take(state.lease.as_ref(), &self.device, now_ms) {
+            (&Method::POST, ["lease", _]) => {
+                let first = Manifest::first();
+                match Lease::take(state.lease.as_ref(), &self.device, &first, now_ms) {
                     Ok(lease) => {
                         let said = of_json(&json!(lease));
                         state.lease = Some(lease);

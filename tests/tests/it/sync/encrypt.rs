@@ -226,7 +226,7 @@ async fn a_relay_that_lies_gets_nothing_plain_and_nothing_in() {
     reported(&desktop, last + 2, "it cannot be decrypted").await;
 
     // It says that nothing is encrypted any more, in a new epoch.
-    let mut said = manifest(&lab);
+    let mut said = manifest(&lab, "alice");
     said["epoch"] = 3.into();
     said["covered"] = serde_json::Value::Null;
     said["snapshot"] = serde_json::Value::Null;
@@ -272,7 +272,7 @@ async fn a_relay_cannot_make_up_what_devices_begin_with() {
     laptop.put("a.md", "quokkas live on an island").await;
     in_step(&[&laptop, &desktop]).await;
     publish(&laptop).await;
-    let plain = manifest(&lab)["snapshot"].clone();
+    let plain = manifest(&lab, "alice")["snapshot"].clone();
     let folder = object(&lab, "knowledge/alice");
     let kept = tempfile::tempdir().expect("a folder");
     copy_all(&folder, kept.path());
@@ -287,7 +287,7 @@ async fn a_relay_cannot_make_up_what_devices_begin_with() {
     let before = desktop.dump().await;
 
     let path = object(&lab, "knowledge/alice/.sync/manifest.json");
-    let sealed = manifest(&lab);
+    let sealed = manifest(&lab, "alice");
     let (epoch, key) = (&sealed["epoch"], &sealed["covered"]["key"]);
     assert_eq!(epoch, 2);
     let anything = u64::MAX >> 17;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ginnel_relay::objects::Bucket;
 use ginnel_relay::user::{erase, export};
+use ginnel_store::transfer::State;
 use ginnel_tests::artifacts::{Mover, safetensors};
 use ginnel_tests::knowledge::{Known, in_step};
 use ginnel_tests::lab::Lab;
@@ -119,9 +120,37 @@ async fn what_is_erased_is_gone_here_and_on_devices_that_come_later() {
         left,
         [
             "knowledge/alice/.sync/head.json",
-            "knowledge/alice/.sync/manifest.json"
+            "knowledge/alice/.sync/manifest.json",
+            "loras/.sync/sql.json",
+            "models/.sync/same.safetensors.json",
+            "models/.sync/shared.safetensors.json",
         ]
     );
+    // The names on shelves for all stay hers, and say nothing else.
+    let names = [
+        "loras/sql",
+        "models/same.safetensors",
+        "models/shared.safetensors",
+    ];
+    assert_eq!(receipt.names, names);
+    let entry = lab
+        .relay_state()
+        .join("bucket/models/.sync/same.safetensors.json");
+    let entry: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(entry).expect("read")).expect("JSON");
+    assert_eq!(entry["owner"], "alice");
+    assert!(
+        entry["published"].is_null() && entry["publishing"].is_null(),
+        "{entry}"
+    );
+    theirs.write(
+        "models/shared.safetensors",
+        &safetensors("his", &[(3, 1000)]),
+    );
+    let push = theirs.push("models/shared.safetensors").await;
+    assert_eq!(push.state, State::Failed, "{push:?}");
+    let reason = push.last_error.unwrap_or_default();
+    assert!(reason.contains("belongs to another user"), "{reason}");
     // The device that is connected, and the one that comes back.
     laptop.sync.now();
     desktop.sync.set_paused(false).await.expect("resumed");

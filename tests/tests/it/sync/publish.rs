@@ -12,10 +12,10 @@ fn database(lab: &Lab) -> PathBuf {
         .join("bucket/knowledge/alice/embeddings.db")
 }
 
-pub(super) fn manifest(lab: &Lab) -> serde_json::Value {
+pub(super) fn manifest(lab: &Lab, user: &str) -> serde_json::Value {
     let path = lab
         .relay_state()
-        .join("bucket/knowledge/alice/.sync/manifest.json");
+        .join(format!("bucket/knowledge/{user}/.sync/manifest.json"));
     let text = std::fs::read(path).unwrap_or_else(|_| b"null".to_vec());
     serde_json::from_slice(&text).expect("JSON")
 }
@@ -72,7 +72,7 @@ async fn the_bucket_has_a_plain_database_that_stock_tools_read() {
         count(&path, "SELECT length(vector) FROM embedding LIMIT 1"),
         104
     );
-    let first = manifest(&lab);
+    let first = manifest(&lab, "alice");
     assert_eq!(first["epoch"], 1);
     assert!(
         first["snapshot"]["read"]["laptop"].as_u64() >= Some(1),
@@ -92,7 +92,7 @@ async fn the_bucket_has_a_plain_database_that_stock_tools_read() {
         ),
         1
     );
-    let second = manifest(&lab);
+    let second = manifest(&lab, "alice");
     assert_ne!(first["snapshot"]["blob"], second["snapshot"]["blob"]);
 }
 
@@ -111,7 +111,7 @@ async fn a_new_device_begins_with_the_database_and_reads_the_rest() {
     let log = lab
         .relay_state()
         .join("bucket/knowledge/alice/.sync/log/e1/laptop");
-    let read = manifest(&lab)["snapshot"]["read"]["laptop"].as_u64();
+    let read = manifest(&lab, "alice")["snapshot"]["read"]["laptop"].as_u64();
     for sequence in 1..=read.expect("a number") {
         std::fs::remove_file(log.join(format!("{sequence:016x}.batch"))).expect("removed");
     }
@@ -143,7 +143,7 @@ async fn one_device_at_a_time_publishes() {
     // The other one is refused while the lease lasts.
     desktop.put("b.md", "second").await;
     in_step(&[&laptop, &desktop]).await;
-    let before = manifest(&lab);
+    let before = manifest(&lab, "alice");
     desktop.sync.publish();
     in_time("a refusal", async {
         loop {
@@ -156,7 +156,7 @@ async fn one_device_at_a_time_publishes() {
         }
     })
     .await;
-    assert_eq!(manifest(&lab), before);
+    assert_eq!(manifest(&lab, "alice"), before);
     assert_eq!(std::fs::read_to_string(&lease).expect("read"), held);
     // One that has run out it takes.
     let mut ended: serde_json::Value = serde_json::from_str(&held).expect("JSON");
@@ -332,7 +332,7 @@ async fn a_restore_brings_back_what_was_and_devices_follow() {
             "{status:?}"
         );
     }
-    assert_eq!(manifest(&lab)["epoch"], 2);
+    assert_eq!(manifest(&lab, "alice")["epoch"], 2);
     assert_eq!(
         count(&database, "SELECT count(*) FROM document WHERE deleted = 0"),
         5

@@ -166,10 +166,9 @@ fn stored(at: &Device) -> BTreeMap<String, Stamped<State>> {
         let mut rows = find.query([]).expect("read");
         while let Some(row) = rows.next().expect("read") {
             let bytes = |column: &str| -> Option<Vec<u8>> {
-                match row.get_ref(column).expect("there") {
-                    rusqlite::types::ValueRef::Null => None,
-                    value => Some(value.as_bytes().expect("bytes").to_vec()),
-                }
+                let value = row.get_ref(column).expect("there");
+                let bytes = value.as_bytes_or_null().expect("bytes");
+                bytes.map(<[u8]>::to_vec)
             };
             let id = bytes(key).expect("an id");
             let id: &dyn Debug = match id.len() {
