@@ -205,6 +205,9 @@ async fn publish(
             anyhow::bail!("nothing is published: {why}");
         }
         shown.show(&status, out)?;
+        if let Some(why) = &status.unpublished {
+            shown.waits_for(why);
+        }
         if began.elapsed() > PUBLISH_MAX {
             shown.end();
             let why = status.unpublished.or(status.problem);

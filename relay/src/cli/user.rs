@@ -84,8 +84,9 @@ pub(super) async fn run(
             }
             if !yes {
                 bail!(
-                    "this erases all that {user} has, on every device too; hint: ginnel-relay user \
-                     export {user} --out FILE.tar keeps a copy; then add --yes"
+                    "this erases all that {user} has here, and what their devices know; models and \
+                     files on the devices stay; hint: ginnel-relay user export {user} --out FILE.tar \
+                     keeps a copy; then add --yes"
                 );
             }
             let knowledge = Knowledge::new(bucket.clone(), system_clock());

@@ -7,7 +7,7 @@ use ginnel_daemon::environment::{Environment, shows_colours};
 use ginnel_daemon::quantity::bytes;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::json;
+use crate::cli::{json, printable};
 use crate::knowledge::sync::status::{MovingStatus, SyncState, SyncStatus};
 
 /// What is shown.
@@ -19,6 +19,7 @@ pub(super) struct Shown<'a> {
     /// The most that there was to do in this phase.
     most: u64,
     last: Option<String>,
+    waits: Option<String>,
 }
 
 /// What takes the time.
@@ -45,6 +46,7 @@ impl<'a> Shown<'a> {
             phase: None,
             most: 0,
             last: None,
+            waits: None,
         }
     }
 
@@ -83,6 +85,20 @@ impl<'a> Shown<'a> {
         bar.set_message(in_words(phase, status));
         bar.tick();
         Ok(())
+    }
+
+    /// Says once why it takes so long, to people.
+    pub(super) fn waits_for(&mut self, why: &str) {
+        if self.json || self.waits.as_deref() == Some(why) {
+            return;
+        }
+        self.waits = Some(why.to_owned());
+        let line = format!("waiting: {}", printable::line(why));
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            // Who reads nothing there misses nothing.
+            None => drop(writeln!(io::stderr(), "{line}")),
+        }
     }
 
     /// Nothing more is shown.

@@ -3,10 +3,13 @@
 use ginnel_relay::objects::Bucket;
 use ginnel_relay::user::erase::erase;
 use ginnel_tests::by_hand::ByHand;
+use ginnel_tests::knowledge::{Known, in_step};
 use ginnel_tests::lab::Lab;
+use ginnel_tests::wait::{LOOK_AGAIN, in_time};
 use http::StatusCode;
 
 use super::erase::keys;
+use super::publish::publish;
 
 fn of_ada(lab: &Lab) -> Vec<String> {
     let keys = keys(lab).into_iter();
@@ -75,4 +78,60 @@ async fn a_user_whose_manifest_is_damaged_is_erased_all_the_same() {
     // Life goes on.
     let (status, said) = desk.publish(2, b"a new beginning").await;
     assert_eq!(status, StatusCode::OK, "{said}");
+}
+
+/// What was changed between the snapshot and the moment is in batches, and one of
+/// them is damaged.
+#[tokio::test]
+async fn what_cannot_be_restored_is_told_and_the_rest_is_there() {
+    let lab = Lab::start().await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let laptop = Known::of(&lab.agent).await;
+    let desktop = Known::of(&agent).await;
+    laptop.put("a.md", "in the snapshot").await;
+    in_step(&[&laptop, &desktop]).await;
+    publish(&laptop).await;
+    let log = lab
+        .relay_state()
+        .join("bucket/knowledge/alice/.sync/log/e1/laptop");
+    let newest = || {
+        let files = std::fs::read_dir(&log).expect("read");
+        let files = files.map(|file| file.expect("read").file_name());
+        files.max().expect("a batch")
+    };
+    laptop.put("b.md", "soon damaged").await;
+    in_step(&[&laptop, &desktop]).await;
+    let damaged = newest();
+    laptop.put("c.md", "behind it").await;
+    in_step(&[&laptop, &desktop]).await;
+    assert_ne!(newest(), damaged);
+    std::fs::write(log.join(&damaged), "not what it was").expect("written");
+    let at = lab.relay.relay.now_ms().cast_unsigned();
+    let relay = &lab.relay.relay;
+    let knowledge = relay.knowledge.as_ref().expect("kept");
+    let catalog = &relay.sync.as_ref().expect("kept").catalog;
+    let user = "alice".parse().expect("a name");
+    let restored = knowledge.restore(catalog, &user, at).await;
+    assert_eq!(restored.expect("restored").epoch, 2);
+    for known in [&laptop, &desktop] {
+        known.sync.now();
+        let status = in_time("a report", async {
+            loop {
+                let status = known.sync.status().await.expect("read");
+                if status.epoch == Some(2) && status.incomplete.is_some() {
+                    return status;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        });
+        let incomplete = status.await.incomplete.expect("told");
+        let object = format!("log/e1/laptop/{}", damaged.display());
+        assert!(incomplete.contains(&object), "{incomplete}");
+        assert_eq!(known.words("behind").await, ["c.md"]);
+        assert_eq!(known.words("snapshot").await, ["a.md"]);
+        assert!(known.words("damaged").await.is_empty());
+    }
+    in_step(&[&laptop, &desktop]).await;
+    laptop.put("d.md", "life goes on").await;
+    desktop.until_found("life").await;
 }
