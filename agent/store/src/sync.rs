@@ -41,7 +41,7 @@ use crate::upkeep;
 pub(crate) use garbage::note_fresh;
 pub(crate) use identity::{device, is_shared};
 #[cfg(test)]
-pub(crate) use import::take_over as take_over_rows;
+pub(crate) use import::{start_over as start_over_rows, take_over as take_over_rows};
 
 pub use epoch::KnownEpoch;
 pub use identity::Identity;
@@ -351,6 +351,7 @@ impl Store {
     /// version; or the store cannot be written.
     pub async fn take_over(&self, path: PathBuf) -> Result<()> {
         let (whole, latest) = (path.clone(), self.latest().await?);
+        upkeep::distrust_indexes(&self.inner).await?;
         let taken = self
             .inner
             .writer
@@ -369,6 +370,8 @@ impl Store {
     /// As [`Store::take_over`].
     pub async fn start_over(&self, path: PathBuf) -> Result<()> {
         let latest = self.latest().await?;
+        // From now on searches read the rows, of before and after.
+        upkeep::distrust_indexes(&self.inner).await?;
         let over = move |connection: &rusqlite::Connection| {
             let origin = device(connection)?.unwrap_or_default();
             import::start_over(connection, &path, &origin, latest)

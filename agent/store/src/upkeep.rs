@@ -102,6 +102,11 @@ pub(crate) async fn rebuild(store: &Arc<Inner>) -> Result<()> {
     .await
 }
 
+/// Lets searches read the rows until all vector indexes are made anew.
+pub(crate) async fn distrust_indexes(store: &Arc<Inner>) -> Result<()> {
+    blocking(store, |store| store.indexes.distrust(&store.writer)).await
+}
+
 /// Lets all indexes be made of rows that took the place of others; inline, makes
 /// them at once.
 pub(crate) async fn make_indexes(store: &Arc<Inner>) -> Result<()> {

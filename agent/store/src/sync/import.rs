@@ -103,7 +103,7 @@ pub(crate) fn take_over(connection: &Connection, path: &Path, latest: Hlc) -> Re
 /// Takes all rows over instead of those that are there. Of these stays what this
 /// device added and no other has heard of, and edits of documents that are there
 /// still, where they are newer: they are changes of now.
-pub(super) fn start_over(
+pub(crate) fn start_over(
     connection: &Connection,
     path: &Path,
     origin: &str,
@@ -300,6 +300,7 @@ fn copy_all(connection: &Connection, about: &About) -> Result<()> {
         connection.execute_batch(made_anew)?;
     }
     words::put_off(connection)?;
+    tear_log(connection)?;
     let mut last = Hlc::default();
     for table in outgoing::TABLES {
         let latest = format!("SELECT coalesce(max(hlc), 0) FROM {table}");
@@ -319,6 +320,16 @@ fn copy_all(connection: &Connection, about: &About) -> Result<()> {
         [],
     )?;
     note(connection, about, last)
+}
+
+/// Leaves a gap in the log of changes: rows came and went that it does not name. So
+/// whoever follows it, an index that is on disk among them, begins anew.
+fn tear_log(connection: &Connection) -> Result<()> {
+    connection.execute_batch(
+        "DELETE FROM main.change WHERE seq < (SELECT max(seq) FROM main.change);
+         UPDATE main.change SET seq = seq + 2;",
+    )?;
+    Ok(())
 }
 
 /// Where a published database is being read.

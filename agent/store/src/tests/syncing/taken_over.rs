@@ -98,6 +98,61 @@ async fn words_of_what_was_taken_over_are_found_after_a_stop() {
     );
 }
 
+/// It stopped when other rows had taken the place of those that the index of vectors
+/// knows, under the same numbers.
+#[tokio::test]
+async fn vectors_of_what_was_there_before_are_not_found_after_a_stop() {
+    let (_desk, path) = desk(20, 2).await;
+    let mut lap = Device::new("lap").await;
+    lap.model().await;
+    for at in 0..60 {
+        lap.put(&format!("own {at}.md"), &[&format!("of lap {at}")])
+            .await;
+    }
+    lap.send().await;
+    assert_eq!(lap.near("of lap 7").await.len(), 10);
+    // The index is on disk.
+    lap.store.close().await.expect("closed");
+    let store = Store::open(options(lap.store.folder())).expect("opened");
+    let lap = Device { store, ..lap };
+    let over = move |connection: &Connection| {
+        crate::sync::start_over_rows(connection, &path, "lap", Hlc::latest_at(NOW + 100_000))
+    };
+    lap.store.inner.writer.run_apart(over).await.expect("done");
+    // As a kill leaves it.
+    let left = tempfile::tempdir().expect("a folder");
+    copy_all(lap.store.folder(), left.path());
+    let store = Store::open(options(left.path())).expect("opened");
+    let lap = Device { store, ..lap };
+    let near = lap.near("of lap 7").await;
+    assert!(
+        near.len() == 10 && near.iter().all(|it| it.starts_with("numbered")),
+        "{near:?}"
+    );
+    assert_eq!(lap.store.check().await.expect("checked"), []);
+}
+
+fn options(folder: &std::path::Path) -> Options {
+    let mut options = Options::new(folder);
+    options.executor = Executor::Inline;
+    options.origin = "lap".to_owned();
+    options.clock = Arc::new(|| NOW + 50_000);
+    options
+}
+
+fn copy_all(from: &std::path::Path, to: &std::path::Path) {
+    for entry in std::fs::read_dir(from).expect("read") {
+        let entry = entry.expect("read");
+        let place = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            std::fs::create_dir_all(&place).expect("made");
+            copy_all(&entry.path(), &place);
+        } else {
+            std::fs::copy(entry.path(), place).expect("copied");
+        }
+    }
+}
+
 /// Words are indexed beside other work, and nobody has to ask for it.
 #[tokio::test]
 async fn words_of_what_was_taken_over_are_indexed_meanwhile() {
