@@ -40,7 +40,7 @@ const REQUESTS_MAX: usize = 128;
 const REQUESTS_OF_USER_MAX: usize = 32;
 
 /// Memory for batches under way, in MiB: of all users, and of one. A batch takes nine
-/// at most; three of one user can be under way, and others always find room.
+/// at most; three of one user can be under way, and two others find room beside them.
 const MEMORY_MAX: usize = 81;
 const MEMORY_OF_USER_MAX: usize = 27;
 

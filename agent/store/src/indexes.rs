@@ -29,7 +29,7 @@ use crate::rows::ModelRows;
 use crate::vector::engine::Engine;
 use crate::vector::exact::Exact;
 use crate::vector::{Neighbour, Request, Spec, Stats, VectorIndex};
-use crate::write::Followers;
+use crate::write::{self, Followers};
 use engines::Opened;
 
 /// Changes that an index takes in at once: bounds the memory, at 8,192
@@ -91,7 +91,7 @@ impl Indexes {
     /// Opens the index of every model. Those that are behind are caught up by
     /// [`Indexes::catch_up`].
     pub(crate) fn open(place: Place, connection: &Connection) -> Result<Self> {
-        let (committed, _) = tokio::sync::watch::channel(crate::write::last_change(connection)?);
+        let (committed, _) = tokio::sync::watch::channel(write::last_change(connection)?);
         let indexes = Self {
             place,
             by_model: RwLock::default(),
@@ -368,6 +368,12 @@ impl ModelIndex {
             model: &self.model,
         };
         let mut applied = self.applied.load(Ordering::Acquire);
+        if applied < to && !write::reaches_back(connection, applied + 1)? {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "rows came that the log of changes does not name",
+            ));
+        }
         while applied < to {
             let (changes, last) = rows.changes(applied + 1, to, CHANGES_AT_ONCE)?;
             let _changing = self.changing();

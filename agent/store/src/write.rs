@@ -533,6 +533,13 @@ fn last_stamp(connection: &Connection) -> Result<Hlc> {
         .map_err(|reason| Error::corrupt(format!("clock cannot be read, {reason}")))
 }
 
+/// Whether the log has every change from this one on.
+pub(crate) fn reaches_back(connection: &Connection, from: i64) -> Result<bool> {
+    let mut first = connection.prepare_cached("SELECT min(seq) FROM change")?;
+    let first: Option<i64> = first.query_row([], |row| row.get(0))?;
+    Ok(first.is_none_or(|first| first <= from))
+}
+
 pub(crate) fn last_change(connection: &Connection) -> Result<i64> {
     let mut last = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM change")?;
     Ok(last.query_row([], |row| row.get(0))?)

@@ -137,6 +137,17 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// Whether it has every batch that another one has, in a schema that is no older.
+    fn has_all_of(&self, other: &Self) -> bool {
+        let has_all = other.read.iter().all(|(device, sequence)| {
+            let read = self.read.get(device).copied().unwrap_or_default();
+            read >= *sequence
+        });
+        has_all && self.schema >= other.schema
+    }
+}
+
 impl Manifest {
     /// Where nothing was published yet.
     #[must_use]
@@ -286,8 +297,8 @@ impl Manifest {
     /// The manifest after a snapshot was published under a lease.
     ///
     /// # Errors
-    /// It is of another epoch, older than what is published, or not encrypted like
-    /// all else.
+    /// It is of another epoch, older than what is published, lacks batches that are in
+    /// that, or is not encrypted like all else.
     pub fn publish(
         &self,
         epoch: u64,
@@ -295,7 +306,9 @@ impl Manifest {
         fence: u64,
         now_ms: u64,
     ) -> Result<Self, Outdated> {
-        if epoch != self.epoch || fence < self.fence || snapshot.key != self.key() {
+        let is_of_now = epoch == self.epoch && fence >= self.fence && snapshot.key == self.key();
+        let has_all = |now: &Snapshot| snapshot.has_all_of(now);
+        if !is_of_now || !self.snapshot.as_ref().is_none_or(has_all) {
             return Err(Outdated { epoch: self.epoch });
         }
         Ok(Self {
@@ -347,6 +360,14 @@ mod tests {
         // Who lost the lease meanwhile, or has not heard of a restore.
         assert!(third.publish(1, snapshot(1), 4, 300).is_err());
         assert!(third.publish(2, snapshot(1), 9, 300).is_err());
+        // Who could not read all that is in it, or is of an older version.
+        let mut less = snapshot(3);
+        less.read = BTreeMap::from([("desk".parse().expect("a name"), 6)]);
+        assert!(third.publish(1, less, 9, 300).is_err());
+        let mut newer = snapshot(3);
+        newer.schema = 2;
+        let fourth = third.publish(1, newer, 9, 300).expect("newer");
+        assert!(fourth.publish(1, snapshot(3), 9, 400).is_err());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use ginnel_blob::hash::Hash;
 use self::log::{Log, WAIT, WAIT_MAX};
 use super::batch::{BadBatch, Batch};
 use super::hlc::AHEAD_MAX;
+use super::listing::LISTED_MAX;
 use crate::id::DeviceName;
 
 /// How often a head is looked at.
@@ -94,6 +95,8 @@ pub struct Reading {
     left_out: BTreeSet<(DeviceName, u64)>,
     /// Not before.
     left_out_at: Instant,
+    /// The last one of each device that was looked at again.
+    looked: BTreeMap<DeviceName, u64>,
     wait: Duration,
 }
 
@@ -114,6 +117,7 @@ impl Reading {
             head_at: now + HEAD_EVERY,
             left_out: BTreeSet::new(),
             left_out_at: now,
+            looked: BTreeMap::new(),
             wait: WAIT,
         }
     }
@@ -157,8 +161,14 @@ impl Reading {
         self.list_at = now + LIST_EVERY;
         self.head_at = now + HEAD_EVERY;
         self.wait = WAIT;
+        self.more_at = now + WAIT;
+        for log in self.logs.values_mut() {
+            log.has_more = false;
+        }
         for (device, sequences) in listed {
-            self.log(device).list(sequences, more.contains(device));
+            // A relay that does not say so may have more of what is listed full.
+            let has_more = more.contains(device) || sequences.len() >= LISTED_MAX;
+            self.log(device).list(sequences, has_more);
         }
     }
 
@@ -179,13 +189,19 @@ impl Reading {
     /// These were left out before: look at some of each device again.
     pub fn look_again(&mut self, left_out: impl IntoIterator<Item = (DeviceName, u64)>) {
         self.left_out.clear();
-        let mut counts = BTreeMap::<_, usize>::new();
+        let mut all = BTreeMap::<DeviceName, BTreeSet<u64>>::new();
         for (device, sequence) in left_out {
-            let count = counts.entry(device.clone()).or_default();
-            *count += 1;
-            if *count <= AGAIN_MAX {
-                self.left_out.insert((device, sequence));
-            }
+            all.entry(device).or_default().insert(sequence);
+        }
+        for (device, sequences) in all {
+            // Those behind the last one of before, and then from the first on.
+            let looked = self.looked.entry(device.clone()).or_default();
+            let later = sequences.range(*looked + 1..);
+            let again = later.chain(sequences.range(..=*looked)).take(AGAIN_MAX);
+            let again: Vec<u64> = again.copied().collect();
+            *looked = again.last().copied().unwrap_or_default();
+            let again = again.into_iter();
+            self.left_out.extend(again.map(|it| (device.clone(), it)));
         }
     }
 

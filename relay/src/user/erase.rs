@@ -57,6 +57,9 @@ pub enum EraseError {
         /// What.
         artifact: Artifact,
     },
+    /// Something came again and again.
+    #[error("devices go on pushing, and not all is erased; hint: try again")]
+    GoesOn,
     /// The registry failed.
     #[error("cannot erase rows")]
     Registry(#[from] crate::registry::error::Error),
@@ -81,10 +84,11 @@ pub async fn erase(
     let mut names = BTreeSet::new();
     // What was being pushed or written when devices were told comes after the first
     // look.
+    let mut is_done = false;
     for _ in 0..LOOKS {
         let found = belongings::find(bucket, &catalog, user).await?;
         let deleted = delete(bucket, user, &found).await?;
-        let is_done = deleted.0 == 0 && found.uploads.is_empty();
+        is_done = deleted.0 == 0 && found.uploads.is_empty();
         objects += deleted.0;
         bytes += deleted.1;
         for name in found.names {
@@ -96,6 +100,9 @@ pub async fn erase(
         if is_done {
             break;
         }
+    }
+    if !is_done {
+        return Err(EraseError::GoesOn);
     }
     for folder in [
         KnowledgePlace::all(user),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ginnel_blob::hash::Hash;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{BadBatch, Batch, BatchPlace, decode};
+use ginnel_proto::sync::hlc::Hlc;
 use ginnel_proto::sync::manifest::Base as Named;
 use ginnel_proto::sync::seal::Key;
 use ginnel_store::error::ErrorKind;
@@ -72,8 +73,8 @@ impl<'a> Base<'a> {
     /// Applies them. What is damaged is left out, and told.
     pub(super) async fn read(mut self, sync: &KnowledgeSync, relay: &Relay) -> Result<(), Failure> {
         let mut read = self.named.read.clone();
-        // What the next batch of each follows, behind one that was read here.
-        let mut follows = BTreeMap::<DeviceName, Hash>::new();
+        // The last batch of each that was read here, which the next one follows.
+        let mut last = BTreeMap::<DeviceName, (u64, Hash)>::new();
         loop {
             let listed = relay.logs_of(self.named.epoch, &read).await?;
             if listed.logs.values().all(Vec::is_empty) {
@@ -88,9 +89,14 @@ impl<'a> Base<'a> {
                         device: device.clone(),
                         sequence,
                     };
-                    let hash = self.read_one(sync, relay, place, follows.remove(&device));
+                    let before = last.remove(&device);
+                    let follows = before.filter(|(before, _)| before + 1 == sequence);
+                    if let Some((before, _)) = before.filter(|(before, _)| before + 1 < sequence) {
+                        self.leave_out(&place, &format_args!("those behind {before} are missing"));
+                    }
+                    let hash = self.read_one(sync, relay, place, follows.map(|(_, hash)| hash));
                     if let Some(hash) = hash.await? {
-                        follows.insert(device.clone(), hash);
+                        last.insert(device.clone(), (sequence, hash));
                     }
                 }
             }
@@ -109,6 +115,11 @@ impl<'a> Base<'a> {
         follows: Option<Hash>,
     ) -> Result<Option<Hash>, Failure> {
         match self.fetch(relay, &place, follows).await? {
+            // In its log it would wait; here everything would wait for it.
+            Ok(batch) if batch.header.stamps.1 > Hlc::latest_at(sync.relay_ms()) => {
+                self.leave_out(&place, &"its stamps are of the future");
+                Ok(None)
+            }
             Ok(batch) => {
                 let hash = batch.hash;
                 let store = &sync.parts.store;

@@ -28,6 +28,8 @@ pub(super) async fn merge(
     manifest: &Manifest,
     key: Option<&Key>,
 ) -> Result<(), Failure> {
+    // This device may publish, from the same file.
+    let _turn = sync.shared.publishing.lock().await;
     let place = fetch(sync, manifest, key).await?;
     let taken = sync.parts.store.take_over(place).await;
     taken.map_err(refusal)?;
@@ -49,6 +51,7 @@ pub(super) async fn start_over(
         Some(base) => Some(Base::find(sync, base, key, known).await?),
         None => None,
     };
+    let _turn = sync.shared.publishing.lock().await;
     let place = fetch(sync, manifest, key).await?;
     let started = sync.parts.store.start_over(place).await;
     started.map_err(refusal)?;
@@ -73,14 +76,17 @@ pub(super) async fn erase(
     manifest: &Manifest,
     key: Option<&Key>,
 ) -> Result<(), Failure> {
+    let artifacts = sync.parts.artifacts.get();
+    let artifacts = artifacts.ok_or_else(|| Failure::retry("transfers are not begun yet"))?;
+    let turn = sync.shared.publishing.lock().await;
     let store = &sync.parts.store;
     store.erase().await?;
+    let place = artifacts.place(&Artifact::Knowledge(Cover::Plain)).await?;
+    let removed = tokio::task::spawn_blocking(move || remove_all_beside(&place)).await;
+    removed.map_err(Failure::retry)?.map_err(Failure::retry)?;
+    // From here on it is done; before, all of it is done once more.
     store.begin_logs(begun(manifest, key)).await?;
-    if let Some(artifacts) = sync.parts.artifacts.get() {
-        let place = artifacts.place(&Artifact::Knowledge(Cover::Plain)).await?;
-        let removed = tokio::task::spawn_blocking(move || remove_all_beside(&place)).await;
-        removed.map_err(Failure::retry)?.map_err(Failure::retry)?;
-    }
+    drop(turn);
     warn!("what this device knew was erased, for it was at the relay");
     match &manifest.snapshot {
         Some(_) => merge(sync, manifest, key).await,

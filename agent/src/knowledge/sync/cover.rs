@@ -90,12 +90,10 @@ impl KnowledgeSync {
     }
 
     async fn change_cover(&self, relay: &Relay, key: Option<Key>) -> Result<(), Failure> {
-        // It would be in neither what is encrypted nor the logs that go on.
-        if self.shared.progress.is_held() {
-            return Err(Failure::give(
-                "what another device wrote has to wait here, and would be left behind; hint: ginnel sync status says why",
-            ));
-        }
+        self.check_nothing_is_held()?;
+        timeout(IN_STEP_WITHIN, until_in_step(self))
+            .await
+            .unwrap_or_else(|_| Err(Failure::give("devices are not in step; hint: ginnel sync")))?;
         let began = {
             let _turn = self.shared.publishing.lock().await;
             let epoch = self.wait_for_lease(relay).await?;
@@ -129,7 +127,18 @@ impl KnowledgeSync {
             return Err(Failure::give("devices are not in step; hint: ginnel sync"));
         };
         let snapshot = push_snapshot(self, key).await?;
+        self.check_nothing_is_held()?;
         relay.cover(epoch.number, &snapshot).await
+    }
+
+    /// What has to wait would be in neither what is encrypted nor the logs that go on.
+    fn check_nothing_is_held(&self) -> Result<(), Failure> {
+        match self.shared.progress.is_held() {
+            true => Err(Failure::give(
+                "what another device wrote has to wait here, and would be left behind; hint: ginnel sync status says why",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Another device may have it, which gives it back by not using it. Gives for

@@ -85,11 +85,11 @@ impl Publisher {
     }
 
     async fn publish(&self, relay: &Relay, epoch: &Epoch) -> Result<Snapshot, Failure> {
-        let _turn = self.sync.shared.publishing.lock().await;
-        // Another device may publish while this one waits.
+        // The reader goes on meanwhile, and another device may publish.
         timeout(IN_STEP_WITHIN, until_in_step(&self.sync))
             .await
             .unwrap_or_else(|_| Err(Failure::retry("something is still on its way")))?;
+        let _turn = self.sync.shared.publishing.lock().await;
         relay.take_lease(epoch.number).await?;
         tokio::select! {
             snapshot = self.publish_leased(relay, epoch) => snapshot,

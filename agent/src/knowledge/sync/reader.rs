@@ -317,28 +317,24 @@ impl Reader {
             self.note_refused(&manifest, &begun);
             return begun.map(|()| true);
         }
-        let is_new = read.values().all(|sequence| *sequence == 0);
-        let is_cut = listed.logs.iter().any(|(device, sequences)| {
-            let next = read.get(device).copied().unwrap_or_default() + 1;
-            sequences.first().is_some_and(|first| *first > next)
-        });
-        let left_out = self.sync.parts.store.quarantined().await?;
-        if !is_new && !is_cut && left_out.is_empty() {
-            return Ok(false);
-        }
         let manifest = manifest_of(relay, listed).await?;
         let Some(snapshot) = &manifest.snapshot else {
             return Ok(false);
         };
-        let published = |device| snapshot.read.get(device).copied().unwrap_or_default();
-        let has_more = snapshot.read.iter().any(|(device, sequence)| {
-            let read = read.get(device).copied().unwrap_or_default();
-            *sequence > read
+        let is_new = read.values().all(|sequence| *sequence == 0);
+        // Of what this device lacks, the next batch is not in the log any more, which
+        // may be empty; or there is much, and the whole is read faster.
+        let lacks = snapshot.read.iter().any(|(device, published)| {
+            let next = read.get(device).copied().unwrap_or_default() + 1;
+            let listed = listed.logs.get(device).and_then(|log| log.first());
+            *published >= next && (is_new || listed != Some(&next))
         });
-        let has_left_out = left_out
-            .iter()
-            .any(|it| it.sequence <= published(&it.device));
-        let helps = (has_more && (is_new || is_cut)) || has_left_out;
+        let left_out = self.sync.parts.store.quarantined().await?;
+        let has_left_out = left_out.iter().any(|it| {
+            let published = snapshot.read.get(&it.device);
+            published.is_some_and(|published| it.sequence <= *published)
+        });
+        let helps = lacks || has_left_out;
         // Logs are read without it, as far as they are there.
         if !helps || self.check_refused(&manifest).is_err() {
             return Ok(false);

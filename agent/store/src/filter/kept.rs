@@ -72,6 +72,10 @@ impl Filters {
         if kept.answers.is_empty() {
             return Ok(());
         }
+        if !write::reaches_back(connection, from)? {
+            kept.answers.clear();
+            return Ok(());
+        }
         let touched = touched(connection, from, to)?;
         let conditions = kept.answers.iter().map(|answer| answer.filter.parts());
         let looks = touched.len().saturating_mul(conditions.sum());

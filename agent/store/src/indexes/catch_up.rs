@@ -94,10 +94,8 @@ impl ModelIndex {
         if applied == i64::MAX {
             return Ok(true);
         }
-        let mut first = connection.prepare_cached("SELECT min(seq) FROM change")?;
-        let first: Option<i64> = first.query_row([], |row| row.get(0))?;
         let last = write::last_change(connection)?;
-        let whole = first.is_none_or(|first| first <= applied + 1);
+        let whole = write::reaches_back(connection, applied + 1)?;
         Ok(whole && applied <= last && (applied > 0 || last == 0))
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use ginnel_blob::hash::Hash;
 use ginnel_proto::id::{DeviceName, InvalidName};
 use ginnel_proto::sync::batch::SCHEMA;
+use ginnel_proto::sync::extra::floor;
 use ginnel_proto::sync::hlc::Hlc;
 use ginnel_proto::sync::row::Rows;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -16,6 +17,7 @@ use super::{APPLIED_AT_ONCE, apply, identity, joining, meta, outgoing, peers, st
 use crate::cursor;
 use crate::document::words;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::TextHash;
 
 /// What a published database says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,19 +61,47 @@ pub(super) fn check(path: &Path, latest: Hlc) -> Result<()> {
     let damaged = |reason: &dyn std::fmt::Display| {
         Error::invalid(format!("published database is damaged, {reason}"))
     };
+    let connection = open(path)?.0;
+    for table in outgoing::TABLES {
+        let odd = format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE rowid < 1)");
+        if connection.query_row(&odd, [], |row| row.get(0))? {
+            return Err(damaged(&"its rows are not numbered from 1"));
+        }
+    }
+    check_passages(&connection).map_err(|error| damaged(&error))?;
     let mut place = Place::default();
     while let Some((all, next)) =
         rows(path, place, APPLIED_AT_ONCE).map_err(|error| damaged(&error))?
     {
         for rows in all.values() {
             apply::validate(rows).map_err(|error| damaged(&error))?;
-            if rows.stamps().is_some_and(|(_, last)| last > latest) {
+            let floors = rows.models.iter().map(|row| floor(&row.extra));
+            let last = rows.stamps().map(|(_, last)| last);
+            if floors.chain(last).any(|stamp| stamp > latest) {
                 return Err(damaged(
                     &"it has rows from the future; hint: see to the clocks of devices",
                 ));
             }
         }
         place = next;
+    }
+    Ok(())
+}
+
+/// Whether every passage is one that counts, and of the text that its hash says.
+fn check_passages(connection: &Connection) -> Result<()> {
+    let gone = "SELECT EXISTS (SELECT 1 FROM passage WHERE deleted <> 0)
+                    OR EXISTS (SELECT 1 FROM embedding WHERE deleted <> 0)";
+    if connection.query_row(gone, [], |row| row.get(0))? {
+        return Err(Error::invalid("it has passages or vectors that are gone"));
+    }
+    let mut all = connection.prepare("SELECT text, text_hash FROM passage")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        let hash: TextHash = row.get(1)?;
+        if row.get_ref(0)?.as_str().map(TextHash::of) != Ok(hash) {
+            return Err(Error::invalid("a passage is not what its hash says"));
+        }
     }
     Ok(())
 }
@@ -199,6 +229,7 @@ pub(super) fn erase(connection: &Connection) -> Result<()> {
             "INSERT INTO main.change (\"table\", key) VALUES ('model', 0)",
             [],
         )?;
+        tear_log(connection)?;
         let change = "SELECT coalesce(max(seq), 0) FROM main.change";
         let change = connection.query_row(change, [], |row| row.get(0))?;
         outgoing::end_scan(connection)?;

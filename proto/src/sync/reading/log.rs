@@ -18,6 +18,8 @@ pub(super) struct Log {
     pub(super) read: Place,
     /// The newest batch that was heard of.
     pub(super) heard: u64,
+    /// Up to there it was heard of, and is not there: hints say so again and again.
+    refuted: u64,
     /// What the last listing had of it, behind what was read.
     pub(super) listed: BTreeSet<u64>,
     /// Up to where that listing says what there is.
@@ -36,6 +38,7 @@ impl Log {
         Self {
             read,
             heard: 0,
+            refuted: 0,
             listed: BTreeSet::new(),
             listed_upto: 0,
             has_more: false,
@@ -49,7 +52,7 @@ impl Log {
     /// A later batch was heard of.
     pub(super) fn hear(&mut self, sequence: u64) {
         // Greater ones cannot be stored.
-        if i64::try_from(sequence).is_ok() {
+        if sequence > self.refuted && i64::try_from(sequence).is_ok() {
             self.heard = self.heard.max(sequence);
         }
     }
@@ -57,7 +60,10 @@ impl Log {
     /// What there is behind what was read, in order.
     pub(super) fn list(&mut self, sequences: &[u64], has_more: bool) {
         let Some(last) = sequences.last() else { return };
-        self.hear(*last);
+        if *last >= self.refuted {
+            self.refuted = 0;
+        }
+        self.heard = self.heard.max(*last);
         let behind = |it: &&u64| **it > self.read.sequence;
         self.listed = sequences.iter().filter(behind).copied().collect();
         self.listed_upto = *last;
@@ -115,6 +121,7 @@ impl Log {
 
     /// Only the listing counts: what else was heard is not there.
     pub(super) fn forget_rumours(&mut self) {
+        self.refuted = self.heard;
         self.heard = self.read.sequence.max(self.listed_upto);
         self.tries = 0;
         self.wake();

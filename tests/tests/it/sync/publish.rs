@@ -227,7 +227,36 @@ async fn what_all_devices_know_is_forgotten_and_who_was_silent_revives_nothing()
     until_forgotten(&desktop).await;
 }
 
-/// As before, but nothing was published: all logs are there still. It hears them all
+/// A device that was away for some days: what it lacks is in no log any more, only in
+/// what is published.
+#[tokio::test]
+async fn a_log_that_was_cleared_whole_comes_with_what_is_published() {
+    let lab = Lab::start().await;
+    let agent = lab.another_agent("alice", "desktop").await;
+    let laptop = Known::of(&lab.agent).await;
+    let desktop = Known::of(&agent).await;
+    let gone = laptop.put("gone.md", "gone soon").await;
+    in_step(&[&laptop, &desktop]).await;
+    desktop.sync.set_paused(true).await.expect("paused");
+    desktop.put("own.md", "added offline").await;
+    laptop.put("a.md", "written meanwhile").await;
+    laptop.store.delete(gone).await.expect("deleted");
+    in_step(&[&laptop]).await;
+    publish(&laptop).await;
+    let log = "bucket/knowledge/alice/.sync/log/e1/laptop";
+    std::fs::remove_dir_all(lab.relay_state().join(log)).expect("removed");
+    desktop.sync.set_paused(false).await.expect("resumed");
+    desktop.until_found("meanwhile").await;
+    in_step(&[&laptop, &desktop]).await;
+    for known in [&laptop, &desktop] {
+        assert_eq!(known.words("offline").await, ["own.md"]);
+        assert!(known.words("gone").await.is_empty());
+        let status = known.sync.status().await.expect("read");
+        assert_eq!(status.quarantined.len(), 0, "{status:?}");
+    }
+}
+
+/// Nobody waited for it, and nothing was published: all logs are there still. It hears them all
 /// before it says that it is there, and before it writes.
 #[tokio::test]
 async fn who_was_silent_where_nothing_is_published_hears_everything_first() {

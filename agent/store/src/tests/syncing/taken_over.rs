@@ -178,6 +178,11 @@ async fn rows_that_no_device_may_send_are_not_taken_over() {
         ("passage", "hlc = 'soon'"),
         ("passage", "hlc = 9223372036854775807"),
         ("passage", "text = x'ff'"),
+        ("passage", "text = 'another'"),
+        ("passage", "deleted = 1"),
+        ("passage", "rowid = -5, hlc = 9223372036854775807"),
+        // Vectors of the future are gone, it says: field 1, eight bytes.
+        ("model", "extra = x'0108ffffffffffffff7f'"),
         ("passage", "origin = '../up'"),
         ("document", "metadata = NULL"),
         ("document", "metadata = 'no object'"),
