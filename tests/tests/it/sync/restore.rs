@@ -105,7 +105,14 @@ async fn what_cannot_be_restored_is_told_and_the_rest_is_there() {
     laptop.put("c.md", "behind it").await;
     in_step(&[&laptop, &desktop]).await;
     assert_ne!(newest(), damaged);
+    laptop.put("d.md", "soon missing").await;
+    in_step(&[&laptop, &desktop]).await;
+    let missing = newest();
+    laptop.put("e.md", "beyond the gap").await;
+    in_step(&[&laptop, &desktop]).await;
+    assert_ne!(newest(), missing);
     std::fs::write(log.join(&damaged), "not what it was").expect("written");
+    std::fs::remove_file(log.join(&missing)).expect("removed");
     let at = lab.relay.relay.now_ms().cast_unsigned();
     let relay = &lab.relay.relay;
     let knowledge = relay.knowledge.as_ref().expect("kept");
@@ -127,11 +134,13 @@ async fn what_cannot_be_restored_is_told_and_the_rest_is_there() {
         let incomplete = status.await.incomplete.expect("told");
         let object = format!("log/e1/laptop/{}", damaged.display());
         assert!(incomplete.contains(&object), "{incomplete}");
+        assert!(incomplete.contains("are missing"), "{incomplete}");
         assert_eq!(known.words("behind").await, ["c.md"]);
+        assert_eq!(known.words("beyond").await, ["e.md"]);
         assert_eq!(known.words("snapshot").await, ["a.md"]);
-        assert!(known.words("damaged").await.is_empty());
+        assert!(known.words("soon").await.is_empty());
     }
     in_step(&[&laptop, &desktop]).await;
-    laptop.put("d.md", "life goes on").await;
+    laptop.put("f.md", "life goes on").await;
     desktop.until_found("life").await;
 }

@@ -7,6 +7,8 @@ use super::published::published;
 use super::*;
 use crate::FILE_NAME;
 use crate::error::Result;
+use crate::filter::Filter;
+use crate::search::SearchRequest;
 
 /// What is published by a device with so many documents, of so many passages each.
 async fn desk(documents: usize, passages: usize) -> (Device, std::path::PathBuf) {
@@ -130,6 +132,48 @@ async fn vectors_of_what_was_there_before_are_not_found_after_a_stop() {
         "{near:?}"
     );
     assert_eq!(lap.store.check().await.expect("checked"), []);
+}
+
+/// What was found out about rows is not said of those that take their numbers.
+#[tokio::test]
+async fn a_filter_does_not_let_through_what_took_the_place_of_rows() {
+    let (_desk, path) = desk(20, 2).await;
+    let lap = Device::new("lap").await;
+    lap.model().await;
+    for at in 0..60 {
+        lap.put(&format!("own {at}.md"), &[&format!("of lap {at}")])
+            .await;
+    }
+    let of_lap = || SearchRequest {
+        filter: Filter {
+            source_prefix: Some("own".to_owned()),
+            ..Filter::default()
+        },
+        ..request(By::Meaning(near("of lap 7")))
+    };
+    let found = lap.store.search(of_lap()).await.expect("found");
+    assert_eq!(found.hits.len(), 10);
+    let published = path.clone();
+    let over = move |connection: &Connection| {
+        crate::sync::start_over_rows(
+            connection,
+            &published,
+            "nobody",
+            Hlc::latest_at(NOW + 100_000),
+        )
+    };
+    lap.store.inner.writer.run_apart(over).await.expect("done");
+    assert_eq!(
+        lap.rows("SELECT count(*) FROM document WHERE source LIKE 'own%'"),
+        0
+    );
+    let found = lap.store.search(of_lap()).await.expect("found");
+    assert_eq!(found.hits.len(), 0);
+    // Nor is it said of none once all is erased.
+    lap.store.erase().await.expect("erased");
+    lap.store.take_over(path).await.expect("taken over");
+    let found = lap.store.search(of_lap()).await.expect("found");
+    assert_eq!(found.hits.len(), 0);
 }
 
 fn options(folder: &std::path::Path) -> Options {
