@@ -16,17 +16,18 @@ use super::ground::{start, until_in_step, until_known};
 use super::rows;
 use crate::store::Material;
 
-/// Documents of one passage: two changes each.
-const DOCUMENTS: usize = 500_000;
+/// Documents of ten passages: eleven changes each.
+const DOCUMENTS: usize = 91_000;
+const PASSAGES: usize = 10;
 
 pub(super) async fn run(programs: &Path, material: &Material) -> anyhow::Result<String> {
     let mut world = start(programs).await?;
-    eprintln!("backlog: {DOCUMENTS} documents");
+    eprintln!("backlog: {DOCUMENTS} documents of {PASSAGES} passages");
     world.laptop.kill().await;
     fill(&world.laptop.state().join("store"), material).await?;
     let began = Instant::now();
     world.restart(Which::Laptop);
-    until_known(&world.desktop, DOCUMENTS).await?;
+    until_known(&world.desktop, DOCUMENTS * PASSAGES).await?;
     until_in_step(&world.laptop).await?;
     until_in_step(&world.desktop).await?;
     let took = began.elapsed().as_secs_f64();
@@ -49,7 +50,16 @@ async fn fill(folder: &Path, material: &Material) -> anyhow::Result<()> {
     options.engine = Engine::Exact;
     let store = Store::open(options)?;
     let documents = (0..DOCUMENTS).map(|number| {
-        let text = format!("{number} {}", material.text(number));
+        let mut text = String::new();
+        let mut passages = Vec::with_capacity(PASSAGES);
+        for part in 0..PASSAGES {
+            let start = text.len();
+            let words = material.text(number * PASSAGES + part);
+            text.push_str(&format!("{number} {part} {words}"));
+            let end = text.len();
+            passages.push(Span { start, end });
+            text.push('\n');
+        }
         Ok(NewDocument {
             collection: "bench".parse()?,
             source: Some(format!("{number}.txt")),
@@ -57,10 +67,7 @@ async fn fill(folder: &Path, material: &Material) -> anyhow::Result<()> {
             title: None,
             mime: None,
             metadata: serde_json::Map::new(),
-            passages: vec![Span {
-                start: 0,
-                end: text.len(),
-            }],
+            passages,
             text,
             vectors: None,
         })
