@@ -15,9 +15,20 @@ use std::time::{Duration, Instant};
 
 use ginnel_agent::knowledge::sync::status::SyncState;
 use ginnel_relay::config::bucket::BucketPlace;
+use ginnel_tests::chaos::world::{Paths, Programs, Setting, World};
 use ginnel_tests::knowledge::{Known, in_step};
 use ginnel_tests::lab::{Lab, restart_agent};
 use ginnel_tests::wait::until;
+
+/// A relay and two devices, each a process; `None` where there is no S3 server.
+async fn processes(bandwidth: Option<&'static str>) -> Option<World> {
+    let setting = Setting {
+        programs: Programs::Child("chaos::child"),
+        paths: Paths::Strict,
+        bandwidth,
+    };
+    World::start(setting).await
+}
 
 async fn pair() -> (Lab, ginnel_tests::lab::LabAgent, Known, Known) {
     let lab = Lab::start().await;

@@ -1,16 +1,9 @@
 //! `ginnel sync` as people and programs use it, beside daemons that run.
 
 use ginnel_proto::sync::seal::Key;
-use ginnel_tests::chaos::world::{Device, Paths, Programs, Setting, World};
+use ginnel_tests::chaos::world::{Device, World};
 
-async fn world() -> Option<World> {
-    let setting = Setting {
-        programs: Programs::Child("chaos::child"),
-        paths: Paths::Strict,
-        bandwidth: None,
-    };
-    World::start(setting).await
-}
+use super::processes;
 
 async fn well(world: &World, device: &Device, line: &str) -> String {
     let arguments: Vec<_> = line.split(' ').collect();
@@ -32,7 +25,9 @@ async fn status(world: &World, device: &Device) -> serde_json::Value {
 
 #[tokio::test]
 async fn what_is_added_here_is_found_there_and_published() {
-    let Some(world) = world().await else { return };
+    let Some(world) = processes(None).await else {
+        return;
+    };
     let notes = tempfile::tempdir().expect("a folder");
     std::fs::write(notes.path().join("a.md"), "quokkas live on an island").expect("written");
     let folder = notes.path().display().to_string();
@@ -68,7 +63,9 @@ async fn what_is_added_here_is_found_there_and_published() {
 
 #[tokio::test]
 async fn a_key_is_carried_from_one_device_to_the_other() {
-    let Some(world) = world().await else { return };
+    let Some(world) = processes(None).await else {
+        return;
+    };
     let error = refused(&world, &world.laptop, "sync key show").await;
     assert!(error.contains("ginnel sync encrypt"), "{error}");
     well(&world, &world.laptop, "sync now").await;

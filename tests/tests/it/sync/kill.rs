@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use ginnel_agent::api::knowledge::view::{DocumentView, NewDocument, StoredView};
 use ginnel_agent::local_client::ClientError;
-use ginnel_tests::chaos::world::{Device, Paths, Programs, Setting, Which, World, ask};
+use ginnel_tests::chaos::world::{Device, Which, ask};
 use ginnel_tests::wait::{LOOK_AGAIN, in_time};
 use http::Method;
 use serde_json::Value;
 use tokio::time::sleep;
+
+use super::processes;
 
 /// How often somebody is killed.
 const KILLS: usize = 8;
@@ -22,12 +24,7 @@ async fn whoever_is_killed_no_acknowledged_document_is_lost() {
     let seed = fastrand::u64(..);
     eprintln!("seed={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
-    let setting = Setting {
-        programs: Programs::Child("chaos::child"),
-        paths: Paths::Strict,
-        bandwidth: None,
-    };
-    let Some(mut world) = World::start(setting).await else {
+    let Some(mut world) = processes(None).await else {
         return;
     };
     let mut acknowledged = BTreeMap::new();
@@ -123,12 +120,7 @@ async fn a_device_that_is_killed_while_it_begins_has_everything_in_the_end() {
     let seed = fastrand::u64(..);
     eprintln!("seed={seed}");
     let mut dice = fastrand::Rng::with_seed(seed);
-    let setting = Setting {
-        programs: Programs::Child("chaos::child"),
-        paths: Paths::Strict,
-        bandwidth: Some("8 MB"),
-    };
-    let Some(world) = World::start(setting).await else {
+    let Some(world) = processes(Some("8 MB")).await else {
         return;
     };
     let mut acknowledged = BTreeMap::new();
