@@ -9,7 +9,8 @@
 //! * [`hlc`] makes stamps; [`row`] says which of two states of a row stays.
 //! * [`batch`] is the bytes in which changes travel; [`extra`] what a row has
 //!   beyond its columns.
-//! * [`sending`] says when a batch is written, [`reading`] which are fetched.
+//! * [`sending`] says when a batch is written, [`reading`] which are fetched, and
+//!   [`beginning`] what comes before them.
 //! * [`publishing`] says when a device publishes all as one database, which it
 //!   may while it has the [`lease`]; a [`manifest`] says what is published.
 //! * [`horizon`] says what all devices know, so that what is kept for them can go.
@@ -18,6 +19,7 @@
 //! * [`head`] hints at how long the logs are, and [`listing`] says which batches they have.
 
 pub mod batch;
+pub mod beginning;
 pub mod extra;
 pub mod head;
 pub mod hlc;

@@ -23,6 +23,7 @@ mod cover;
 mod garbage;
 pub mod keys;
 mod lost;
+mod moving;
 mod publisher;
 mod reader;
 pub mod relay;

@@ -21,7 +21,8 @@ use super::pull::Pull;
 use super::push::Push;
 use super::schedule;
 
-/// Transfers at once: one fills the link, the other what it leaves.
+/// Models at once: one fills the link, the other what it leaves. What a user knows
+/// waits for none of them, and for no schedule: devices are in step only with it.
 const AT_ONCE: usize = 2;
 
 /// How long a transfer waits after it broke off: at first, and at most. It
@@ -85,13 +86,14 @@ impl Worker {
             // From here on nothing is missed.
             changed.as_mut().enable();
             let next = match self.sync.transfers().await {
-                Ok(transfers) => match self.closed() {
-                    Some(opens) => {
+                Ok(transfers) => {
+                    let opens = self.closed();
+                    if opens.is_some() {
                         self.interrupt(&transfers).await;
-                        Some(opens)
                     }
-                    None => self.start(&transfers),
-                },
+                    let next = self.start(&transfers, opens.is_some());
+                    [opens, next].into_iter().flatten().min()
+                }
                 Err(failure) => {
                     warn!(%failure, "transfers cannot be read");
                     Some(Instant::now() + WAIT_MAX)
@@ -123,7 +125,7 @@ impl Worker {
     /// Stops all that run: they go on when artifacts may travel again. All that
     /// wait are told for what.
     async fn interrupt(&mut self, transfers: &[Transfer]) {
-        for transfer in transfers {
+        for transfer in transfers.iter().filter(|it| !is_of_knowledge(it)) {
             let is_told = transfer.last_error.as_deref() == Some(CLOSED);
             let step = match transfer.state {
                 State::Running => Some(Step::BreakOff(CLOSED.to_owned())),
@@ -141,9 +143,9 @@ impl Worker {
         }
     }
 
-    /// Stops those that should not run, and starts those that may. Returns when
-    /// the next one may that waits.
-    fn start(&mut self, transfers: &[Transfer]) -> Option<Instant> {
+    /// Stops those that should not run, and starts those that may: all but models
+    /// where those are `closed`. Returns when the next one may that waits.
+    fn start(&mut self, transfers: &[Transfer], closed: bool) -> Option<Instant> {
         for (id, stop) in &self.stops {
             let wanted = transfers
                 .iter()
@@ -161,8 +163,14 @@ impl Worker {
             return next;
         };
         let now = Instant::now();
+        let models = transfers.iter().filter(|it| !is_of_knowledge(it));
+        let mut models = models.filter(|it| self.stops.contains_key(&it.id)).count();
         for transfer in transfers {
             if transfer.state != State::Queued || self.stops.contains_key(&transfer.id) {
+                continue;
+            }
+            let may_go = is_of_knowledge(transfer) || !closed && models < AT_ONCE;
+            if !may_go {
                 continue;
             }
             let until = self.waits.get(&transfer.id).map_or(now, |wait| wait.until);
@@ -170,9 +178,7 @@ impl Worker {
                 next = Some(next.map_or(until, |next| next.min(until)));
                 continue;
             }
-            if self.stops.len() >= AT_ONCE {
-                break;
-            }
+            models += usize::from(!is_of_knowledge(transfer));
             let stop = CancellationToken::new();
             self.stops.insert(transfer.id, stop.clone());
             let (sync, link, transfer) = (self.sync.clone(), link.clone(), transfer.clone());
@@ -236,6 +242,11 @@ impl Worker {
         }
         self.sync.shared.changed.notify_waiters();
     }
+}
+
+/// Whether it moves what a user knows; of that there is one at a time.
+fn is_of_knowledge(transfer: &Transfer) -> bool {
+    matches!(transfer.artifact, Artifact::Knowledge(_))
 }
 
 impl Sync {

@@ -66,6 +66,13 @@ CREATE TABLE met (
     document BLOB PRIMARY KEY                  -- its id
 ) STRICT, WITHOUT ROWID;
 
+-- Documents that this device changed and no other has heard of, while it begins anew
+-- with what is published, which does not have them: batches that follow may.
+CREATE TABLE doubt (
+    document BLOB PRIMARY KEY,                 -- its id
+    hlc      INTEGER NOT NULL                  -- the change
+) STRICT, WITHOUT ROWID;
+
 -- Stamps that were made while the clock was behind what it had been: they count
 -- up from there. When they were made by that clock, until others have seen them.
 CREATE TABLE late (

@@ -120,6 +120,17 @@ pub(crate) fn read_again(turn: &Turn<'_>, document: DocumentId) -> Result<()> {
     Ok(())
 }
 
+/// Has the files read again whose documents are not there any more.
+pub(crate) fn read_missing_again(connection: &Connection) -> Result<()> {
+    connection.execute(
+        "UPDATE ingest SET mtime_ns = ?1 WHERE (collection, name, path) IN
+             (SELECT collection, name, path FROM ingest_document
+              WHERE document NOT IN (SELECT id FROM document WHERE deleted = 0))",
+        [NEVER_READ],
+    )?;
+    Ok(())
+}
+
 /// Has the files read again whose vectors of this model were taken: it is gone,
 /// and they with it.
 pub(crate) fn read_again_for(turn: &Turn<'_>, model: ModelId) -> Result<()> {

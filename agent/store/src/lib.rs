@@ -269,7 +269,8 @@ impl Store {
     }
 
     /// Texts that `model` has not seen, of the passages touched by the changes
-    /// numbered `from` to `to`.
+    /// numbered `from` to `to`. `None` if the log of changes does not reach back so
+    /// far: then any passage may be among them.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -278,8 +279,12 @@ impl Store {
         model: ModelId,
         from: i64,
         to: i64,
-    ) -> Result<Vec<Unembedded>> {
-        let find = move |connection: &_| embedding::missing_of_changes(connection, model, from, to);
+    ) -> Result<Option<Vec<Unembedded>>> {
+        let find = move |connection: &_| {
+            let whole = write::reaches_back(connection, from)?;
+            let find = || embedding::missing_of_changes(connection, model, from, to);
+            whole.then(find).transpose()
+        };
         self.inner.readers.run(find).await
     }
 

@@ -20,6 +20,7 @@ mod meta;
 mod outgoing;
 mod peers;
 mod published;
+mod unheard;
 mod written;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,15 @@ pub use published::Published;
 /// Rows that are applied in one transaction: others wait for so long.
 pub(crate) const APPLIED_AT_ONCE: usize = 8192;
 
+/// What else there is, for a device that begins anew with a published database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// It is all.
+    Nothing,
+    /// Batches of the epoch before are applied next, until [`Store::begin_logs`].
+    BatchesOfBefore,
+}
+
 /// What became of the rows of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Applied {
@@ -64,6 +74,8 @@ pub struct Applied {
 /// A batch that is in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
+    /// In which epoch.
+    pub epoch: u64,
     /// Which of this device's.
     pub sequence: u64,
     /// Its BLAKE3.
@@ -120,9 +132,12 @@ impl Store {
     /// Rows up to there are in the bucket.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// `Unavailable` if another epoch has begun, or the file cannot be written.
     pub async fn sent(&self, upto: Upto, written: Option<Written>) -> Result<()> {
         let sent = move |turn: &mut crate::write::Turn<'_>| {
+            if let Some(batch) = &written {
+                epoch::check(turn.connection, batch.epoch)?;
+            }
             outgoing::sent(turn, upto)?;
             match &written {
                 Some(batch) => {
@@ -177,11 +192,12 @@ impl Store {
     ///
     /// # Errors
     /// `Invalid` says what is wrong with a row: some rows may be applied then.
-    /// `Unavailable` if a stamp is too far ahead of the clock.
+    /// `Unavailable` if a stamp is too far ahead of the clock, or another epoch has
+    /// begun.
     pub async fn apply(&self, batch: Batch) -> Result<Applied> {
         let Batch { header, rows, hash } = batch;
         apply::validate(&rows)?;
-        let device = header.place.device;
+        let (device, epoch) = (header.place.device, header.place.epoch);
         let mut applied = Applied::default();
         let mut parts = apply::parts(rows, APPLIED_AT_ONCE);
         while let Some(rows) = parts.next() {
@@ -195,6 +211,7 @@ impl Store {
             let device = device.clone();
             let last = header.stamps.1;
             let part = self.inner.writer.run(move |turn| {
+                epoch::check(turn.connection, epoch)?;
                 turn.observe(last)?;
                 let applied = apply::rows(turn, &device, rows)?;
                 if let Some(peer) = read {
@@ -363,20 +380,21 @@ impl Store {
     }
 
     /// Takes over a published database instead of what is there: for a device that
-    /// was away for too long, or after a restore. What this device added or edited
-    /// and no other has heard of stays, unless it is of a document that is gone.
+    /// was away for too long, or after a restore. What this device changed and no other
+    /// has heard of stays, unless it is of a document that is gone.
     ///
     /// # Errors
     /// As [`Store::take_over`].
-    pub async fn start_over(&self, path: PathBuf) -> Result<()> {
+    pub async fn start_over(&self, path: PathBuf, rest: Rest) -> Result<()> {
         let latest = self.latest().await?;
         // From now on searches read the rows, of before and after.
         upkeep::distrust_indexes(&self.inner).await?;
         let over = move |connection: &rusqlite::Connection| {
             let origin = device(connection)?.unwrap_or_default();
-            import::start_over(connection, &path, &origin, latest)
+            import::start_over(connection, &path, &origin, latest, rest)
         };
         self.inner.writer.run_apart(over).await?;
+        self.purge_models().await?;
         upkeep::make_indexes(&self.inner).await
     }
 
@@ -403,12 +421,14 @@ impl Store {
         Ok(applied)
     }
 
-    /// All logs are read from their beginning: those of a new epoch.
+    /// All that this device begins with in a new epoch is there. From here on its logs
+    /// are read, from their beginning.
     ///
     /// # Errors
     /// The file cannot be written.
     pub async fn begin_logs(&self, epoch: KnownEpoch) -> Result<()> {
         let begin = move |turn: &mut crate::write::Turn<'_>| {
+            unheard::settle(turn)?;
             peers::forget(turn)?;
             epoch::write(turn.connection, epoch)
         };

@@ -88,6 +88,8 @@ pub struct Reading {
     /// Whose log was read last: the others have their turn before it.
     turn: Option<DeviceName>,
     list_at: Instant,
+    /// Nothing was fetched since logs were listed.
+    has_listed: bool,
     /// When the rest of a log may be listed.
     more_at: Instant,
     head_at: Instant,
@@ -113,6 +115,7 @@ impl Reading {
             linked: false,
             turn: None,
             list_at: now,
+            has_listed: false,
             more_at: now,
             head_at: now + HEAD_EVERY,
             left_out: BTreeSet::new(),
@@ -125,6 +128,13 @@ impl Reading {
     /// There is a link, or none any more.
     pub fn handle_link(&mut self, linked: bool, now: Instant) {
         self.linked = linked;
+        self.has_listed = false;
+        self.look_now(now);
+    }
+
+    /// Looks at everything at once, and what waits for a try waits no longer. However
+    /// often that is asked for, something is fetched between two listings.
+    pub fn look_now(&mut self, now: Instant) {
         self.list_at = now;
         self.wait = WAIT;
         for log in self.logs.values_mut() {
@@ -159,6 +169,7 @@ impl Reading {
         now: Instant,
     ) {
         self.list_at = now + LIST_EVERY;
+        self.has_listed = true;
         self.head_at = now + HEAD_EVERY;
         self.wait = WAIT;
         self.more_at = now + WAIT;
@@ -209,6 +220,7 @@ impl Reading {
     /// about the batch.
     pub fn handle_failure(&mut self, asked: &Ask, now: Instant) {
         let until = now + self.wait;
+        self.has_listed = false;
         match asked {
             Ask::List => (self.list_at, self.more_at) = (until, until),
             Ask::Head => self.head_at = until,
@@ -232,6 +244,7 @@ impl Reading {
         unix_ms: u64,
     ) -> Verdict {
         let is_next = self.is_next(device, sequence);
+        self.has_listed = false;
         if is_next {
             self.turn = Some(device.clone());
         }
@@ -325,11 +338,12 @@ impl Reading {
         if !self.linked {
             return None;
         }
-        if now >= self.list_due() {
-            return Some(Ask::List);
-        }
         let mut behind = self.in_turn();
         let behind = behind.find(|(_, log)| log.is_behind() && log.may_go(now));
+        let is_its_turn = self.has_listed && behind.is_some();
+        if now >= self.list_due() && !is_its_turn {
+            return Some(Ask::List);
+        }
         if let Some((device, log)) = behind {
             return Some(Ask::Fetch {
                 device: device.clone(),

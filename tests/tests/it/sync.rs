@@ -4,6 +4,7 @@ mod commands;
 mod damage;
 mod encrypt;
 mod erase;
+mod garbage;
 mod kill;
 mod publish;
 mod r2;
@@ -18,7 +19,7 @@ use ginnel_relay::config::bucket::BucketPlace;
 use ginnel_tests::chaos::world::{Paths, Programs, Setting, World};
 use ginnel_tests::knowledge::{Known, in_step};
 use ginnel_tests::lab::{Lab, restart_agent};
-use ginnel_tests::wait::until;
+use ginnel_tests::wait::{LOOK_AGAIN, until};
 
 /// A relay and two devices, each a process; `None` where there is no S3 server.
 async fn processes(bandwidth: Option<&'static str>) -> Option<World> {
@@ -30,6 +31,7 @@ async fn processes(bandwidth: Option<&'static str>) -> Option<World> {
     World::start(setting).await
 }
 
+/// A relay and two devices of one user.
 async fn pair() -> (Lab, ginnel_tests::lab::LabAgent, Known, Known) {
     let lab = Lab::start().await;
     let other = lab.another_agent("alice", "desktop").await;
@@ -101,7 +103,7 @@ async fn both_edit_offline_and_agree_when_they_are_back() {
     assert!(desktop.store.delete(id).await.expect("deleted"));
     let gone = async {
         while !laptop.words("edited").await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
     ginnel_tests::wait::in_time("a deletion", gone).await;
@@ -164,7 +166,7 @@ async fn two_relays_need_not_know_of_each_other() {
     ginnel_tests::wait::in_time("the other relay's batch", async {
         while desktop.words("bucket").await.is_empty() {
             desktop.sync.now();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     })
     .await;

@@ -58,13 +58,17 @@ impl Embedding {
         loop {
             let last = *changes.borrow_and_update();
             while reached < last {
-                let to = last.min(reached + CHANGES);
+                let mut to = last.min(reached + CHANGES);
                 let model = embedder.model().id;
-                let missing = self
-                    .store
-                    .unembedded_of_changes(model, reached + 1, to)
-                    .await;
-                self.embed(settings, embedder, missing?).await?;
+                let missing = self.store.unembedded_of_changes(model, reached + 1, to);
+                match missing.await? {
+                    Some(missing) => self.embed(settings, embedder, missing).await?,
+                    // Rows came that no change names, with a published database.
+                    None => {
+                        self.sweep(settings, embedder).await?;
+                        to = last;
+                    }
+                }
                 self.store.set_cursor(cursor.clone(), to).await?;
                 reached = to;
                 self.progress.send_modify(|progress| progress.reached = to);

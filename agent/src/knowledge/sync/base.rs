@@ -40,15 +40,18 @@ impl<'a> Base<'a> {
     /// the objects could make up some, with no key or one that was given up.
     pub(super) async fn find(
         sync: &KnowledgeSync,
+        relay: &Relay,
         named: &'a Named,
         key: Option<&Key>,
         known: Option<KnownEpoch>,
     ) -> Result<Self, Failure> {
+        let listed = relay.logs_of(named.epoch, &named.read).await?;
+        let is_empty = listed.logs.values().all(Vec::is_empty);
         let is_as_now = named.key == key.map(Key::id);
         let was_there =
             known.is_some_and(|known| known.number == named.epoch && known.key == named.key);
         let key = match named.key {
-            _ if is_as_now => key.cloned(),
+            _ if is_as_now || is_empty => key.cloned(),
             _ if !was_there => {
                 return Err(Failure::retry(
                     "how all is encrypted was changed, and this device waits until one that was there publishes; hint: ginnel sync publish there",

@@ -11,13 +11,12 @@ use ginnel_proto::artifact::{Artifact, Cover};
 use ginnel_proto::sync::manifest::{Manifest, Snapshot};
 use ginnel_proto::sync::seal::Key;
 use ginnel_store::error::{Error, ErrorKind};
-use ginnel_store::sync::KnownEpoch;
-use ginnel_store::transfer::State;
+use ginnel_store::sync::{KnownEpoch, Rest};
 use tracing::{info, warn};
 
 use super::base::Base;
 use super::relay::Relay;
-use super::{KnowledgeSync, sealed};
+use super::{KnowledgeSync, moving, sealed};
 use crate::sync::Changes;
 use crate::sync::failure::Failure;
 
@@ -48,12 +47,16 @@ pub(super) async fn start_over(
     known: Option<KnownEpoch>,
 ) -> Result<(), Failure> {
     let base = match &manifest.base {
-        Some(base) => Some(Base::find(sync, base, key, known).await?),
+        Some(base) => Some(Base::find(sync, relay, base, key, known).await?),
         None => None,
     };
     let _turn = sync.shared.publishing.lock().await;
     let place = fetch(sync, manifest, key).await?;
-    let started = sync.parts.store.start_over(place).await;
+    let rest = match &base {
+        Some(_) => Rest::BatchesOfBefore,
+        None => Rest::Nothing,
+    };
+    let started = sync.parts.store.start_over(place, rest).await;
     started.map_err(refusal)?;
     if let Some(base) = base {
         base.read(sync, relay).await?;
@@ -121,13 +124,7 @@ async fn fetch(
     let artifact = Artifact::Knowledge(snapshot.cover());
     let pulled = artifacts.pull(artifact.clone(), Changes::Replace).await;
     let pulled = pulled.map_err(|failure| Failure::retry(failure.reason))?;
-    let pulled = artifacts.end_of(pulled.id).await?;
-    if pulled.state != State::Done {
-        let reason = pulled
-            .last_error
-            .unwrap_or_else(|| "it was stopped".to_owned());
-        return Err(Failure::retry(reason));
-    }
+    let pulled = moving::done(sync, artifacts, pulled.id).await?;
     if !is_wanted(manifest, snapshot, pulled.blob) {
         return Err(Failure::retry(
             "what was published was replaced while this device fetched it",
@@ -135,6 +132,7 @@ async fn fetch(
     }
     let place = artifacts.place(&artifact).await?;
     let Some(key) = key else {
+        sealed::clear_beside(place.clone()).await?;
         return Ok(place);
     };
     let plain = artifacts.place(&Artifact::Knowledge(Cover::Plain)).await?;

@@ -10,12 +10,11 @@ use ginnel_proto::sync::lease::{LEASE_FOR, RENEW_EVERY};
 use ginnel_proto::sync::manifest::Snapshot;
 use ginnel_proto::sync::publishing::Publishing;
 use ginnel_proto::sync::seal::Key;
-use ginnel_store::transfer::State;
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, info};
 
 use super::relay::Relay;
-use super::{Epoch, KnowledgeSync, now, sealed};
+use super::{Epoch, KnowledgeSync, moving, now, sealed};
 use crate::sync::failure::{Failure, Then};
 
 pub(super) struct Publisher {
@@ -126,13 +125,7 @@ pub(super) async fn push_snapshot(
         }
     };
     let pushed = artifacts.push(artifact.clone()).await?;
-    let pushed = artifacts.end_of(pushed.id).await?;
-    if pushed.state != State::Done {
-        let reason = pushed
-            .last_error
-            .unwrap_or_else(|| "it was stopped".to_owned());
-        return Err(Failure::retry(reason));
-    }
+    moving::done(sync, artifacts, pushed.id).await?;
     let version = artifacts.catalog()?.version(&artifact).await?;
     Ok(Snapshot {
         blob: version.remote.blob,

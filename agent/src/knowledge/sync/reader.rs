@@ -9,19 +9,20 @@ use ginnel_blob::hash::Hash;
 use ginnel_proto::control::News;
 use ginnel_proto::id::DeviceName;
 use ginnel_proto::sync::batch::{BatchPlace, decode};
+use ginnel_proto::sync::beginning::{Beginning, Known};
 use ginnel_proto::sync::hlc::Hlc;
 use ginnel_proto::sync::listing::Logs;
-use ginnel_proto::sync::manifest::{FIRST_EPOCH, Manifest};
-use ginnel_proto::sync::reading::{Ask, Place, Reading, Verdict};
+use ginnel_proto::sync::manifest::Manifest;
+use ginnel_proto::sync::reading::{Ask, FIRST, Place, Reading, Verdict};
 use ginnel_proto::sync::seal::Key;
 use ginnel_store::error::ErrorKind;
 use http::HeaderValue;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 use tracing::{debug, warn};
 
 use super::relay::{Relay, Words};
 use super::status::Task;
-use super::{Epoch, KnowledgeSync, bootstrap, garbage, lost, now};
+use super::{Epoch, KnowledgeSync, RETRY, bootstrap, garbage, lost, now};
 use crate::sync::failure::{Failure, Then};
 
 pub(super) struct Reader {
@@ -43,10 +44,16 @@ pub(super) struct Reader {
     has_heard_all: bool,
     /// What is published and cannot be taken over, and why.
     refused: Option<(Published, String)>,
+    /// How often in a row what is published could not be had, though it would help.
+    not_helped: u32,
 }
 
 /// A clock is corrected anew when it is off by more than so many milliseconds.
 const OFF_MAX_MS: u64 = 250;
+
+/// How often a published database is asked for that would help, before logs are read
+/// without it. It is asked for again with each listing.
+const HELP_TRIES: u32 = 3;
 
 impl Reader {
     pub(super) fn new(sync: KnowledgeSync) -> Self {
@@ -60,6 +67,7 @@ impl Reader {
             sent_again: 0,
             has_heard_all: false,
             refused: None,
+            not_helped: 0,
         }
     }
 
@@ -68,7 +76,7 @@ impl Reader {
         let mut heard = self.sync.parts.heard.subscribe();
         let mut paused = self.sync.shared.paused.subscribe();
         let shared = Arc::clone(&self.sync.shared);
-        let mut reading = self.begin().await;
+        let mut reading = self.begin_at_last().await;
         reading.handle_link(self.sync.relay().is_some(), now());
         loop {
             let mut look = std::pin::pin!(shared.now.notified());
@@ -99,7 +107,7 @@ impl Reader {
                     paused.borrow_and_update();
                     self.follow_link(&mut reading);
                 }
-                () = &mut look => reading.handle_link(self.sync.relay().is_some(), now()),
+                () = &mut look => reading.look_now(now()),
                 Ok(()) = heard.changed() => {
                     // The relay may say only now that it keeps logs.
                     if due.is_none() {
@@ -117,21 +125,36 @@ impl Reader {
     /// may have been away for long.
     fn follow_link(&mut self, reading: &mut Reading) {
         self.head = None;
-        self.epoch = None;
-        self.let_write();
+        self.leave_epoch();
         reading.handle_link(self.sync.relay().is_some(), now());
     }
 
     /// Goes on where the store is.
-    async fn begin(&self) -> Reading {
-        let peers = self.sync.parts.store.peers().await;
-        let peers = peers.unwrap_or_default().into_iter().map(|peer| {
+    async fn begin(&self) -> Result<Reading, Failure> {
+        let peers = self.sync.parts.store.peers().await?;
+        let peers = peers.into_iter().map(|peer| {
             // Behind one that was left out it is not known.
-            let hash = Some(peer.hash).filter(|hash| *hash != ginnel_proto::sync::reading::FIRST);
+            let hash = Some(peer.hash).filter(|hash| *hash != FIRST);
             let sequence = peer.sequence;
             (peer.device, Place { sequence, hash })
         });
-        Reading::new(self.sync.device().clone(), peers.collect(), now())
+        let own = self.sync.device().clone();
+        Ok(Reading::new(own, peers.collect(), now()))
+    }
+
+    /// The same at the start, whatever is in the way of it for now.
+    async fn begin_at_last(&self) -> Reading {
+        let progress = &self.sync.shared.progress;
+        loop {
+            match self.begin().await {
+                Ok(reading) => {
+                    progress.well(Task::Begin);
+                    return reading;
+                }
+                Err(failure) => progress.fail(Task::Begin, &failure),
+            }
+            sleep(RETRY).await;
+        }
     }
 
     async fn ask(&mut self, reading: &mut Reading) {
@@ -169,16 +192,21 @@ impl Reader {
         let asked = lost::behind(self.sync.device(), &read);
         let mut listed = relay.logs(&asked).await?;
         let key = self.unlock(&listed).await?;
+        if self.number() != Some(listed.epoch) {
+            self.leave_epoch();
+        }
         let words = relay.words().await?;
         let begun = self.begin_anew(relay, &read, &listed, &words, key.as_ref());
         let has_begun = begun.await?;
         if has_begun {
-            *reading = self.begin().await;
+            self.leave_epoch();
+            *reading = self.begin().await?;
             reading.handle_link(true, now());
             self.sent_again = 0;
             read = places(reading);
+            let before = (listed.epoch, listed.key);
             listed = relay.logs(&read).await?;
-            if listed.key != key.as_ref().map(Key::id) {
+            if (listed.epoch, listed.key) != before {
                 return Err(Failure::retry("another epoch began meanwhile"));
             }
         } else if store.epoch().await?.map(|known| known.number) == Some(listed.epoch) {
@@ -207,7 +235,7 @@ impl Reader {
             !has_begun && is_silent(&words, self.sync.device()) && reading.within_reach() > 0;
         if self.holds_back {
             self.epoch = Some(epoch);
-            self.sync.shared.progress.listed();
+            self.tell_listed(reading);
             return Ok(());
         }
         // From here on others wait for this device with what they let go: before it
@@ -220,11 +248,25 @@ impl Reader {
             self.joins = Some(gone.unwrap_or_default());
         }
         self.epoch = Some(epoch);
-        self.sync.shared.progress.listed();
+        self.tell_listed(reading);
         if let Err(failure) = garbage::collect(&self.sync, relay, &said, &heard).await {
             debug!(%failure, "nothing is tidied up now");
         }
         Ok(())
+    }
+
+    /// All logs are listed, and what is new in them is known before that is said.
+    fn tell_listed(&self, reading: &Reading) {
+        let progress = &self.sync.shared.progress;
+        progress.set_behind(reading.behind(), reading.within_reach());
+        progress.listed();
+    }
+
+    /// Nothing is read or written until it is known in which epoch, and all is there
+    /// that it begins with.
+    fn leave_epoch(&mut self) {
+        self.epoch = None;
+        self.let_write();
     }
 
     /// Lets others know the rows of a device that is new among them, once it knows
@@ -287,9 +329,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Begins with what is published, where this device has to: it knows nothing
-    /// yet, logs do not reach back to where it is, something in them was left out,
-    /// it was silent for too long, or there was a restore. Tells whether it did.
+    /// Begins with what is published, where this device has to. Tells whether it did.
     async fn begin_anew(
         &mut self,
         relay: &Relay,
@@ -298,55 +338,60 @@ impl Reader {
         words: &Words,
         key: Option<&Key>,
     ) -> Result<bool, Failure> {
-        let known = self.sync.parts.store.epoch().await?;
-        let is_of_before = known.is_some_and(|known| known.number != listed.epoch);
-        let is_silent = is_silent(words, self.sync.device());
-        let is_restored = known.is_none() && listed.epoch > FIRST_EPOCH;
-        if is_of_before || is_restored || is_silent {
-            let manifest = manifest_of(relay, listed).await?;
-            if known.is_some_and(|known| manifest.erases(known.number)) {
-                bootstrap::erase(&self.sync, &manifest, key).await?;
-                return Ok(true);
-            }
-            // Without one, the logs are all there still, and are read first.
-            if manifest.snapshot.is_none() && !is_of_before {
-                return Ok(false);
-            }
-            self.check_refused(&manifest)?;
-            let begun = bootstrap::start_over(&self.sync, relay, &manifest, key, known).await;
-            self.note_refused(&manifest, &begun);
-            return begun.map(|()| true);
-        }
-        let manifest = manifest_of(relay, listed).await?;
-        let Some(snapshot) = &manifest.snapshot else {
-            return Ok(false);
+        let store = &self.sync.parts.store;
+        let known = store.epoch().await?;
+        let left_out = store.quarantined().await?.into_iter();
+        let here = Known {
+            epoch: known.map(|known| known.number),
+            read: read.clone(),
+            left_out: left_out.map(|it| (it.device, it.sequence)).collect(),
+            is_silent: is_silent(words, self.sync.device()),
         };
-        let is_new = read.values().all(|sequence| *sequence == 0);
-        // Of what this device lacks, the next batch is not in the log any more, which
-        // may be empty; or there is much, and the whole is read faster.
-        let lacks = snapshot.read.iter().any(|(device, published)| {
-            let next = read.get(device).copied().unwrap_or_default() + 1;
-            let listed = listed.logs.get(device).and_then(|log| log.first());
-            *published >= next && (is_new || listed != Some(&next))
-        });
-        let left_out = self.sync.parts.store.quarantined().await?;
-        let has_left_out = left_out.iter().any(|it| {
-            let published = snapshot.read.get(&it.device);
-            published.is_some_and(|published| it.sequence <= *published)
-        });
-        let helps = lacks || has_left_out;
-        // Logs are read without it, as far as they are there.
-        if !helps || self.check_refused(&manifest).is_err() {
+        let manifest = manifest_of(relay, listed).await?;
+        match here.begin(listed, &manifest) {
+            Beginning::Logs => Ok(false),
+            Beginning::Erased => {
+                bootstrap::erase(&self.sync, &manifest, key).await?;
+                Ok(true)
+            }
+            Beginning::Anew => {
+                self.check_refused(&manifest)?;
+                let begun = bootstrap::start_over(&self.sync, relay, &manifest, key, known).await;
+                self.note_refused(&manifest, &begun);
+                begun.map(|()| true)
+            }
+            Beginning::Beside { is_needed } => self.take_beside(&manifest, key, is_needed).await,
+        }
+    }
+
+    /// Takes over what is published beside the rows that are there. Logs are read
+    /// without it, as far as they are there. Tells whether it did.
+    async fn take_beside(
+        &mut self,
+        manifest: &Manifest,
+        key: Option<&Key>,
+        is_needed: bool,
+    ) -> Result<bool, Failure> {
+        if self.check_refused(manifest).is_err() {
             return Ok(false);
         }
-        let merged = bootstrap::merge(&self.sync, &manifest, key).await;
-        self.note_refused(&manifest, &merged);
+        let merged = bootstrap::merge(&self.sync, manifest, key).await;
+        self.note_refused(manifest, &merged);
         match merged {
-            Err(failure) if failure.then == Then::Give => {
+            Ok(()) => {
+                self.not_helped = 0;
+                Ok(true)
+            }
+            Err(failure)
+                if failure.then != Then::Give && (is_needed || self.not_helped < HELP_TRIES) =>
+            {
+                self.not_helped += 1;
+                Err(failure)
+            }
+            Err(failure) => {
                 warn!(%failure, "logs are read without what is published");
                 Ok(false)
             }
-            merged => merged.map(|()| true),
         }
     }
 

@@ -64,10 +64,7 @@ async fn replace(
         }
         drop(writer);
         file.sync_all()?;
-        // What belongs to the database that was there is of no use any more.
-        for ending in ["-journal", "-wal", "-shm"] {
-            remove(&beside(&to, ending))?;
-        }
+        remove_journals(&to)?;
         Ok(fs::rename(&making, &to)?)
     };
     let done: Result<(), FileError> = tokio::task::spawn_blocking(work)
@@ -80,6 +77,20 @@ async fn replace(
             "what is published cannot be decrypted, {error}"
         )),
     })
+}
+
+/// Takes away what belongs to the database that was there before, if its writer was
+/// stopped: SQLite would take it for this one's.
+pub(super) async fn clear_beside(plain: PathBuf) -> Result<(), Failure> {
+    let work = tokio::task::spawn_blocking(move || remove_journals(&plain));
+    work.await.map_err(Failure::retry)?.map_err(Failure::retry)
+}
+
+fn remove_journals(database: &Path) -> std::io::Result<()> {
+    let endings = ["-journal", "-wal", "-shm"].into_iter();
+    endings
+        .map(|ending| beside(database, ending))
+        .try_for_each(|path| remove(&path))
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

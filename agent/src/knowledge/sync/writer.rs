@@ -111,6 +111,7 @@ impl Writer {
             return Ok(Wrote::Full);
         }
         let written = Written {
+            epoch: epoch.number,
             sequence,
             hash,
             first,

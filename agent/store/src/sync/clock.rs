@@ -4,7 +4,8 @@ use ginnel_proto::sync::extra::{floor, with_floor};
 use ginnel_proto::sync::hlc::Hlc;
 use rusqlite::Connection;
 
-use super::{meta, outgoing};
+use super::{identity, meta, outgoing, published};
+use crate::cursor;
 use crate::error::Result;
 use crate::write::Turn;
 
@@ -29,12 +30,21 @@ pub(super) fn correct(turn: &mut Turn<'_>, offset_ms: i64) -> Result<usize> {
         most: Hlc::of_parts(now, 0).unwrap_or(Hlc::LAST).to_stored(),
         origin: turn.origin.to_owned(),
     };
+    // What was never sent is sent anyhow, and only a published database has stamps too.
+    let is_published = cursor::read(turn.connection, published::CURSOR)?.is_some();
+    let triggers = match is_published {
+        true => Vec::new(),
+        false => identity::take_triggers(turn.connection, "name LIKE '%_changed'")?,
+    };
     let mut moved = 0;
     let mut last = Hlc::from_stored(synced.unwrap_or_default()).unwrap_or_default();
     for table in 0..outgoing::TABLES.len() {
         let (rows, latest) = shift.apply(turn.connection, table)?;
         moved += rows;
         last = last.max(latest);
+    }
+    for trigger in triggers {
+        turn.connection.execute_batch(&trigger)?;
     }
     shift.lower_floors(turn.connection)?;
     turn.connection.execute("DELETE FROM late", [])?;

@@ -25,6 +25,18 @@ pub(super) fn read(connection: &Connection) -> Result<Option<KnownEpoch>> {
     Ok(Some(KnownEpoch { number, key }))
 }
 
+/// Whether this is the epoch, as far as one is known: whoever asks may not have
+/// heard yet that another has begun.
+pub(super) fn check(connection: &Connection, number: u64) -> Result<()> {
+    match read(connection)? {
+        Some(known) if known.number != number => Err(Error::unavailable(format!(
+            "another epoch has begun, epoch={}",
+            known.number
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
 pub(super) fn write(connection: &Connection, epoch: KnownEpoch) -> Result<()> {
     meta::write(connection, meta::EPOCH, stored_sequence(epoch.number)?)?;
     match epoch.key {

@@ -72,9 +72,15 @@ fn begin_anew(turn: &Turn<'_>) -> Result<()> {
     for trigger in triggers {
         turn.connection.execute_batch(&trigger)?;
     }
+    let last = last_change(turn.connection)?;
+    turn.connection.execute(
+        "INSERT INTO fresh (document, change) SELECT id, ?1 FROM document WHERE deleted = 0
+         ON CONFLICT DO NOTHING",
+        [last],
+    )?;
     joining::begin(turn.connection)?;
     outgoing::begin_scan(turn.connection)?;
-    cursor::set(turn, outgoing::CURSOR, last_change(turn.connection)?)
+    cursor::set(turn, outgoing::CURSOR, last)
 }
 
 /// Drops the triggers of which this holds, and gives what makes them again.

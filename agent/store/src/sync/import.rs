@@ -12,12 +12,16 @@ use ginnel_proto::sync::hlc::Hlc;
 use ginnel_proto::sync::row::Rows;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::published::{COLUMNS, escaped};
-use super::{APPLIED_AT_ONCE, apply, identity, joining, meta, outgoing, peers, stored_sequence};
+use super::published::escaped;
+use super::{
+    APPLIED_AT_ONCE, Rest, apply, identity, joining, meta, outgoing, peers, stored_sequence,
+    unheard,
+};
 use crate::cursor;
 use crate::document::words;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::TextHash;
+use crate::ingest;
 
 /// What a published database says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,26 +134,24 @@ pub(crate) fn take_over(connection: &Connection, path: &Path, latest: Hlc) -> Re
     })
 }
 
-/// Takes all rows over instead of those that are there. Of these stays what this
-/// device added and no other has heard of, and edits of documents that are there
-/// still, where they are newer: they are changes of now.
+/// Takes all rows over instead of those that are there. Of these stays what
+/// [`unheard`] says.
 pub(crate) fn start_over(
     connection: &Connection,
     path: &Path,
     origin: &str,
     latest: Hlc,
+    rest: Rest,
 ) -> Result<()> {
     let done = attached(connection, path, |about| {
-        keep_unheard(connection, origin)?;
+        unheard::keep(connection, origin, rest)?;
         clear(connection)?;
         copy_checked(connection, path, about, latest)?;
-        reissue(connection, origin)?;
+        unheard::write_again(connection, origin)?;
+        ingest::read_missing_again(connection)?;
         joining::begin(connection)
     });
-    connection.execute_batch(
-        "DROP TABLE IF EXISTS temp.kept_document; DROP TABLE IF EXISTS temp.kept_passage;
-         DROP TABLE IF EXISTS temp.kept_embedding;",
-    )?;
+    unheard::forget(connection)?;
     done
 }
 
@@ -195,40 +197,12 @@ fn copy_checked(connection: &Connection, path: &Path, about: &About, latest: Hlc
     })
 }
 
-/// Sets aside what no other device has heard of.
-fn keep_unheard(connection: &Connection, origin: &str) -> Result<()> {
-    let unsent = outgoing::unsent(connection, outgoing::DOCUMENT)?;
-    connection.execute(
-        &format!(
-            "CREATE TEMP TABLE kept_document AS SELECT * FROM main.document
-             WHERE origin = ?1 AND deleted = 0 AND {unsent}
-               AND (id IN (SELECT document FROM main.fresh) OR EXISTS (
-                   SELECT 1 FROM published.document AS theirs
-                   WHERE theirs.id = main.document.id AND theirs.deleted = 0
-                     AND (main.document.hlc, main.document.origin) > (theirs.hlc, theirs.origin)))"
-        ),
-        [origin],
-    )?;
-    connection.execute_batch(
-        "CREATE TEMP TABLE kept_passage AS SELECT * FROM main.passage
-             WHERE document_id IN (SELECT id FROM kept_document);
-         CREATE TEMP TABLE kept_embedding AS SELECT * FROM main.embedding
-             WHERE text_hash IN (SELECT text_hash FROM kept_passage);",
-    )?;
-    Ok(())
-}
-
 /// Removes all shared rows, in one transaction.
 pub(super) fn erase(connection: &Connection) -> Result<()> {
     in_transaction(connection, || {
         clear(connection)?;
         // Names of files, and what would keep them from being read again.
         connection.execute_batch("DELETE FROM main.ingest; DELETE FROM main.ingest_document")?;
-        // Models are gone too: whoever follows them is to hear of it.
-        connection.execute(
-            "INSERT INTO main.change (\"table\", key) VALUES ('model', 0)",
-            [],
-        )?;
         tear_log(connection)?;
         let change = "SELECT coalesce(max(seq), 0) FROM main.change";
         let change = connection.query_row(change, [], |row| row.get(0))?;
@@ -254,61 +228,13 @@ fn clear(connection: &Connection) -> Result<()> {
     connection.execute_batch(
         "DELETE FROM main.peer; DELETE FROM main.quarantine; DELETE FROM main.unused;
          DELETE FROM main.grave; DELETE FROM main.mark; DELETE FROM main.fresh;
-         DELETE FROM main.written; DELETE FROM main.met;",
+         DELETE FROM main.written; DELETE FROM main.met; DELETE FROM main.doubt;",
     )?;
     words::rebuild(connection)?;
     for trigger in triggers {
         connection.execute_batch(&trigger)?;
     }
     Ok(())
-}
-
-/// Writes again what was kept, with a stamp that is later than all that is there.
-fn reissue(connection: &Connection, origin: &str) -> Result<()> {
-    let last: i64 = meta::read(connection, "hlc")?.unwrap_or_default();
-    let stamp = last.saturating_add(1);
-    let [_, documents, passages, embeddings] = COLUMNS;
-    for (table, columns) in [("document", documents), ("passage", passages)] {
-        connection.execute(
-            &format!("DELETE FROM main.{table} WHERE id IN (SELECT id FROM kept_{table})"),
-            [],
-        )?;
-        connection.execute(
-            &format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM kept_{table}"),
-            [],
-        )?;
-        connection.execute(
-            &format!(
-                "UPDATE main.{table} SET hlc = ?1, origin = ?2
-                 WHERE id IN (SELECT id FROM kept_{table})"
-            ),
-            (stamp, origin),
-        )?;
-    }
-    connection.execute(
-        "DELETE FROM main.passage WHERE document_id IN (SELECT id FROM kept_document)
-             AND hlc < ?1",
-        [stamp],
-    )?;
-    connection.execute(
-        &format!(
-            "INSERT INTO main.embedding ({embeddings})
-             SELECT {embeddings} FROM kept_embedding WHERE true ON CONFLICT DO NOTHING"
-        ),
-        [],
-    )?;
-    connection.execute(
-        "UPDATE main.embedding SET hlc = ?1, origin = ?2
-         WHERE (text_hash, model) IN (SELECT text_hash, model FROM kept_embedding)
-           AND (text_hash, model) NOT IN (SELECT text_hash, model FROM published.embedding)",
-        (stamp, origin),
-    )?;
-    connection.execute(
-        "INSERT INTO main.fresh (document, change)
-         SELECT id, (SELECT coalesce(max(seq), 0) FROM main.change) FROM kept_document",
-        [],
-    )?;
-    meta::write(connection, "hlc", stamp)
 }
 
 /// Copies all rows into tables that have none.
@@ -354,10 +280,12 @@ fn copy_all(connection: &Connection, about: &About) -> Result<()> {
 }
 
 /// Leaves a gap in the log of changes: rows came and went that it does not name. So
-/// whoever follows it, an index that is on disk among them, begins anew.
+/// whoever follows it, an index that is on disk among them, begins anew. Models may
+/// be among those rows.
 fn tear_log(connection: &Connection) -> Result<()> {
     connection.execute_batch(
-        "DELETE FROM main.change WHERE seq < (SELECT max(seq) FROM main.change);
+        "INSERT INTO main.change (\"table\", key) VALUES ('model', 0);
+         DELETE FROM main.change WHERE seq < (SELECT max(seq) FROM main.change);
          UPDATE main.change SET seq = seq + 2;",
     )?;
     Ok(())

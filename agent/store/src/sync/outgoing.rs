@@ -23,8 +23,10 @@ use crate::write::{Turn, last_change};
 /// a row needs to be found comes before or with it.
 pub(super) const TABLES: [&str; 4] = ["model", "document", "passage", "embedding"];
 
-/// The place of documents in [`TABLES`].
+/// Their places in [`TABLES`].
+pub(super) const MODEL: usize = 0;
 pub(super) const DOCUMENT: usize = 1;
+pub(super) const EMBEDDING: usize = 3;
 
 /// How far this reader of the changes has come.
 pub(super) const CURSOR: &str = "sync";
@@ -130,7 +132,7 @@ fn scan(connection: &Connection, origin: &str, table: usize, after: i64) -> Resu
 }
 
 fn changed(connection: &Connection, origin: &str) -> Result<Option<Outgoing>> {
-    let from = cursor::read(connection, CURSOR)?.unwrap_or_default();
+    let from = sent_change(connection)?;
     let mut find = connection.prepare_cached(
         "SELECT seq, \"table\", key FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2",
     )?;
@@ -188,6 +190,7 @@ pub(super) fn sent(turn: &Turn<'_>, upto: Upto) -> Result<()> {
         }
         Upto::Row { table, rowid } => {
             let Some(table) = TABLES.get(table) else {
+                garbage::forget_fresh(turn, sent_change(turn.connection)?)?;
                 return end_scan(turn.connection);
             };
             meta::write(turn.connection, meta::SCAN_TABLE, table)?;
@@ -208,12 +211,17 @@ fn forget_late(connection: &Connection) -> Result<()> {
 pub(super) fn sent_upto(connection: &Connection) -> Result<i64> {
     match scan_place(connection)? {
         Some(_) => Ok(0),
-        None => Ok(cursor::read(connection, CURSOR)?.unwrap_or_default()),
+        None => sent_change(connection),
     }
 }
 
+/// The last change that was sent, or is that of a row which the first sending sends.
+fn sent_change(connection: &Connection) -> Result<i64> {
+    Ok(cursor::read(connection, CURSOR)?.unwrap_or_default())
+}
+
 pub(super) fn backlog(connection: &Connection) -> Result<u64> {
-    let from = cursor::read(connection, CURSOR)?.unwrap_or_default();
+    let from = sent_change(connection)?;
     let behind = last_change(connection)?.saturating_sub(from);
     let mut rows = u64::try_from(behind).unwrap_or_default();
     if let Some((table, rowid)) = scan_place(connection)? {
@@ -229,7 +237,7 @@ pub(super) fn backlog(connection: &Connection) -> Result<u64> {
 
 /// Which rows of a table are yet to be sent, as a condition on its rowid.
 pub(super) fn unsent(connection: &Connection, table: usize) -> Result<String> {
-    let from = cursor::read(connection, CURSOR)?.unwrap_or_default();
+    let from = sent_change(connection)?;
     let name = TABLES[table];
     let mut condition =
         format!("rowid IN (SELECT key FROM change WHERE seq > {from} AND \"table\" = '{name}')");

@@ -363,7 +363,8 @@ async fn texts_without_a_vector_are_found_by_changes_too() {
         .store
         .unembedded_of_changes(model.id, before + 1, last)
         .await;
-    let texts: Vec<String> = missing.expect("read").into_iter().map(|m| m.text).collect();
+    let missing = missing.expect("read").expect("all changes are there");
+    let texts: Vec<String> = missing.into_iter().map(|m| m.text).collect();
     assert_eq!(texts, ["two"]);
     assert_eq!(
         world.store.cursor("c".to_owned()).await.expect("read"),

@@ -6,6 +6,7 @@ mod many;
 mod merging;
 mod published;
 mod taken_over;
+mod unheard;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -86,13 +87,15 @@ impl Device {
 
     /// Writes what is new to the log.
     async fn send(&mut self) {
+        let known = self.store.epoch().await.expect("read");
+        let epoch = known.map_or(1, |known| known.number);
         while let Some(outgoing) = self.store.outgoing().await.expect("read") {
             let mut written = None;
             if !outgoing.rows.is_empty() {
                 let sequence = self.log.len() as u64 + 1;
                 let place = BatchPlace {
                     user: "ada".parse().expect("a name"),
-                    epoch: 1,
+                    epoch,
                     device: self.name.parse().expect("a name"),
                     sequence,
                 };
@@ -106,6 +109,7 @@ impl Device {
                 let (first, last) = batch.header.stamps;
                 self.log.push(batch);
                 written = Some(Written {
+                    epoch,
                     first,
                     sequence,
                     hash,

@@ -95,6 +95,28 @@ fn batch(sequence: u64, previous: Hash, millis: u64) -> Batch {
 }
 
 #[test]
+fn who_asks_again_and_again_to_look_keeps_nothing_from_being_read() {
+    let mut world = World::new();
+    let first = batch(1, FIRST, NOW);
+    let second = batch(2, first.hash, NOW);
+    world.reading.look_now(world.now);
+    world.list(&[1, 2]);
+    world.reading.look_now(world.now);
+    world.apply(&first);
+    assert_eq!(world.ask(), Some(Ask::List), "what was asked for is done");
+    world.list(&[1, 2]);
+    world.reading.look_now(world.now);
+    // What cannot be had does not keep logs from being listed either.
+    let asked = world.ask().expect("a batch");
+    assert_eq!(Some(&asked), fetch(2).as_ref());
+    world.reading.handle_failure(&asked, world.now);
+    world.reading.look_now(world.now);
+    assert_eq!(world.ask(), Some(Ask::List));
+    world.list(&[1, 2]);
+    world.apply(&second);
+}
+
+#[test]
 fn what_is_new_is_read_in_order() {
     let mut world = World::new();
     assert_eq!(world.ask(), None);

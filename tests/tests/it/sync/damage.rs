@@ -9,7 +9,7 @@ use ginnel_proto::sync::hlc::Hlc;
 use ginnel_proto::sync::reading::FIRST;
 use ginnel_tests::knowledge::{Known, in_step};
 use ginnel_tests::lab::Lab;
-use ginnel_tests::wait::in_time;
+use ginnel_tests::wait::{LOOK_AGAIN, in_time};
 
 use super::publish::publish;
 
@@ -23,7 +23,7 @@ async fn written() -> (Lab, Known, PathBuf) {
         .join("bucket/knowledge/alice/.sync/log/e1/laptop/0000000000000001.batch");
     in_time("a batch", async {
         while !path.exists() || laptop.store.outgoing_backlog().await.expect("read") > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     })
     .await;
@@ -59,7 +59,7 @@ pub(super) async fn reported(known: &Known, sequence: u64, says: &str) -> String
                 assert!(left.reason.contains(says), "{}", left.reason);
                 return left.reason.clone();
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     })
     .await
@@ -123,7 +123,7 @@ async fn what_is_cut_short_missing_or_of_elsewhere_is_reported() {
         laptop.put("b.md", "the second batch").await;
         in_time("a second batch", async {
             while laptop.store.outgoing_backlog().await.expect("read") > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
         .await;
@@ -243,7 +243,7 @@ async fn a_log_that_has_to_wait_stops_nobody() {
             .quarantined
             .is_empty()
         {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     })
     .await;
@@ -266,7 +266,7 @@ async fn a_bucket_that_loses_the_newest_batch_gets_it_again() {
     laptop.sync.now();
     in_time("the batch once more", async {
         while !path.exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     })
     .await;

@@ -19,7 +19,9 @@ use ginnel_tests::wait::{LOOK_AGAIN, in_time, until};
 
 use super::damage::reported;
 use super::erase::keys;
+use super::pair;
 use super::publish::{manifest, publish};
+use super::restore::restore;
 
 /// Waits until a device can go no further, and gives why.
 async fn locked(known: &Known) -> String {
@@ -67,14 +69,6 @@ fn nothing_is_plain(lab: &Lab) {
     }
     assert!(sealed > 0, "nothing is there");
     assert!(!object(lab, "knowledge/alice/embeddings.db").exists());
-}
-
-async fn pair() -> (Lab, LabAgent, Known, Known) {
-    let lab = Lab::start().await;
-    let agent = lab.another_agent("alice", "desktop").await;
-    let laptop = Known::of(&lab.agent).await;
-    let desktop = Known::of(&agent).await;
-    (lab, agent, laptop, desktop)
 }
 
 #[tokio::test]
@@ -128,11 +122,7 @@ async fn all_is_encrypted_and_only_devices_with_the_key_go_on() {
     in_step(&[&laptop, &desktop, &phone]).await;
     laptop.put("a.md", "spoiled").await;
     in_step(&[&laptop, &desktop, &phone]).await;
-    let relay = &lab.relay.relay;
-    let user = "alice".parse().expect("a name");
-    let (kept, sync) = (relay.knowledge.as_ref(), relay.sync.as_ref());
-    let catalog = &sync.expect("kept").catalog;
-    let restored = kept.expect("kept").restore(catalog, &user, at).await;
+    let restored = restore(&lab, "alice", at).await;
     assert_eq!(restored.expect("restored").epoch, 3);
     for known in [&laptop, &desktop, &phone] {
         known.sync.now();

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use ginnel_relay::objects::Bucket;
-use ginnel_relay::user::{erase, export};
+use ginnel_relay::user::erase::{EraseError, Receipt};
+use ginnel_relay::user::export;
 use ginnel_store::transfer::State;
 use ginnel_tests::artifacts::{Mover, safetensors};
 use ginnel_tests::knowledge::{Known, in_step};
@@ -33,6 +34,28 @@ pub(super) fn keys(lab: &Lab) -> BTreeSet<String> {
     walk(&root, &root, &mut keys);
     keys.retain(|key| !key.starts_with('.'));
     keys
+}
+
+/// The keys of what is kept for what `ada` knows.
+pub(super) fn keys_of_ada(lab: &Lab) -> Vec<String> {
+    let keys = keys(lab).into_iter();
+    keys.filter(|key| key.contains("/ada/")).collect()
+}
+
+/// What is kept of that once she is erased: that an epoch began with nothing.
+pub(super) const ADA_ERASED: [&str; 2] = [
+    "knowledge/ada/.sync/head.json",
+    "knowledge/ada/.sync/manifest.json",
+];
+
+/// Erases a user as `ginnel-relay user erase` does.
+pub(super) async fn erase(lab: &Lab, user: &str) -> Result<Receipt, EraseError> {
+    let registry = lab.registry().await;
+    let relay = &lab.relay.relay;
+    let knowledge = relay.knowledge.as_ref().expect("kept");
+    let user = user.parse().expect("a name");
+    let now = relay.now_ms();
+    ginnel_relay::user::erase::erase(&bucket(lab), &registry, knowledge, &user, now).await
 }
 
 #[tokio::test]
@@ -101,10 +124,7 @@ async fn what_is_erased_is_gone_here_and_on_devices_that_come_later() {
             .is_err()
     );
 
-    let knowledge = lab.relay.relay.knowledge.as_ref().expect("kept");
-    let now = lab.relay.relay.now_ms();
-    let receipt = erase::erase(&bucket(&lab), &registry, knowledge, &user, now).await;
-    let receipt = receipt.expect("erased");
+    let receipt = erase(&lab, "alice").await.expect("erased");
     assert_eq!(receipt.devices, ["desktop", "laptop"]);
     assert!(
         receipt.rows["api_keys"] == 1 && receipt.objects >= 10,

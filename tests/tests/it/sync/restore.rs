@@ -1,19 +1,28 @@
-//! What a restore and an erasure leave in the bucket, as other programs see it.
+//! Knowledge as it was at a time, and what a restore and an erasure leave in the
+//! bucket, as other programs see it.
 
-use ginnel_relay::objects::Bucket;
-use ginnel_relay::user::erase::erase;
+use ginnel_relay::knowledge::restore::{RestoreError, Restored};
 use ginnel_tests::by_hand::ByHand;
 use ginnel_tests::knowledge::{Known, in_step};
 use ginnel_tests::lab::Lab;
 use ginnel_tests::wait::{LOOK_AGAIN, in_time};
 use http::StatusCode;
 
-use super::erase::keys;
-use super::publish::publish;
+use super::erase::{ADA_ERASED, erase, keys_of_ada};
+use super::pair;
+use super::publish::{count, database, manifest, publish};
 
-fn of_ada(lab: &Lab) -> Vec<String> {
-    let keys = keys(lab).into_iter();
-    keys.filter(|key| key.contains("/ada/")).collect()
+/// Restores as `ginnel-relay knowledge restore` does.
+pub(super) async fn restore(
+    lab: &Lab,
+    user: &str,
+    at_unix_ms: u64,
+) -> Result<Restored, RestoreError> {
+    let relay = &lab.relay.relay;
+    let knowledge = relay.knowledge.as_ref().expect("kept");
+    let catalog = &relay.sync.as_ref().expect("kept").catalog;
+    let user = user.parse().expect("a name");
+    knowledge.restore(catalog, &user, at_unix_ms).await
 }
 
 #[tokio::test]
@@ -23,17 +32,13 @@ async fn nothing_hidden_is_left_after_restores_and_an_erasure() {
     let secret = b"a secret of ada ".repeat(5000);
     let (status, said) = desk.publish(1, &secret).await;
     assert_eq!(status, StatusCode::OK, "{said}");
-    let relay = &lab.relay.relay;
-    let knowledge = relay.knowledge.as_ref().expect("kept");
-    let catalog = &relay.sync.as_ref().expect("kept").catalog;
-    let user = "ada".parse().expect("a name");
     // The same snapshot again and again: it lies where it is put already.
-    let at = relay.now_ms().cast_unsigned();
+    let at = lab.relay.relay.now_ms().cast_unsigned();
     for epoch in 2..5 {
-        let restored = knowledge.restore(catalog, &user, at).await;
+        let restored = restore(&lab, "ada", at).await;
         assert_eq!(restored.expect("restored").epoch, epoch);
     }
-    let hidden: Vec<_> = of_ada(&lab)
+    let hidden: Vec<_> = keys_of_ada(&lab)
         .into_iter()
         .filter(|key| key.contains('#'))
         .collect();
@@ -43,15 +48,8 @@ async fn nothing_hidden_is_left_after_restores_and_an_erasure() {
         .relay_state()
         .join("bucket/knowledge/ada/embeddings.db#0");
     std::fs::write(&left, &secret).expect("written");
-    let bucket = Bucket::folder(&lab.relay_state().join("bucket")).expect("opened");
-    let registry = lab.registry().await;
-    let erased = erase(&bucket, &registry, knowledge, &user, relay.now_ms()).await;
-    assert_eq!(erased.expect("erased").epoch, 5);
-    let expected = [
-        "knowledge/ada/.sync/head.json",
-        "knowledge/ada/.sync/manifest.json",
-    ];
-    assert_eq!(of_ada(&lab), expected);
+    assert_eq!(erase(&lab, "ada").await.expect("erased").epoch, 5);
+    assert_eq!(keys_of_ada(&lab), ADA_ERASED);
 }
 
 #[tokio::test]
@@ -63,18 +61,8 @@ async fn a_user_whose_manifest_is_damaged_is_erased_all_the_same() {
     for damaged in ["manifest.json", "lease.json", "embeddings.db.json"] {
         std::fs::write(folder.join(damaged), "{").expect("written");
     }
-    let bucket = Bucket::folder(&lab.relay_state().join("bucket")).expect("opened");
-    let registry = lab.registry().await;
-    let knowledge = lab.relay.relay.knowledge.as_ref().expect("kept");
-    let user = "ada".parse().expect("a name");
-    let now = lab.relay.relay.now_ms();
-    let erased = erase(&bucket, &registry, knowledge, &user, now).await;
-    assert_eq!(erased.expect("erased").epoch, 2);
-    let expected = [
-        "knowledge/ada/.sync/head.json",
-        "knowledge/ada/.sync/manifest.json",
-    ];
-    assert_eq!(of_ada(&lab), expected);
+    assert_eq!(erase(&lab, "ada").await.expect("erased").epoch, 2);
+    assert_eq!(keys_of_ada(&lab), ADA_ERASED);
     // Life goes on.
     let (status, said) = desk.publish(2, b"a new beginning").await;
     assert_eq!(status, StatusCode::OK, "{said}");
@@ -84,10 +72,7 @@ async fn a_user_whose_manifest_is_damaged_is_erased_all_the_same() {
 /// them is damaged.
 #[tokio::test]
 async fn what_cannot_be_restored_is_told_and_the_rest_is_there() {
-    let lab = Lab::start().await;
-    let agent = lab.another_agent("alice", "desktop").await;
-    let laptop = Known::of(&lab.agent).await;
-    let desktop = Known::of(&agent).await;
+    let (lab, _agent, laptop, desktop) = pair().await;
     laptop.put("a.md", "in the snapshot").await;
     in_step(&[&laptop, &desktop]).await;
     publish(&laptop).await;
@@ -114,11 +99,7 @@ async fn what_cannot_be_restored_is_told_and_the_rest_is_there() {
     std::fs::write(log.join(&damaged), "not what it was").expect("written");
     std::fs::remove_file(log.join(&missing)).expect("removed");
     let at = lab.relay.relay.now_ms().cast_unsigned();
-    let relay = &lab.relay.relay;
-    let knowledge = relay.knowledge.as_ref().expect("kept");
-    let catalog = &relay.sync.as_ref().expect("kept").catalog;
-    let user = "alice".parse().expect("a name");
-    let restored = knowledge.restore(catalog, &user, at).await;
+    let restored = restore(&lab, "alice", at).await;
     assert_eq!(restored.expect("restored").epoch, 2);
     for known in [&laptop, &desktop] {
         known.sync.now();
@@ -143,4 +124,69 @@ async fn what_cannot_be_restored_is_told_and_the_rest_is_there() {
     in_step(&[&laptop, &desktop]).await;
     laptop.put("f.md", "life goes on").await;
     desktop.until_found("life").await;
+}
+
+#[tokio::test]
+async fn a_restore_brings_back_what_was_and_devices_follow() {
+    let (lab, _agent, laptop, desktop) = pair().await;
+    laptop.put("kept.md", "in the snapshot").await;
+    let edited = laptop.put("edited.md", "as it was").await;
+    in_step(&[&laptop, &desktop]).await;
+    publish(&laptop).await;
+    // After the snapshot, and before the time.
+    desktop.put("between.md", "between the two").await;
+    in_step(&[&laptop, &desktop]).await;
+    let at = lab.relay.relay.now_ms().cast_unsigned();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    // A mistake.
+    laptop.put("edited.md", "spoiled").await;
+    laptop.store.delete(edited).await.expect("deleted");
+    laptop.put("wrong.md", "should not be").await;
+    in_step(&[&laptop, &desktop]).await;
+    // A third device knows of the mistake, and is away while it is undone.
+    let other = lab.another_agent("alice", "phone").await;
+    let phone = Known::of(&other).await;
+    in_step(&[&laptop, &desktop, &phone]).await;
+    phone.sync.set_paused(true).await.expect("paused");
+    phone.put("offline.md", "added offline").await;
+
+    let early = restore(&lab, "alice", 1_000).await.expect_err("too early");
+    assert!(early.to_string().contains("nothing is kept"), "{early}");
+    let restored = restore(&lab, "alice", at).await;
+    assert_eq!(restored.expect("restored").epoch, 2);
+    // The plain file is the restored one at once.
+    let database = database(&lab);
+    assert_eq!(count(&database, "SELECT count(*) FROM document"), 2);
+    laptop.sync.now();
+    desktop.sync.now();
+    in_step(&[&laptop, &desktop]).await;
+    phone.sync.set_paused(false).await.expect("resumed");
+    in_step(&[&laptop, &desktop, &phone]).await;
+    for known in [&laptop, &desktop, &phone] {
+        assert_eq!(known.words("snapshot").await, ["kept.md"]);
+        assert_eq!(known.words("was").await, ["edited.md"]);
+        assert_eq!(known.words("between").await, ["between.md"]);
+        assert_eq!(known.words("offline").await, ["offline.md"]);
+        assert!(known.words("spoiled wrong should").await.is_empty());
+        let epoch = known.store.epoch().await.expect("read");
+        assert_eq!(epoch.map(|epoch| epoch.number), Some(2));
+    }
+    // Life goes on, in the new epoch.
+    desktop.put("later.md", "after the restore").await;
+    in_step(&[&laptop, &desktop, &phone]).await;
+    publish(&laptop).await;
+    // News of the epoch before concern nobody.
+    for known in [&laptop, &desktop, &phone] {
+        let status = known.sync.status().await.expect("read");
+        assert_eq!(
+            (status.behind, status.quarantined.len()),
+            (0, 0),
+            "{status:?}"
+        );
+    }
+    assert_eq!(manifest(&lab, "alice")["epoch"], 2);
+    assert_eq!(
+        count(&database, "SELECT count(*) FROM document WHERE deleted = 0"),
+        5
+    );
 }

@@ -3,15 +3,14 @@
 use bytes::Bytes;
 use ginnel_proto::code::Code;
 use ginnel_proto::push::PushAnswer;
-use ginnel_relay::objects::Bucket;
-use ginnel_relay::user::erase::erase;
 use ginnel_tests::by_hand::ByHand;
 use ginnel_tests::lab::Lab;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::erase::keys;
+use super::erase::{ADA_ERASED, erase, keys_of_ada};
 use super::publish::manifest;
+use super::restore::restore;
 
 /// A relay, and a device of `ada` that has published `before` and has the lease.
 async fn published() -> (Lab, ByHand) {
@@ -49,41 +48,13 @@ async fn lease(device: &ByHand, epoch: u64) -> (StatusCode, Value) {
     device.ask(Method::POST, &path, None).await
 }
 
-async fn restore(lab: &Lab, at: i64) -> u64 {
-    let relay = &lab.relay.relay;
-    let knowledge = relay.knowledge.as_ref().expect("kept");
-    let catalog = &relay.sync.as_ref().expect("kept").catalog;
-    let user = "ada".parse().expect("a name");
-    let restored = knowledge.restore(catalog, &user, at.cast_unsigned()).await;
-    restored.expect("restored").epoch
-}
-
-async fn erased(lab: &Lab) -> u64 {
-    let bucket = Bucket::folder(&lab.relay_state().join("bucket")).expect("opened");
-    let registry = lab.registry().await;
-    let knowledge = lab.relay.relay.knowledge.as_ref().expect("kept");
-    let user = "ada".parse().expect("a name");
-    let now = lab.relay.relay.now_ms();
-    let receipt = erase(&bucket, &registry, knowledge, &user, now).await;
-    receipt.expect("erased").epoch
-}
-
-fn files_of_ada(lab: &Lab) -> Vec<String> {
-    let keys = keys(lab).into_iter();
-    keys.filter(|key| key.contains("/ada/")).collect()
-}
-
-const AFTER_ERASURE: [&str; 2] = [
-    "knowledge/ada/.sync/head.json",
-    "knowledge/ada/.sync/manifest.json",
-];
-
 #[tokio::test]
 async fn a_restore_is_not_undone_by_a_device_that_has_not_heard_of_it() {
     let (lab, desk) = published().await;
-    let at = lab.relay.relay.now_ms();
+    let at = lab.relay.relay.now_ms().cast_unsigned();
     desk.publish(1, &database("mistake")).await;
-    assert_eq!(restore(&lab, at).await, 2);
+    let restored = restore(&lab, "ada", at).await;
+    assert_eq!(restored.expect("restored").epoch, 2);
     assert_eq!(object(&lab), Some(database("before")));
     let restored = manifest_of_ada(&lab);
     // It had the lease, which would last two minutes.
@@ -108,7 +79,7 @@ async fn a_restore_is_not_undone_by_a_device_that_has_not_heard_of_it() {
 #[tokio::test]
 async fn what_is_erased_does_not_come_back_with_a_device_that_has_not_heard_of_it() {
     let (lab, desk) = published().await;
-    assert_eq!(erased(&lab).await, 2);
+    assert_eq!(erase(&lab, "ada").await.expect("erased").epoch, 2);
     assert_stale_or_lost(&desk.push(&database("before, and more")).await);
     let (status, said) = lease(&desk, 1).await;
     assert_eq!(status, StatusCode::CONFLICT, "{said}");
@@ -118,7 +89,7 @@ async fn what_is_erased_does_not_come_back_with_a_device_that_has_not_heard_of_i
     let body = Bytes::from(snapshot.to_string());
     let (status, _) = desk.ask(Method::PUT, "/manifest/1", Some(body)).await;
     assert_eq!(status, StatusCode::CONFLICT);
-    assert_eq!(files_of_ada(&lab), AFTER_ERASURE);
+    assert_eq!(keys_of_ada(&lab), ADA_ERASED);
 }
 
 #[tokio::test]
@@ -126,10 +97,10 @@ async fn an_erasure_in_the_middle_of_a_push_leaves_nothing_of_it() {
     let (lab, desk) = published().await;
     let begun = desk.begin_push(&database("before, and more")).await;
     let begun = begun.expect("wanted");
-    assert_eq!(erased(&lab).await, 2);
+    assert_eq!(erase(&lab, "ada").await.expect("erased").epoch, 2);
     let answer = begun.finish().await;
     assert!(matches!(answer, PushAnswer::Declined { .. }), "{answer:?}");
-    assert_eq!(files_of_ada(&lab), AFTER_ERASURE);
+    assert_eq!(keys_of_ada(&lab), ADA_ERASED);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::published::published;
 use super::*;
+use crate::sync::Rest;
 
 /// What each device says of how far it is.
 async fn words(devices: &[Device]) -> std::collections::BTreeMap<DeviceName, Word> {
@@ -134,7 +135,10 @@ async fn who_starts_over_revives_nothing_and_keeps_what_is_its_own() {
         .expect("written");
 
     lap.clock.fetch_add(120_000, Ordering::Relaxed);
-    lap.store.start_over(path).await.expect("started over");
+    lap.store
+        .start_over(path, Rest::Nothing)
+        .await
+        .expect("started over");
     let epoch = KnownEpoch {
         number: 2,
         key: Some("0011223344556677".parse().expect("a key's id")),

@@ -9,6 +9,7 @@ use crate::FILE_NAME;
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::search::SearchRequest;
+use crate::sync::Rest;
 
 /// What is published by a device with so many documents, of so many passages each.
 async fn desk(documents: usize, passages: usize) -> (Device, std::path::PathBuf) {
@@ -118,7 +119,13 @@ async fn vectors_of_what_was_there_before_are_not_found_after_a_stop() {
     let store = Store::open(options(lap.store.folder())).expect("opened");
     let lap = Device { store, ..lap };
     let over = move |connection: &Connection| {
-        crate::sync::start_over_rows(connection, &path, "lap", Hlc::latest_at(NOW + 100_000))
+        crate::sync::start_over_rows(
+            connection,
+            &path,
+            "lap",
+            Hlc::latest_at(NOW + 100_000),
+            Rest::Nothing,
+        )
     };
     lap.store.inner.writer.run_apart(over).await.expect("done");
     // As a kill leaves it.
@@ -160,6 +167,7 @@ async fn a_filter_does_not_let_through_what_took_the_place_of_rows() {
             &published,
             "nobody",
             Hlc::latest_at(NOW + 100_000),
+            Rest::Nothing,
         )
     };
     lap.store.inner.writer.run_apart(over).await.expect("done");
@@ -247,7 +255,10 @@ async fn rows_that_no_device_may_send_are_not_taken_over() {
         lap.model().await;
         lap.put("own.md", &["goes on"]).await;
         lap.store.take_over(path.clone()).await.expect_err(damage);
-        lap.store.start_over(path).await.expect_err(damage);
+        lap.store
+            .start_over(path, Rest::Nothing)
+            .await
+            .expect_err(damage);
         assert_eq!(lap.words("goes").await, ["goes on"], "{damage}");
         assert_eq!(lap.store.check().await.expect("checked"), [], "{damage}");
     }
