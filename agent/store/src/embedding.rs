@@ -160,6 +160,25 @@ pub(crate) fn missing(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Texts that model 1 has not seen, of changes 2 to 3.
+pub(crate) const MISSING_OF_CHANGES: &str = "
+WITH touched (passage) AS (
+    SELECT key FROM change
+    WHERE seq BETWEEN ?2 AND ?3 AND \"table\" = 'passage'
+    UNION
+    SELECT passage.rowid FROM change
+    JOIN document ON document.rowid = change.key
+    JOIN passage ON passage.document_id = document.id
+    WHERE change.seq BETWEEN ?2 AND ?3 AND change.\"table\" = 'document'
+)
+SELECT live.rowid, live.text_hash, live.text
+FROM touched JOIN live_passage AS live ON live.rowid = touched.passage
+WHERE NOT EXISTS (
+    SELECT 1 FROM embedding
+    WHERE embedding.text_hash = live.text_hash AND embedding.model = ?1
+      AND embedding.deleted = 0)
+ORDER BY live.rowid";
+
 /// As [`missing`], of the passages that the changes numbered `from` to `to`
 /// touch.
 pub(crate) fn missing_of_changes(
@@ -168,24 +187,7 @@ pub(crate) fn missing_of_changes(
     from: i64,
     to: i64,
 ) -> Result<Vec<Unembedded>> {
-    let mut missing = connection.prepare_cached(
-        "WITH touched (passage) AS (
-             SELECT key FROM change
-             WHERE seq BETWEEN ?2 AND ?3 AND \"table\" = 'passage'
-             UNION
-             SELECT passage.rowid FROM change
-             JOIN document ON document.rowid = change.key
-             JOIN passage ON passage.document_id = document.id
-             WHERE change.seq BETWEEN ?2 AND ?3 AND change.\"table\" = 'document'
-         )
-         SELECT live.rowid, live.text_hash, live.text
-         FROM touched JOIN live_passage AS live ON live.rowid = touched.passage
-         WHERE NOT EXISTS (
-             SELECT 1 FROM embedding
-             WHERE embedding.text_hash = live.text_hash AND embedding.model = ?1
-               AND embedding.deleted = 0)
-         ORDER BY live.rowid",
-    )?;
+    let mut missing = connection.prepare_cached(MISSING_OF_CHANGES)?;
     let rows = missing.query_map((model, from, to), |row| {
         Ok(Unembedded {
             passage: row.get(0)?,

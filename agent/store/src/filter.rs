@@ -1,6 +1,6 @@
 //! Filters: which passages a search may find.
 
-mod kept;
+pub(crate) mod kept;
 
 use std::str::FromStr;
 

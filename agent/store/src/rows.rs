@@ -113,7 +113,7 @@ fn read(stored: ValueRef<'_>, embedding: i64, vector: &mut [f32]) -> bool {
 
 /// Every passage that some changes touch, directly or by its document or
 /// vector, with its vector if it is live and has one.
-const TOUCHED: &str = "
+pub(crate) const TOUCHED: &str = "
 WITH touched (passage) AS (
     SELECT key FROM change
     WHERE seq BETWEEN ?1 AND ?2 AND \"table\" = 'passage'

@@ -5,6 +5,7 @@ mod checking;
 mod damage;
 mod documents;
 mod durability;
+mod plans;
 mod searching;
 mod stock;
 mod syncing;

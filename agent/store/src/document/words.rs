@@ -14,6 +14,19 @@ const AT_A_TIME: usize = 2048;
 /// come later have greater numbers.
 const CAN_WAIT: &str = "words_can_wait";
 
+/// SQLite keeps to the order of a `CROSS JOIN`: by itself it may go through all
+/// passages, to find the few that are new.
+/// <https://www.sqlite.org/optoverview.html#manual_control_of_query_plans_using_cross_join>
+pub(crate) const INDEX_NEW: &str = "INSERT INTO passage_text_index (rowid, text)
+     SELECT passage.rowid, passage.text
+     FROM unindexed CROSS JOIN passage ON passage.rowid = unindexed.passage
+     WHERE unindexed.passage > (SELECT coalesce(max(value), 0) FROM meta WHERE key = ?1)
+     ORDER BY unindexed.passage";
+pub(crate) const INDEX_SOME: &str = "INSERT INTO passage_text_index (rowid, text)
+     SELECT passage.rowid, passage.text
+     FROM unindexed CROSS JOIN passage ON passage.rowid = unindexed.passage
+     WHERE unindexed.passage <= ?1 ORDER BY unindexed.passage";
+
 /// Indexes what came in this transaction.
 pub(crate) fn index(connection: &Connection) -> Result<()> {
     let mut some = connection.prepare_cached(
@@ -23,14 +36,7 @@ pub(crate) fn index(connection: &Connection) -> Result<()> {
     if !some.query_row([CAN_WAIT], |row| row.get(0))? {
         return Ok(());
     }
-    let mut index = connection.prepare_cached(
-        "INSERT INTO passage_text_index (rowid, text)
-         SELECT passage.rowid, passage.text FROM unindexed
-         JOIN passage ON passage.rowid = unindexed.passage
-         WHERE unindexed.passage >
-             (SELECT coalesce(max(value), 0) FROM meta WHERE key = ?1)
-         ORDER BY passage.rowid",
-    )?;
+    let mut index = connection.prepare_cached(INDEX_NEW)?;
     index.execute([CAN_WAIT])?;
     let mut indexed = connection.prepare_cached(
         "DELETE FROM unindexed WHERE passage >
@@ -63,12 +69,7 @@ pub(crate) fn index_some(connection: &Connection) -> Result<bool> {
     )?;
     let (last, count): (Option<i64>, usize) =
         next.query_row([AT_A_TIME], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut index = connection.prepare_cached(
-        "INSERT INTO passage_text_index (rowid, text)
-         SELECT passage.rowid, passage.text FROM unindexed
-         JOIN passage ON passage.rowid = unindexed.passage
-         WHERE unindexed.passage <= ?1 ORDER BY passage.rowid",
-    )?;
+    let mut index = connection.prepare_cached(INDEX_SOME)?;
     index.execute([last])?;
     let mut indexed = connection.prepare_cached("DELETE FROM unindexed WHERE passage <= ?1")?;
     indexed.execute([last])?;

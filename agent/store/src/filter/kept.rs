@@ -139,16 +139,18 @@ impl Answer {
     }
 }
 
+/// Passages that changes 1 to 2 touch, at most 3.
+pub(crate) const TOUCHED: &str = "
+SELECT key FROM change WHERE seq BETWEEN ?1 AND ?2 AND \"table\" = 'passage'
+UNION
+SELECT passage.rowid FROM change
+JOIN document ON document.rowid = change.key
+JOIN passage ON passage.document_id = document.id
+WHERE change.seq BETWEEN ?1 AND ?2 AND change.\"table\" = 'document'
+LIMIT ?3";
+
 fn touched(connection: &Connection, from: i64, to: i64) -> Result<Vec<i64>> {
-    let mut touched = connection.prepare_cached(
-        "SELECT key FROM change WHERE seq BETWEEN ?1 AND ?2 AND \"table\" = 'passage'
-         UNION
-         SELECT passage.rowid FROM change
-         JOIN document ON document.rowid = change.key
-         JOIN passage ON passage.document_id = document.id
-         WHERE change.seq BETWEEN ?1 AND ?2 AND change.\"table\" = 'document'
-         LIMIT ?3",
-    )?;
+    let mut touched = connection.prepare_cached(TOUCHED)?;
     let rows = touched.query_map((from, to, TOUCHED_MAX + 1), |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
