@@ -129,6 +129,15 @@ impl Store {
         self.inner.readers.run(outgoing::backlog).await
     }
 
+    /// Up to which change all of this device's rows are in the bucket; `None` while
+    /// they are sent for the first time.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn sent_upto(&self) -> Result<Option<i64>> {
+        self.inner.readers.run(outgoing::sent_upto).await
+    }
+
     /// Rows up to there are in the bucket.
     ///
     /// # Errors

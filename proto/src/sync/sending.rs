@@ -98,7 +98,7 @@ impl Sending {
             Wrote::Nothing => {}
             Wrote::All => self.take_token(now),
             // A full one is as good as many small ones.
-            Wrote::Full => self.changed_at = Some(now - GATHER),
+            Wrote::More => self.changed_at = Some(now - GATHER),
         }
     }
 
@@ -125,7 +125,7 @@ pub enum Wrote {
     /// All there was.
     All,
     /// As much as fits; there is more.
-    Full,
+    More,
 }
 
 #[cfg(test)]
@@ -185,7 +185,7 @@ mod tests {
         let mut now = begin + GATHER;
         for _ in 0..100 {
             assert!(sending.poll(now));
-            sending.handle_written(now, Wrote::Full);
+            sending.handle_written(now, Wrote::More);
             now += Duration::from_millis(1);
         }
         assert!(sending.poll(now));

@@ -33,7 +33,12 @@ impl Knowledge {
         // The manifest says all. What fails here is done with the next publication,
         // or found out later.
         let told = self.begin_head(user, next.epoch).await;
-        let cleared = self.clear_uncovered(user, &next).await;
+        let cleared = async {
+            self.clear_uncovered(user, &next).await?;
+            // What writers that died have left. Who writes now tries again.
+            self.bucket.sweep(&KnowledgePlace::all(user)).await
+        };
+        let cleared = cleared.await;
         for failed in [told, cleared] {
             if let Err(error) = failed {
                 warn!(%error, %user, "what was written before goes later");

@@ -50,8 +50,12 @@ impl Knowledge {
         match manifest.epoch {
             now if now == epoch => Ok(written),
             now => {
-                // Nothing stays that was erased, or is not encrypted as it has to be.
-                if written == Written::Now {
+                // Nothing stays that was erased, or is not encrypted as it has to be, also
+                // if an earlier request could not look any more. What may belong to what
+                // the epoch began with is read first.
+                let is_in_base = manifest.base.as_ref().is_some_and(|it| it.epoch == epoch);
+                let is_to_go = manifest.erases(epoch) || manifest.uncovers(epoch) && !is_in_base;
+                if written == Written::Now || is_to_go {
                     self.bucket.delete(&key).await?;
                 }
                 let what = format_args!("another epoch began meanwhile, epoch={now}");

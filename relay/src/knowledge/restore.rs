@@ -312,7 +312,9 @@ fn choose<'a>(
 ) -> Result<&'a Kept, RestoreError> {
     let user = || user.clone();
     let all = kept.values().flatten();
-    let mut all = all.filter(|kept| !manifest.uncovers(kept.epoch)).peekable();
+    // An erasure that stopped half-way may have left some.
+    let is_to_go = |epoch| manifest.uncovers(epoch) || manifest.erases(epoch);
+    let mut all = all.filter(|kept| !is_to_go(kept.epoch)).peekable();
     let oldest = all.peek().map_or_else(String::new, |oldest| {
         format!(", oldest={}", utc(oldest.unix_ms.cast_signed()))
     });

@@ -195,14 +195,15 @@ fn make_newer(file: &File, old: &FilePath) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Removes what a writer that died, or copies of an earlier version, left beside a
-/// file: `NAME#0` and so on.
+/// Removes what writers that died left beside a file: `LocalFileSystem` counts from
+/// `NAME#1`, and copies of an earlier version left `NAME#0` too.
 fn sweep_beside(file: &FilePath) -> io::Result<()> {
     for number in 0_u32.. {
         let mut name = file.as_os_str().to_owned();
         name.push(format!("#{number}"));
         match fs::remove_file(PathBuf::from(name)) {
             Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && number == 0 => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(error) => return Err(error),
         }

@@ -360,6 +360,9 @@ async fn what_no_list_shows_goes_with_its_object_and_when_it_is_swept() {
     plant("embeddings.db#0");
     bucket.delete(&object).await.expect("deleted");
     assert_eq!(files(&below), left);
+    plant("embeddings.db#1");
+    bucket.delete(&object).await.expect("deleted");
+    assert_eq!(files(&below), left);
     std::fs::create_dir(below.join("pitr")).expect("made");
     plant("pitr/7.db#12345678901234567890");
     plant("other#");

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::base::Base;
 use super::relay::Relay;
-use super::{KnowledgeSync, moving, sealed};
+use super::{INCOMPLETE, KnowledgeSync, moving, sealed};
 use crate::sync::Changes;
 use crate::sync::failure::Failure;
 
@@ -58,6 +58,8 @@ pub(super) async fn start_over(
     };
     let started = sync.parts.store.start_over(place, rest).await;
     started.map_err(refusal)?;
+    // Batches of before that are left out are told anew.
+    forget_incomplete(sync).await?;
     if let Some(base) = base {
         base.read(sync, relay).await?;
         // Once something newer is published, these batches may go while they are
@@ -84,6 +86,7 @@ pub(super) async fn erase(
     let turn = sync.shared.publishing.lock().await;
     let store = &sync.parts.store;
     store.erase().await?;
+    forget_incomplete(sync).await?;
     let place = artifacts.place(&Artifact::Knowledge(Cover::Plain)).await?;
     let removed = tokio::task::spawn_blocking(move || remove_all_beside(&place)).await;
     removed.map_err(Failure::retry)?.map_err(Failure::retry)?;
@@ -95,6 +98,11 @@ pub(super) async fn erase(
         Some(_) => merge(sync, manifest, key).await,
         None => Ok(()),
     }
+}
+
+async fn forget_incomplete(sync: &KnowledgeSync) -> Result<(), Failure> {
+    let store = &sync.parts.store;
+    Ok(store.set_note(INCOMPLETE.to_owned(), String::new()).await?)
 }
 
 fn begun(manifest: &Manifest, key: Option<&Key>) -> KnownEpoch {

@@ -16,7 +16,7 @@ use ginnel_proto::sync::seal::{Key, KeyId};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::keys::{Keys, generate};
-use super::publisher::{IN_STEP_WITHIN, keep_lease, push_snapshot, until_in_step};
+use super::publisher::{keep_lease, push_snapshot, until_in_step};
 use super::relay::Relay;
 use super::{Epoch, KnowledgeSync};
 use crate::sync::failure::Failure;
@@ -91,9 +91,7 @@ impl KnowledgeSync {
 
     async fn change_cover(&self, relay: &Relay, key: Option<Key>) -> Result<(), Failure> {
         self.check_nothing_is_held()?;
-        timeout(IN_STEP_WITHIN, until_in_step(self))
-            .await
-            .unwrap_or_else(|_| Err(Failure::give("devices are not in step; hint: ginnel sync")))?;
+        until_in_step(self).await?;
         let began = {
             let _turn = self.shared.publishing.lock().await;
             let epoch = self.wait_for_lease(relay).await?;
@@ -120,9 +118,7 @@ impl KnowledgeSync {
     }
 
     async fn change_leased(&self, relay: &Relay, key: Option<Key>) -> Result<Manifest, Failure> {
-        timeout(IN_STEP_WITHIN, until_in_step(self))
-            .await
-            .unwrap_or_else(|_| Err(Failure::give("devices are not in step; hint: ginnel sync")))?;
+        until_in_step(self).await?;
         let Some(epoch) = self.epoch() else {
             return Err(Failure::give("devices are not in step; hint: ginnel sync"));
         };

@@ -39,7 +39,7 @@ pub enum KeyError {
     #[error(transparent)]
     File(#[from] ginnel_certs::error::Error),
     /// A line of it.
-    #[error("{path}, line {line}: {reason}; hint: ginnel sync key enter", path = path.display())]
+    #[error("{path}, line {line}: {reason}; hint: remove that line, and ginnel sync key enter brings the key again", path = path.display())]
     Line {
         /// Which file.
         path: PathBuf,

@@ -85,9 +85,7 @@ impl Publisher {
 
     async fn publish(&self, relay: &Relay, epoch: &Epoch) -> Result<Snapshot, Failure> {
         // The reader goes on meanwhile, and another device may publish.
-        timeout(IN_STEP_WITHIN, until_in_step(&self.sync))
-            .await
-            .unwrap_or_else(|_| Err(Failure::retry("something is still on its way")))?;
+        until_in_step(&self.sync).await?;
         let _turn = self.sync.shared.publishing.lock().await;
         relay.take_lease(epoch.number).await?;
         tokio::select! {
@@ -126,6 +124,7 @@ pub(super) async fn push_snapshot(
     };
     let pushed = artifacts.push(artifact.clone()).await?;
     moving::done(sync, artifacts, pushed.id).await?;
+    until_sent(sync, written.change).await?;
     let version = artifacts.catalog()?.version(&artifact).await?;
     Ok(Snapshot {
         blob: version.remote.blob,
@@ -137,21 +136,44 @@ pub(super) async fn push_snapshot(
     })
 }
 
-/// What is published is in the logs, too: who begins with it lacks nothing. What
-/// has to wait, for an upgrade, is in neither.
+/// Waits until all that others wrote is read, but for what has to wait, for an
+/// upgrade; and until this device has sent all that it had when it joined them.
 pub(super) async fn until_in_step(sync: &KnowledgeSync) -> Result<(), Failure> {
-    let store = &sync.parts.store;
-    let mut wait = LOOK_FIRST;
-    while sync.shared.progress.within_reach() > 0 || store.outgoing_backlog().await? > 0 {
-        sleep(wait).await;
-        wait = (wait * 2).min(LOOK_MAX);
-    }
-    Ok(())
+    let in_step = async {
+        let mut wait = LOOK_FIRST;
+        while sync.shared.progress.within_reach() > 0
+            || sync.parts.store.sent_upto().await?.is_none()
+        {
+            sleep(wait).await;
+            wait = (wait * 2).min(LOOK_MAX);
+        }
+        Ok(())
+    };
+    within(in_step).await
+}
+
+/// What is published is in the logs, too: who reads only those lacks nothing.
+/// Changes that come meanwhile are in them later.
+async fn until_sent(sync: &KnowledgeSync, change: i64) -> Result<(), Failure> {
+    let sent = async {
+        let mut wait = LOOK_FIRST;
+        while sync.parts.store.sent_upto().await? < Some(change) {
+            sleep(wait).await;
+            wait = (wait * 2).min(LOOK_MAX);
+        }
+        Ok(())
+    };
+    within(sent).await
+}
+
+async fn within(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let in_time = timeout(IN_STEP_WITHIN, work).await;
+    in_time.unwrap_or_else(|_| Err(Failure::retry("devices are not in step; hint: ginnel sync")))
 }
 
 /// How long a publication waits for what is on its way, and how soon it looks
 /// again: at first, and at most. It doubles.
-pub(super) const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
+const IN_STEP_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_FIRST: Duration = Duration::from_millis(20);
 const LOOK_MAX: Duration = Duration::from_secs(1);
 

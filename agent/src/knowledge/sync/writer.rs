@@ -91,7 +91,7 @@ impl Writer {
         };
         if rows.is_empty() {
             store.sent(upto, None).await?;
-            return Ok(Wrote::Full);
+            return Ok(Wrote::More);
         }
         let (place, previous) = self.next_place(epoch.number).await?;
         let sequence = place.sequence;
@@ -108,7 +108,7 @@ impl Writer {
         if relay.write(epoch.number, sequence, bytes.clone()).await? == Put::Taken
             && !self.settle(relay, epoch, &place, &bytes).await?
         {
-            return Ok(Wrote::Full);
+            return Ok(Wrote::More);
         }
         let written = Written {
             epoch: epoch.number,
@@ -123,7 +123,7 @@ impl Writer {
         debug!(sequence, bytes = length, "wrote to the log");
         match store.outgoing_backlog().await? {
             0 => Ok(Wrote::All),
-            _ => Ok(Wrote::Full),
+            _ => Ok(Wrote::More),
         }
     }
 

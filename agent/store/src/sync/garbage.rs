@@ -51,7 +51,8 @@ pub(super) fn mark(turn: &Turn<'_>) -> Result<BTreeMap<DeviceName, u64>> {
     let mut put = turn.connection.prepare_cached(
         "INSERT INTO mark (change, read) VALUES (?1, ?2) ON CONFLICT (change) DO NOTHING",
     )?;
-    put.execute((outgoing::sent_upto(turn.connection)?, as_json))?;
+    let sent = outgoing::sent_upto(turn.connection)?;
+    put.execute((sent.unwrap_or_default(), as_json))?;
     let count: usize = turn
         .connection
         .query_row("SELECT count(*) FROM mark", [], |row| row.get(0))?;

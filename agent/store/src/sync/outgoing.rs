@@ -206,12 +206,12 @@ fn forget_late(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Up to which change all is in this device's log. What is not there yet nobody
-/// can know.
-pub(super) fn sent_upto(connection: &Connection) -> Result<i64> {
+/// Up to which change all is in this device's log; `None` while all is sent for the
+/// first time. What is not there yet nobody can know.
+pub(super) fn sent_upto(connection: &Connection) -> Result<Option<i64>> {
     match scan_place(connection)? {
-        Some(_) => Ok(0),
-        None => sent_change(connection),
+        Some(_) => Ok(None),
+        None => sent_change(connection).map(Some),
     }
 }
 

@@ -90,3 +90,28 @@ async fn what_others_pushed_is_not_taken_away() {
     case.knowledge.take_back(&case.catalog, &desk, &same).await;
     assert_eq!(case.database().await.as_deref(), Some("a new beginning"));
 }
+
+/// A relay that could not look whether the epoch lasts, or died before it could, may
+/// have left a batch that comes once more.
+#[tokio::test]
+async fn a_batch_for_an_epoch_that_is_over_leaves_nothing() {
+    let case = Case::new();
+    let desk = case.device("desk");
+    let write = |epoch, sequence| {
+        let batch = Bytes::from_static(b"a secret");
+        case.knowledge.write(&desk, epoch, sequence, batch)
+    };
+    write(1, 1).await.expect("written");
+    case.publish(1, "one").await.expect("published");
+    case.pass(MINUTE);
+    case.restore(NOW).await.expect("restored");
+    assert_declined(write(1, 2).await, Code::Conflict, "epoch=2");
+    let key = |sequence| case.place.batch(1, &desk.device, sequence);
+    assert_eq!(case.text(&key(2)).await, None);
+    // One of before belongs to what may be restored.
+    assert_declined(write(1, 1).await, Code::Conflict, "epoch=2");
+    assert_eq!(case.text(&key(1)).await.as_deref(), Some("a secret"));
+    case.erase().await;
+    assert_declined(write(1, 1).await, Code::Conflict, "epoch=3");
+    assert_eq!(case.text(&key(1)).await, None);
+}

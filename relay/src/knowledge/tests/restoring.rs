@@ -170,3 +170,15 @@ async fn who_pushes_while_it_is_restored_has_lost() {
     completed.await.expect_err("it was ended");
     assert_eq!(case.database().await.as_deref(), Some("one"));
 }
+
+/// It was stopped before it had removed what is kept.
+#[tokio::test]
+async fn nothing_that_was_erased_is_restored() {
+    let case = published_twice().await;
+    case.erase().await;
+    let refused = case.restore(NOW + MINUTE).await.expect_err("erased");
+    assert!(
+        matches!(&refused, RestoreError::NotKept { .. }),
+        "{refused}"
+    );
+}
