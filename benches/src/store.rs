@@ -8,7 +8,11 @@ mod bare;
 mod ginnel;
 mod texts;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use ginnel_store::document::{NewDocument, NewVectors, Span};
+use ginnel_store::id::ModelId;
 
 use crate::priority::Priority;
 use crate::report::{Machine, Table, show};
@@ -93,6 +97,43 @@ impl Material {
         self.vectors
             .get(from..from + self.dimensions)
             .unwrap_or(&[])
+    }
+
+    /// Some rows as one document, in the collection `bench`, with vectors of a model.
+    ///
+    /// # Errors
+    /// None, for the name of the collection is valid.
+    pub(crate) fn document(
+        &self,
+        rows: Range<usize>,
+        model: ModelId,
+    ) -> anyhow::Result<NewDocument> {
+        let mut text = String::new();
+        let mut passages = Vec::with_capacity(rows.len());
+        for row in rows.clone() {
+            let start = text.len();
+            text.push_str(self.text(row));
+            passages.push(Span {
+                start,
+                end: text.len(),
+            });
+            text.push('\n');
+        }
+        let vectors = rows.clone().map(|row| self.vector(row).to_vec());
+        Ok(NewDocument {
+            collection: "bench".parse()?,
+            source: Some(format!("{}.txt", rows.start)),
+            id: None,
+            title: None,
+            mime: None,
+            metadata: serde_json::Map::new(),
+            text,
+            passages,
+            vectors: Some(NewVectors {
+                model,
+                vectors: vectors.collect(),
+            }),
+        })
     }
 
     fn query(&self, number: usize) -> &[f32] {

@@ -112,6 +112,24 @@ impl Known {
         self.store.logical_dump().await.expect("read")
     }
 
+    /// Waits until it has begun a later epoch.
+    ///
+    /// # Panics
+    /// After [`PATIENCE`](crate::wait::PATIENCE).
+    pub async fn until_epoch(&self, number: u64) {
+        self.sync.now();
+        in_time("another epoch", async {
+            loop {
+                let known = self.store.epoch().await.expect("read");
+                if known.is_some_and(|known| known.number == number) {
+                    return;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+        .await;
+    }
+
     /// Waits until these words are found.
     ///
     /// # Panics

@@ -291,7 +291,7 @@ fn write_status(status: &SyncStatus, json: bool, out: &mut dyn Write) -> anyhow:
         if let Some(object) = &left.object {
             text = format!("{text} ({object})");
         }
-        rows.push(["not applied".to_owned(), text]);
+        rows.push(["not applied".to_owned(), printable::line(&text)]);
     }
     if let Some(more) = status.quarantined.len().checked_sub(QUARANTINED_SHOWN + 1) {
         let text = format!("{} more batches", more + 1);
@@ -315,5 +315,92 @@ fn state(state: SyncState) -> &'static str {
         SyncState::Locked => "locked",
         SyncState::Syncing => "on its way",
         SyncState::InStep => "in step",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knowledge::sync::status::{LogStatus, MovingStatus, QuarantineStatus};
+
+    fn status() -> SyncStatus {
+        let empty = serde_json::json!({
+            "device": "ada/laptop", "state": "in_step", "epoch": 1, "key": null, "backlog": 0,
+            "behind": 0, "sent_batches": 3, "sent_bytes": 2_000_000, "read_batches": 0,
+            "read_bytes": 0, "rows_applied": 0, "last_unix_ms": null, "published_unix_ms": null,
+            "unpublished": null, "problem": null, "logs": [], "quarantined": [],
+        });
+        serde_json::from_value(empty).expect("a status")
+    }
+
+    fn shown(status: &SyncStatus) -> String {
+        let mut out = Vec::new();
+        write_status(status, false, &mut out).expect("memory");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn a_quiet_device_is_told_in_few_lines() {
+        let expected = "\
+device   ada/laptop
+state    in step
+to send  0 changes
+to read  0 batches
+sent     2.0 MB in 3 batches
+read     0 B in 0 batches, 0 rows taken
+";
+        assert_eq!(shown(&status()), expected);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_and_what_to_do() {
+        let status = SyncStatus {
+            state: SyncState::Syncing,
+            backlog: 12,
+            behind: 3,
+            moving: Some(MovingStatus {
+                direction: "pull".to_owned(),
+                sent: 1_000_000,
+                needed: 4_000_000,
+            }),
+            key: Some("00ff".to_owned()),
+            logs: vec![LogStatus {
+                device: "desk\u{1b}[31m".to_owned(),
+                sequence: 7,
+                changed_unix_ms: 1,
+            }],
+            problem: Some("the relay is busy; hint: wait".to_owned()),
+            unpublished: Some("device desk publishes now".to_owned()),
+            incomplete: Some("log/e1/desk/1.batch: it is missing".to_owned()),
+            quarantined: (0..20)
+                .map(|sequence| QuarantineStatus {
+                    device: "desk".to_owned(),
+                    sequence,
+                    object: Some(format!("log/e1/desk/{sequence}.batch")),
+                    reason: "it is damaged".to_owned(),
+                    unix_ms: 1,
+                })
+                .collect(),
+            ..status()
+        };
+        let shown = shown(&status);
+        for line in [
+            "state          on its way",
+            "to send        12 changes",
+            "to read        3 batches",
+            "fetching       1.0 MB of 4.0 MB",
+            "encrypted      with key 00ff",
+            "problem        the relay is busy",
+            "not published  device desk publishes now",
+            "left out       log/e1/desk/1.batch: it is missing",
+            "not applied    batch 0 of desk: it is damaged (log/e1/desk/0.batch)",
+            "not applied    4 more batches",
+            "hint: wait",
+        ] {
+            assert!(shown.lines().any(|it| it == line), "{line}\n{shown}");
+        }
+        let log = "log read up to batch 7";
+        assert!(shown.lines().any(|it| it.ends_with(log)), "{shown}");
+        assert!(!shown.contains('\u{1b}'), "{shown:?}");
     }
 }

@@ -11,6 +11,7 @@
 
 mod apply;
 mod clock;
+mod dump;
 mod epoch;
 mod garbage;
 mod identity;
@@ -21,6 +22,7 @@ mod outgoing;
 mod peers;
 mod published;
 mod unheard;
+mod valid;
 mod written;
 
 use std::collections::BTreeMap;
@@ -47,7 +49,7 @@ pub(crate) use import::{start_over as start_over_rows, take_over as take_over_ro
 pub use epoch::KnownEpoch;
 pub use identity::Identity;
 pub use outgoing::{Outgoing, Upto};
-pub use peers::{Peer, Quarantined};
+pub use peers::{NOT_READ, Peer, Quarantined};
 pub use published::Published;
 
 /// Rows that are applied in one transaction: others wait for so long.
@@ -69,6 +71,13 @@ pub struct Applied {
     pub taken: usize,
     /// The store had later ones.
     pub stale: usize,
+}
+
+impl Applied {
+    fn add(&mut self, part: Self) {
+        self.taken += part.taken;
+        self.stale += part.stale;
+    }
 }
 
 /// A batch that is in the bucket.
@@ -205,7 +214,7 @@ impl Store {
     /// begun.
     pub async fn apply(&self, batch: Batch) -> Result<Applied> {
         let Batch { header, rows, hash } = batch;
-        apply::validate(&rows)?;
+        valid::validate(&rows)?;
         let (device, epoch) = (header.place.device, header.place.epoch);
         let mut applied = Applied::default();
         let mut parts = apply::parts(rows, APPLIED_AT_ONCE);
@@ -228,9 +237,7 @@ impl Store {
                 }
                 Ok(applied)
             });
-            let part = part.await?;
-            applied.taken += part.taken;
-            applied.stale += part.stale;
+            applied.add(part.await?);
         }
         self.purge_models().await?;
         Ok(applied)
@@ -415,17 +422,20 @@ impl Store {
     pub async fn apply_of_before(&self, batch: Batch, until_unix_ms: u64) -> Result<Applied> {
         let Batch { header, rows, .. } = batch;
         let rows = rows.until(until_unix_ms);
-        apply::validate(&rows)?;
-        let device = header.place.device;
-        let apply = move |turn: &mut crate::write::Turn<'_>| {
-            if let Some((_, last)) = rows.stamps() {
-                turn.observe(last)?;
-            }
-            let applied = apply::rows(turn, &device, rows)?;
-            meta::write(turn.connection, meta::SYNCED, turn.last_stamp().to_stored())?;
-            Ok(applied)
-        };
-        let applied = self.inner.writer.run(apply).await?;
+        valid::validate(&rows)?;
+        let mut applied = Applied::default();
+        for rows in apply::parts(rows, APPLIED_AT_ONCE) {
+            let device = header.place.device.clone();
+            let part = self.inner.writer.run(move |turn| {
+                if let Some((_, last)) = rows.stamps() {
+                    turn.observe(last)?;
+                }
+                let applied = apply::rows(turn, &device, rows)?;
+                meta::write(turn.connection, meta::SYNCED, turn.last_stamp().to_stored())?;
+                Ok(applied)
+            });
+            applied.add(part.await?);
+        }
         self.purge_models().await?;
         Ok(applied)
     }
@@ -517,7 +527,7 @@ impl Store {
     /// # Errors
     /// The file cannot be read.
     pub async fn logical_dump(&self) -> Result<Vec<String>> {
-        self.inner.readers.run(apply::dump).await
+        self.inner.readers.run(dump::dump).await
     }
 }
 

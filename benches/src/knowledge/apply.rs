@@ -113,6 +113,7 @@ impl Batches {
             let (bytes, hash) = encode(&place, previous, &rows)?;
             let (first, last) = rows.stamps().context("it has rows")?;
             let written = Written {
+                epoch: 1,
                 sequence: place.sequence,
                 hash,
                 first,

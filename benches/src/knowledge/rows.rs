@@ -1,10 +1,9 @@
 //! Rows to measure with: documents of real texts and vectors.
 
-use std::ops::Range;
 use std::path::Path;
 
 use ginnel_store::Store;
-use ginnel_store::document::{NewDocument, NewVectors, Span};
+use ginnel_store::document::NewDocument;
 use ginnel_store::id::ModelId;
 use ginnel_store::model::Model;
 use ginnel_store::options::Options;
@@ -61,7 +60,7 @@ pub(super) async fn put(
     store.put_model(model.clone()).await?;
     let mut bytes = passages * material.dimensions() * 4;
     let documents = (0..passages).step_by(PASSAGES).map(|first| {
-        let document = document(material, first..(first + PASSAGES).min(passages), &model)?;
+        let document = material.document(first..(first + PASSAGES).min(passages), model.id)?;
         bytes += document.text.len();
         Ok(document)
     });
@@ -89,33 +88,4 @@ pub(super) async fn put_all(
         ended??;
     }
     Ok(())
-}
-
-fn document(material: &Material, rows: Range<usize>, model: &Model) -> anyhow::Result<NewDocument> {
-    let mut text = String::new();
-    let mut passages = Vec::with_capacity(rows.len());
-    for row in rows.clone() {
-        let start = text.len();
-        text.push_str(material.text(row));
-        passages.push(Span {
-            start,
-            end: text.len(),
-        });
-        text.push('\n');
-    }
-    let vectors = rows.clone().map(|row| material.vector(row).to_vec());
-    Ok(NewDocument {
-        collection: "bench".parse()?,
-        source: Some(format!("{}.txt", rows.start)),
-        id: None,
-        title: None,
-        mime: None,
-        metadata: serde_json::Map::new(),
-        text,
-        passages,
-        vectors: Some(NewVectors {
-            model: model.id,
-            vectors: vectors.collect(),
-        }),
-    })
 }

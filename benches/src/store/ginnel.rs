@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use ginnel_proto::id::CollectionName;
 use ginnel_store::Store;
-use ginnel_store::document::{NewDocument, NewVectors, Span};
+use ginnel_store::document::NewDocument;
 use ginnel_store::filter::Filter;
 use ginnel_store::id::ModelId;
 use ginnel_store::model::Model;
@@ -32,7 +31,6 @@ pub(super) struct Opened {
     folder: TempDir,
     store: Store,
     model: Model,
-    collection: CollectionName,
 }
 
 /// A kind of question.
@@ -72,12 +70,13 @@ impl Question {
 pub(super) async fn add(material: &Material, rows: usize) -> anyhow::Result<Took> {
     let opened = Opened::new(material).await?;
     let each = rows / WRITERS;
-    let documents = |writer: usize| -> Vec<NewDocument> {
+    let documents = |writer: usize| -> anyhow::Result<Vec<NewDocument>> {
         let rows = (writer * each)..((writer + 1) * each);
-        rows.map(|row| opened.document(material, row..row + 1))
+        rows.map(|row| material.document(row..row + 1, opened.model.id))
             .collect()
     };
-    let documents: Vec<_> = (0..WRITERS).map(documents).collect();
+    let documents = (0..WRITERS).map(documents);
+    let documents = documents.collect::<anyhow::Result<Vec<_>>>()?;
     let start = (cpu(), Instant::now());
     let mut writers = JoinSet::new();
     for documents in documents {
@@ -135,14 +134,13 @@ impl Opened {
             folder,
             store,
             model,
-            collection: "bench".parse()?,
         })
     }
 
     async fn fill(&self, material: &Material, rows: usize) -> anyhow::Result<()> {
         let mut under_way = JoinSet::new();
         for first in (0..rows).step_by(PASSAGES) {
-            let document = self.document(material, first..(first + PASSAGES).min(rows));
+            let document = material.document(first..(first + PASSAGES).min(rows), self.model.id)?;
             if under_way.len() == UNDER_WAY
                 && let Some(ended) = under_way.join_next().await
             {
@@ -155,35 +153,6 @@ impl Opened {
             ended??;
         }
         Ok(())
-    }
-
-    fn document(&self, material: &Material, rows: std::ops::Range<usize>) -> NewDocument {
-        let mut text = String::new();
-        let mut passages = Vec::with_capacity(rows.len());
-        for row in rows.clone() {
-            let start = text.len();
-            text.push_str(material.texts.get(row));
-            passages.push(Span {
-                start,
-                end: text.len(),
-            });
-            text.push('\n');
-        }
-        let vectors = rows.clone().map(|row| material.vector(row).to_vec());
-        NewDocument {
-            collection: self.collection.clone(),
-            source: Some(format!("{}", rows.start)),
-            id: None,
-            title: None,
-            mime: None,
-            metadata: serde_json::Map::new(),
-            text,
-            passages,
-            vectors: Some(NewVectors {
-                model: self.model.id,
-                vectors: vectors.collect(),
-            }),
-        }
     }
 
     /// CPU microseconds of each of so many questions.

@@ -21,7 +21,7 @@ const COUNTER_BITS: u32 = 16;
 
 /// Milliseconds that a stamp can hold and that stay positive as a signed
 /// number, which is how SQLite keeps them: up to the year 6429.
-const MILLIS_MAX: u64 = (1 << 47) - 1;
+pub(super) const MILLIS_MAX: u64 = (1 << 47) - 1;
 
 /// When something was changed. Changes that a device makes one after the other have
 /// rising stamps, but that a correction of its clock may leave several with the same;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ginnel_blob::hash::Hash;
 use serde::{Deserialize, Serialize};
 
+use super::hlc::MILLIS_MAX;
 use super::seal::KeyId;
 use crate::artifact::Cover;
 use crate::id::DeviceName;
@@ -19,9 +20,6 @@ pub const FIRST_EPOCH: u64 = 1;
 /// Epochs of before whose beginnings are remembered. A person begins each, and only
 /// those of the last week can be restored.
 const BEFORE_MAX: usize = 64;
-
-/// The latest time that stamps have, milliseconds since 1970.
-const FOR_EVER: u64 = (1 << 47) - 1;
 
 /// What is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -235,7 +233,7 @@ impl Manifest {
                 epoch,
                 read: snapshot.read.clone(),
                 // All of them: nobody writes there any more.
-                until_unix_ms: FOR_EVER,
+                until_unix_ms: MILLIS_MAX,
                 key: self.key(),
             }),
             covered: Some(Covered {

@@ -5,6 +5,7 @@ mod damage;
 mod encrypt;
 mod erase;
 mod garbage;
+mod head;
 mod kill;
 mod publish;
 mod r2;
@@ -74,7 +75,7 @@ async fn an_edit_is_found_on_the_other_device_at_once() {
 
 #[tokio::test]
 async fn both_edit_offline_and_agree_when_they_are_back() {
-    let (_lab, _other, laptop, desktop) = pair().await;
+    let (lab, _other, laptop, desktop) = pair().await;
     let id = laptop.put("shared.md", "what both know").await;
     laptop.put("kept.md", "this one stays").await;
     in_step(&[&laptop, &desktop]).await;
@@ -87,7 +88,7 @@ async fn both_edit_offline_and_agree_when_they_are_back() {
     laptop.put("shared.md", "edited on the train").await;
     desktop.put("desktop.md", "written at home").await;
     // Later, so that it is this that stays.
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    restore::moment(&lab).await;
     desktop.put("shared.md", "edited at home").await;
     assert!(laptop.words("home").await.is_empty());
     for known in [&laptop, &desktop] {

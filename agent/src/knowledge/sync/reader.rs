@@ -1,29 +1,27 @@
 //! Reads the logs of the user's other devices.
 
+mod beginning;
+mod fetching;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use ginnel_blob::hash::Hash;
 use ginnel_proto::control::News;
 use ginnel_proto::id::DeviceName;
-use ginnel_proto::sync::batch::{BatchPlace, decode};
-use ginnel_proto::sync::beginning::{Beginning, Known};
 use ginnel_proto::sync::hlc::Hlc;
 use ginnel_proto::sync::listing::Logs;
-use ginnel_proto::sync::manifest::Manifest;
-use ginnel_proto::sync::reading::{Ask, FIRST, Place, Reading, Verdict};
+use ginnel_proto::sync::reading::{Ask, Place, Reading};
 use ginnel_proto::sync::seal::Key;
-use ginnel_store::error::ErrorKind;
+use ginnel_store::sync::NOT_READ;
 use http::HeaderValue;
 use tokio::time::{sleep, sleep_until};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::relay::{Relay, Words};
 use super::status::Task;
-use super::{Epoch, KnowledgeSync, RETRY, bootstrap, garbage, lost, now};
-use crate::sync::failure::{Failure, Then};
+use super::{Epoch, KnowledgeSync, RETRY, garbage, lost, now};
+use crate::sync::failure::Failure;
 
 pub(super) struct Reader {
     sync: KnowledgeSync,
@@ -43,17 +41,13 @@ pub(super) struct Reader {
     /// What this device held back for is read, and logs are to be listed again.
     has_heard_all: bool,
     /// What is published and cannot be taken over, and why.
-    refused: Option<(Published, String)>,
+    refused: Option<(beginning::Published, String)>,
     /// How often in a row what is published could not be had, though it would help.
     not_helped: u32,
 }
 
 /// A clock is corrected anew when it is off by more than so many milliseconds.
 const OFF_MAX_MS: u64 = 250;
-
-/// How often a published database is asked for that would help, before logs are read
-/// without it. It is asked for again with each listing.
-const HELP_TRIES: u32 = 3;
 
 impl Reader {
     pub(super) fn new(sync: KnowledgeSync) -> Self {
@@ -134,7 +128,7 @@ impl Reader {
         let peers = self.sync.parts.store.peers().await?;
         let peers = peers.into_iter().map(|peer| {
             // Behind one that was left out it is not known.
-            let hash = Some(peer.hash).filter(|hash| *hash != FIRST);
+            let hash = Some(peer.hash).filter(|hash| *hash != NOT_READ);
             let sequence = peer.sequence;
             (peer.device, Place { sequence, hash })
         });
@@ -329,89 +323,6 @@ impl Reader {
         Ok(())
     }
 
-    /// Begins with what is published, where this device has to. Tells whether it did.
-    async fn begin_anew(
-        &mut self,
-        relay: &Relay,
-        read: &BTreeMap<DeviceName, u64>,
-        listed: &Logs,
-        words: &Words,
-        key: Option<&Key>,
-    ) -> Result<bool, Failure> {
-        let store = &self.sync.parts.store;
-        let known = store.epoch().await?;
-        let left_out = store.quarantined().await?.into_iter();
-        let here = Known {
-            epoch: known.map(|known| known.number),
-            read: read.clone(),
-            left_out: left_out.map(|it| (it.device, it.sequence)).collect(),
-            is_silent: is_silent(words, self.sync.device()),
-        };
-        let manifest = manifest_of(relay, listed).await?;
-        match here.begin(listed, &manifest) {
-            Beginning::Logs => Ok(false),
-            Beginning::Erased => {
-                bootstrap::erase(&self.sync, &manifest, key).await?;
-                Ok(true)
-            }
-            Beginning::Anew => {
-                self.check_refused(&manifest)?;
-                let begun = bootstrap::start_over(&self.sync, relay, &manifest, key, known).await;
-                self.note_refused(&manifest, &begun);
-                begun.map(|()| true)
-            }
-            Beginning::Beside { is_needed } => self.take_beside(&manifest, key, is_needed).await,
-        }
-    }
-
-    /// Takes over what is published beside the rows that are there. Logs are read
-    /// without it, as far as they are there. Tells whether it did.
-    async fn take_beside(
-        &mut self,
-        manifest: &Manifest,
-        key: Option<&Key>,
-        is_needed: bool,
-    ) -> Result<bool, Failure> {
-        if self.check_refused(manifest).is_err() {
-            return Ok(false);
-        }
-        let merged = bootstrap::merge(&self.sync, manifest, key).await;
-        self.note_refused(manifest, &merged);
-        match merged {
-            Ok(()) => {
-                self.not_helped = 0;
-                Ok(true)
-            }
-            Err(failure)
-                if failure.then != Then::Give && (is_needed || self.not_helped < HELP_TRIES) =>
-            {
-                self.not_helped += 1;
-                Err(failure)
-            }
-            Err(failure) => {
-                warn!(%failure, "logs are read without what is published");
-                Ok(false)
-            }
-        }
-    }
-
-    /// What cannot be taken over is not downloaded and copied again and again.
-    fn check_refused(&self, manifest: &Manifest) -> Result<(), Failure> {
-        match &self.refused {
-            Some((of, reason)) if *of == place_of(manifest) => Err(Failure::retry(reason)),
-            _ => Ok(()),
-        }
-    }
-
-    fn note_refused(&mut self, manifest: &Manifest, begun: &Result<(), Failure>) {
-        self.refused = match begun {
-            Err(failure) if failure.then == Then::Give => {
-                Some((place_of(manifest), failure.reason.clone()))
-            }
-            _ => None,
-        };
-    }
-
     async fn look(&mut self, relay: &Relay, reading: &mut Reading) -> Result<(), Failure> {
         self.correct_clock().await?;
         match relay.head(self.head.as_ref()).await? {
@@ -444,93 +355,7 @@ impl Reader {
         }
         Ok(())
     }
-
-    async fn fetch(
-        &self,
-        relay: &Relay,
-        reading: &mut Reading,
-        device: &DeviceName,
-        sequence: u64,
-    ) -> Result<(), Failure> {
-        let Some(Epoch { number, key }) = self.epoch.clone() else {
-            return Err(Failure::retry("the epoch is not known yet"));
-        };
-        let place = BatchPlace {
-            user: self.sync.user().clone(),
-            epoch: number,
-            device: device.clone(),
-            sequence,
-        };
-        let bytes = relay.batch(number, device, sequence).await?;
-        let length = bytes.as_ref().map_or(0, Bytes::len);
-        let reading_it = move || {
-            let batch = |object| decode(&place.uncover(key.as_ref(), &object)?, &place);
-            bytes.map(batch)
-        };
-        let fetched = self.sync.parts.store.apart(reading_it).await?;
-        let relay_ms = self.sync.relay_ms();
-        let verdict = reading.judge(device, sequence, fetched.as_ref(), now(), relay_ms);
-        let store = &self.sync.parts.store;
-        match (verdict, fetched) {
-            (Verdict::Apply, Some(Ok(batch))) => {
-                let hash = batch.hash;
-                match store.apply(batch).await {
-                    Ok(applied) => {
-                        reading.handle_applied(device, sequence, hash);
-                        self.sync.shared.progress.read(length, applied.taken);
-                        Ok(())
-                    }
-                    Err(error) if error.kind() == ErrorKind::Invalid => {
-                        self.leave_out(reading, device, sequence, error.to_string())
-                            .await
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            }
-            (Verdict::Again | Verdict::Apply, _) => Ok(()),
-            (Verdict::Hold(reason), _) => {
-                warn!(%device, sequence, reason, "a batch cannot be applied yet");
-                Ok(store.quarantine(device.clone(), sequence, reason).await?)
-            }
-            (Verdict::LeaveOut(reason), _) => {
-                self.leave_out(reading, device, sequence, reason).await
-            }
-        }
-    }
-
-    async fn leave_out(
-        &self,
-        reading: &mut Reading,
-        device: &DeviceName,
-        sequence: u64,
-        reason: String,
-    ) -> Result<(), Failure> {
-        warn!(%device, sequence, reason, "a batch is left out");
-        let store = &self.sync.parts.store;
-        store.quarantine(device.clone(), sequence, reason).await?;
-        store.skip(device.clone(), sequence).await?;
-        reading.handle_left_out(device, sequence);
-        Ok(())
-    }
 }
-
-/// The manifest, if it is of the epoch that was listed.
-async fn manifest_of(relay: &Relay, listed: &Logs) -> Result<Manifest, Failure> {
-    let manifest = relay.manifest().await?;
-    match manifest.epoch == listed.epoch {
-        true => Ok(manifest),
-        false => Err(Failure::retry("another epoch began meanwhile")),
-    }
-}
-
-/// What is published, in which epoch.
-fn place_of(manifest: &Manifest) -> Published {
-    let blob = manifest.snapshot.as_ref().map(|snapshot| snapshot.blob);
-    (manifest.epoch, blob)
-}
-
-/// An epoch and the BLAKE3 of what is published in it.
-type Published = (u64, Option<Hash>);
 
 /// Whether others do not wait for this device any more.
 fn is_silent(words: &Words, device: &DeviceName) -> bool {

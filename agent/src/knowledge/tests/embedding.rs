@@ -1,7 +1,10 @@
 //! Vectors: made for what is new, and for all when the model changes.
 
+use ginnel_store::Store;
+use ginnel_store::document::{NewDocument, Span};
 use ginnel_store::id::ModelId;
 use ginnel_store::model::Model;
+use ginnel_store::options::Options;
 
 use super::*;
 use crate::embed::stub::REFUSED;
@@ -202,4 +205,42 @@ async fn changes_are_not_kept_for_a_model_that_is_set_no_more() {
     world.write("i.txt", "iiii");
     world.add().await;
     assert_eq!(world.found(Mode::Vector, "ee").await.len(), 3);
+}
+
+/// A published database that is taken over is in no log of changes.
+#[tokio::test]
+async fn what_comes_with_a_published_database_is_embedded_too() {
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let mut options = Options::new(elsewhere.path());
+    options.origin = "desk".to_owned();
+    let desk = Store::open(options).expect("opened");
+    for text in ["aaaa bbbb", "zzzz yyyy"] {
+        let new = NewDocument {
+            collection: "notes".parse().expect("a name"),
+            source: Some(text.to_owned()),
+            id: None,
+            title: None,
+            mime: None,
+            metadata: serde_json::Map::new(),
+            text: text.to_owned(),
+            passages: vec![Span { start: 0, end: 9 }],
+            vectors: None,
+        };
+        desk.put(new).await.expect("stored");
+    }
+    let path = elsewhere.path().join("published.db");
+    desk.write_published(path.clone()).await.expect("written");
+    let world = World::new().await;
+    let mut progress = world.knowledge.embedding().progress();
+    let begun = progress.wait_for(|progress| progress.has_seen_all);
+    begun.await.expect("begun");
+    let taken = world.knowledge.store().take_over(path).await;
+    taken.expect("taken over");
+    let embedded = progress.wait_for(|progress| progress.embedded == 2);
+    let embedded = tokio::time::timeout(std::time::Duration::from_secs(20), embedded).await;
+    embedded.expect("in time").expect("embedded");
+    assert_eq!(
+        world.found(Mode::Vector, "zy").await,
+        ["zzzz yyyy", "aaaa bbbb"]
+    );
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ginnel_blob::hash::Hash;
 use ginnel_proto::id::{DeviceName, InvalidName};
 use ginnel_proto::sync::batch::SCHEMA;
 use ginnel_proto::sync::extra::floor;
@@ -14,8 +13,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::published::escaped;
 use super::{
-    APPLIED_AT_ONCE, Rest, apply, identity, joining, meta, outgoing, peers, stored_sequence,
-    unheard,
+    APPLIED_AT_ONCE, Rest, identity, joining, meta, outgoing, peers, stored_sequence, unheard,
+    valid,
 };
 use crate::cursor;
 use crate::document::words;
@@ -78,7 +77,7 @@ pub(super) fn check(path: &Path, latest: Hlc) -> Result<()> {
         rows(path, place, APPLIED_AT_ONCE).map_err(|error| damaged(&error))?
     {
         for rows in all.values() {
-            apply::validate(rows).map_err(|error| damaged(&error))?;
+            valid::validate(rows).map_err(|error| damaged(&error))?;
             let floors = rows.models.iter().map(|row| floor(&row.extra));
             let last = rows.stamps().map(|(_, last)| last);
             if floors.chain(last).any(|stamp| stamp > latest) {
@@ -360,7 +359,7 @@ pub(super) fn note_logs(connection: &Connection, about: &About) -> Result<()> {
             device: device.clone(),
             sequence: *sequence,
             // It is not known what the next one follows.
-            hash: Hash::from_bytes([0; Hash::LENGTH]),
+            hash: peers::NOT_READ,
             last: Hlc::default(),
         };
         peers::put(connection, &peer)?;

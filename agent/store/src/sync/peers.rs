@@ -18,11 +18,14 @@ pub struct Peer {
     pub device: DeviceName,
     /// Its last batch that was read.
     pub sequence: u64,
-    /// That batch's BLAKE3.
+    /// That batch's BLAKE3, or [`NOT_READ`].
     pub hash: Hash,
     /// Its latest stamp.
     pub last: Hlc,
 }
+
+/// What stands for the hash of a batch that was not read.
+pub const NOT_READ: Hash = Hash::from_bytes([0; Hash::LENGTH]);
 
 /// A batch that was not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,11 +98,12 @@ pub(super) fn read_own(turn: &Turn<'_>, written: &Written) -> Result<()> {
 /// Goes on behind a batch that was not applied.
 pub(super) fn skip(turn: &Turn<'_>, device: &DeviceName, sequence: u64) -> Result<()> {
     let mut put = turn.connection.prepare_cached(
-        "INSERT INTO peer (device, sequence, hash, hlc) VALUES (?1, ?2, zeroblob(32), 0)
+        "INSERT INTO peer (device, sequence, hash, hlc) VALUES (?1, ?2, ?3, 0)
          ON CONFLICT (device) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash
          WHERE excluded.sequence > sequence",
     )?;
-    put.execute((device.as_str(), stored_sequence(sequence)?))?;
+    let sequence = stored_sequence(sequence)?;
+    put.execute((device.as_str(), sequence, NOT_READ.as_bytes()))?;
     Ok(())
 }
 

@@ -454,6 +454,51 @@ async fn a_clock_that_is_a_day_off_does_no_harm() {
 }
 
 #[tokio::test]
+async fn what_a_clock_was_corrected_by_is_known_after_a_restart() {
+    let lap = Device::new("lap").await;
+    lap.model().await;
+    let offset = 24 * 3_600_000;
+    lap.store.correct_clock(offset).await.expect("corrected");
+    lap.store.close().await.expect("closed");
+    let mut options = Options::new(lap.store.folder());
+    options.origin = "lap".to_owned();
+    options.clock = Arc::new(|| NOW);
+    let store = Store::open(options).expect("opened");
+    let lap = Device { store, ..lap };
+    // Before the relay has said anything.
+    let id = lap.put("a.md", &["first"]).await;
+    let found = lap.store.document(id).await.expect("read").expect("there");
+    let off = found.0.changed_ms.abs_diff(NOW + offset.unsigned_abs());
+    assert!(off < 1_000, "off={off}");
+}
+
+/// What was there before a device joined is sent once, also if its clock was off.
+#[tokio::test]
+async fn a_corrected_clock_sends_nothing_twice() {
+    let desk = Device::alone("desk");
+    desk.model().await;
+    for at in 0..50 {
+        desk.put(&format!("{at}.md"), &[&format!("text {at}")])
+            .await;
+    }
+    desk.begin().await.expect("begun");
+    let moved = desk
+        .store
+        .correct_clock(-3_600_000)
+        .await
+        .expect("corrected");
+    assert_eq!(moved, 151, "a model, documents, passages and vectors");
+    let mut devices = [desk, Device::new("lap").await];
+    exchange(&mut devices).await;
+    let sent = devices[0]
+        .log
+        .iter()
+        .map(|batch| batch.rows.documents.len());
+    assert_eq!(sent.sum::<usize>(), 50);
+    assert_eq!(devices[0].dump().await, devices[1].dump().await);
+}
+
+#[tokio::test]
 async fn an_edit_stays_later_than_what_it_replaced() {
     let mut devices = [Device::new("desk").await, Device::new("lap").await];
     devices[0].model().await;

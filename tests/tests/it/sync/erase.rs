@@ -11,6 +11,8 @@ use ginnel_tests::knowledge::{Known, in_step};
 use ginnel_tests::lab::Lab;
 use ginnel_tests::wait::{LOOK_AGAIN, in_time};
 
+use super::publish::publish;
+
 fn bucket(lab: &Lab) -> Bucket {
     Bucket::folder(&lab.relay_state().join("bucket")).expect("opened")
 }
@@ -69,6 +71,11 @@ async fn what_is_erased_is_gone_here_and_on_devices_that_come_later() {
     laptop.put("a.md", "quokka of alice").await;
     bob.put("b.md", "wombat of bob").await;
     in_step(&[&laptop, &desktop]).await;
+    publish(&laptop).await;
+    // And what a transfer that broke off has left.
+    let beside = lab.agent.state.join("models/knowledge");
+    std::fs::write(beside.join("embeddings.db.part"), "quokka").expect("written");
+    assert!(beside.join("embeddings.db").exists());
     let mover = Mover::of(&lab.agent).await;
     for name in [
         "models/~/own.safetensors",
@@ -189,6 +196,9 @@ async fn what_is_erased_is_gone_here_and_on_devices_that_come_later() {
             agent.device
         );
     }
+    laptop.until_epoch(2).await;
+    let left = std::fs::read_dir(&beside).expect("read").count();
+    assert_eq!(left, 0, "the published copy");
     // Others have what they had, and life goes on.
     assert!(keys(&lab).contains(&index));
     assert_eq!(bob.words("wombat").await, ["b.md"]);

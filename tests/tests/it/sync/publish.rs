@@ -166,3 +166,166 @@ async fn one_device_at_a_time_publishes() {
     assert!(held.contains("desktop"), "{held}");
     assert_eq!(count(&database(&lab), "SELECT count(*) FROM document"), 2);
 }
+
+/// Those that the documentation shows, of what was published here.
+#[tokio::test]
+async fn the_queries_of_the_documentation_find_what_is_there() {
+    let lab = Lab::start().await;
+    let laptop = Known::of(&lab.agent).await;
+    for text in ["a backup of the cellar", "zebras", "quite a zebra"] {
+        laptop.put(&format!("{text}.md"), text).await;
+    }
+    publish(&laptop).await;
+    let documented = include_str!("../../../../docs/KNOWLEDGE.md");
+    let folder = database(&lab).parent().expect("a folder").to_owned();
+    let blocks = |begin: &'static str| -> Vec<&str> {
+        let begun = documented.split(begin).skip(1);
+        begun
+            .filter_map(|block| block.split("```").next())
+            .collect()
+    };
+    let mut found = Vec::new();
+    for block in blocks("```console\n") {
+        for query in block.split("$ sqlite3 embeddings.db \"").skip(1) {
+            let query = query.split('"').next().expect("a query");
+            found.push(python(&folder, EACH_ROW, &[query]));
+        }
+    }
+    let [collections, documents, passages, models] = &found[..] else {
+        panic!("{} queries", found.len());
+    };
+    assert_eq!(collections, "notes|3");
+    let documents: Vec<_> = documents.lines().collect();
+    assert_eq!(documents.len(), 3, "{documents:?}");
+    assert!(
+        documents[0].starts_with("quite a zebra.md||20"),
+        "{documents:?}"
+    );
+    assert!(documents[0].ends_with("|laptop"), "{documents:?}");
+    assert_eq!(
+        passages,
+        "a backup of the cellar.md|0|a backup of the cellar"
+    );
+    assert_eq!(models, "letters|26|3");
+    let [near] = blocks("```python\n")[..] else {
+        panic!("another example");
+    };
+    let near = python(&folder, near, &[]);
+    assert!(near.starts_with("['a backup of the cellar.md', "), "{near}");
+    assert_eq!(near.matches(".md").count(), 3, "{near}");
+}
+
+/// A program that prints what a query finds.
+const EACH_ROW: &str = "import sqlite3, sys\n\
+    for row in sqlite3.connect('file:embeddings.db?mode=ro', uri=True).execute(sys.argv[1]):\n    \
+    print('|'.join('' if it is None else str(it) for it in row))";
+
+fn python(folder: &Path, program: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new("python3")
+        .current_dir(folder)
+        .args(["-c", program])
+        .args(arguments)
+        .output()
+        .expect("python3 runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}\n{told}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[tokio::test]
+async fn only_what_changed_travels_when_it_is_published_again() {
+    let lab = Lab::start().await;
+    let laptop = Known::of(&lab.agent).await;
+    for at in 0..400 {
+        let text = format!("number {at} {}", "of some length ".repeat(60));
+        laptop.put(&format!("{at}.md"), &text).await;
+    }
+    publish(&laptop).await;
+    let size = std::fs::metadata(database(&lab)).expect("there").len();
+    laptop.put("7.md", "another text").await;
+    publish(&laptop).await;
+    let transfers = laptop.store.transfers().await.expect("read").into_iter();
+    let pushed = transfers.max_by_key(|it| it.created_ms).expect("a push");
+    // 14 blocks at most, of which some are half empty.
+    let sent = pushed.progress.sent;
+    assert!(
+        sent > 0 && sent <= 14 << 16 && size > 2 * sent,
+        "{sent} of {size}"
+    );
+}
+
+/// Models may travel at night only, and it is day.
+#[tokio::test]
+async fn what_is_published_waits_for_no_schedule() {
+    let lab = Lab::start().await;
+    let laptop = Known::of(&lab.agent).await;
+    laptop.put("a.md", "in daylight").await;
+    publish(&laptop).await;
+    lab.agent.daemon.stop.cancel();
+    let state = lab.agent.state.clone();
+    let Lab {
+        agent,
+        relay: _relay,
+        ..
+    } = lab;
+    agent.daemon.wait().await.expect("stopped");
+    let now = ginnel_agent::sync::schedule::now();
+    let hour = i32::from(now.hour());
+    let night = format!("{:02}:00-{:02}:00", (hour + 11) % 24, (hour + 12) % 24);
+    let change = |config: &mut ginnel_agent::config::Config| {
+        config.sync.schedule = Some(night.parse().expect("a time"));
+    };
+    let daemon = ginnel_tests::lab::restart_agent_with(&state, change).await;
+    let device = agent.device;
+    let agent = ginnel_tests::lab::LabAgent {
+        daemon,
+        device,
+        state,
+    };
+    let laptop = Known::of(&agent).await;
+    laptop.put("b.md", "in daylight, too").await;
+    publish(&laptop).await;
+    let mover = ginnel_tests::artifacts::Mover::of(&agent).await;
+    mover.write(
+        "models/phi.safetensors",
+        &ginnel_tests::artifacts::safetensors("", &[(1, 1000)]),
+    );
+    let artifact = ginnel_tests::artifacts::artifact("models/phi.safetensors");
+    let model = mover.sync.push(artifact).await.expect("queued");
+    let waits = mover.until(model.id, |it| it.last_error.is_some()).await;
+    assert!(
+        waits
+            .last_error
+            .unwrap_or_default()
+            .contains("models.schedule")
+    );
+    laptop.put("c.md", "beside a model that waits").await;
+    publish(&laptop).await;
+}
+
+/// The logs have it all: they are read, once it is plain that the other is not to be had.
+#[tokio::test]
+async fn a_database_that_is_damaged_in_the_bucket_keeps_nobody_from_the_logs() {
+    let lab = Lab::start().await;
+    let laptop = Known::of(&lab.agent).await;
+    laptop.put("a.md", "in the logs").await;
+    publish(&laptop).await;
+    let path = database(&lab);
+    let mut bytes = std::fs::read(&path).expect("read");
+    let modified = std::fs::metadata(&path)
+        .expect("read")
+        .modified()
+        .expect("known");
+    bytes[5000..6000].fill(7);
+    // The bucket has not noticed: it is under the same tag.
+    let file = std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .expect("opened");
+    std::io::Write::write_all(&mut &file, &bytes).expect("written");
+    file.set_modified(modified).expect("set");
+    let agent = lab.another_agent("alice", "desktop").await;
+    let desktop = Known::of(&agent).await;
+    in_step(&[&laptop, &desktop]).await;
+    assert_eq!(desktop.words("logs").await, ["a.md"]);
+}

@@ -12,6 +12,22 @@ use super::erase::{ADA_ERASED, erase, keys_of_ada};
 use super::pair;
 use super::publish::{count, database, manifest, publish};
 
+/// A time of the relay's clock, milliseconds since 1970, that is over: also by the clocks
+/// of devices, which are corrected by the relay's and near it.
+pub(super) async fn moment(lab: &Lab) -> u64 {
+    let at = lab.relay.relay.now_ms().cast_unsigned();
+    in_time("another time", async {
+        while lab.relay.relay.now_ms().cast_unsigned() < at + APART_MS {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    })
+    .await;
+    at
+}
+
+/// By how much more than this no clock is off, milliseconds.
+const APART_MS: u64 = 250;
+
 /// Restores as `ginnel-relay knowledge restore` does.
 pub(super) async fn restore(
     lab: &Lab,
@@ -136,8 +152,7 @@ async fn a_restore_brings_back_what_was_and_devices_follow() {
     // After the snapshot, and before the time.
     desktop.put("between.md", "between the two").await;
     in_step(&[&laptop, &desktop]).await;
-    let at = lab.relay.relay.now_ms().cast_unsigned();
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let at = moment(&lab).await;
     // A mistake.
     laptop.put("edited.md", "spoiled").await;
     laptop.store.delete(edited).await.expect("deleted");
@@ -190,3 +205,44 @@ async fn a_restore_brings_back_what_was_and_devices_follow() {
         5
     );
 }
+
+/// Its own publication was stopped in the middle once, and SQLite's journal of that
+/// lies there still.
+#[tokio::test]
+async fn a_journal_of_before_does_not_spoil_what_is_downloaded() {
+    let (lab, _agent, laptop, desktop) = pair().await;
+    for at in 0..50 {
+        laptop
+            .put(&format!("{at}.md"), &format!("number {at}"))
+            .await;
+    }
+    in_step(&[&laptop, &desktop]).await;
+    publish(&laptop).await;
+    let at = moment(&lab).await;
+    laptop.put("wrong.md", "should not be").await;
+    in_step(&[&laptop, &desktop]).await;
+    let copy = lab.agent.state.join("models/knowledge/embeddings.db");
+    let stopped = std::process::Command::new("python3")
+        .args(["-c", STOPPED, copy.to_str().expect("text")])
+        .status();
+    assert!(stopped.expect("python3 runs").success());
+    let journal = copy.with_file_name("embeddings.db-journal");
+    assert!(std::fs::metadata(&journal).expect("there").len() > 512);
+    let restored = restore(&lab, "alice", at).await;
+    assert_eq!(restored.expect("restored").epoch, 2);
+    for known in [&laptop, &desktop] {
+        known.until_epoch(2).await;
+    }
+    in_step(&[&laptop, &desktop]).await;
+    assert!(laptop.words("should").await.is_empty());
+    publish(&laptop).await;
+    assert_eq!(count(&database(&lab), "SELECT count(*) FROM document"), 50);
+}
+
+/// Begins to write, and ends before that is done; what was written so far is on disk.
+const STOPPED: &str = "import os, sqlite3, sys\n\
+    db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+    db.execute('PRAGMA cache_size = 1')\n\
+    db.execute('BEGIN IMMEDIATE')\n\
+    db.execute('UPDATE passage SET text = text || hex(randomblob(2000))')\n\
+    os._exit(0)";

@@ -1,6 +1,7 @@
 //! The plain database that a device publishes, and devices that begin with it.
 
 use super::*;
+use crate::sync::Rest;
 
 /// A file for what is published.
 pub(super) fn published(device: &Device) -> std::path::PathBuf {
@@ -140,4 +141,31 @@ async fn a_new_device_begins_with_what_is_published() {
     assert_eq!(phone.dump().await, desk.dump().await);
     assert_eq!(phone.words("phone").await.len(), 2);
     assert_eq!(phone.store.check().await.expect("checked"), []);
+}
+
+#[tokio::test]
+async fn what_a_newer_version_published_is_not_taken_over() {
+    let mut desk = Device::new("desk").await;
+    desk.model().await;
+    desk.put("a.md", &["first"]).await;
+    desk.send().await;
+    let path = published(&desk);
+    let written = desk.store.write_published(path.clone()).await;
+    written.expect("written");
+    let newer = rusqlite::Connection::open(&path).expect("opened");
+    let changed = newer.execute("UPDATE about SET value = '2' WHERE key = 'schema'", []);
+    assert_eq!(changed.expect("written"), 1);
+    drop(newer);
+    let lap = Device::new("lap").await;
+    lap.model().await;
+    lap.put("b.md", &["of lap"]).await;
+    let refused = lap.store.take_over(path.clone()).await.expect_err("newer");
+    assert_eq!(refused.kind(), ErrorKind::Newer);
+    assert!(
+        refused.to_string().contains("upgrade this device"),
+        "{refused}"
+    );
+    let refused = lap.store.start_over(path, Rest::Nothing).await;
+    assert_eq!(refused.expect_err("newer").kind(), ErrorKind::Newer);
+    assert_eq!(lap.words("lap").await, ["of lap"]);
 }
