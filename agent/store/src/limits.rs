@@ -35,11 +35,14 @@ pub(crate) const READERS_MAX: usize = 8;
 pub(crate) const WRITES_MAX: usize = 256;
 
 /// Writes of one commit. The first of them waits for the last, so a commit also
-/// ends after [`GROUP_TIME`].
+/// ends after a time.
 pub(crate) const GROUP_MAX: usize = 256;
 
-/// See [`GROUP_MAX`]: about what a disk takes for the commit itself.
-pub(crate) const GROUP_TIME: Duration = Duration::from_millis(5);
+/// For how long writes that wait are taken into one commit, see [`GROUP_MAX`]: as long
+/// as the commit before took by itself, but within these. So at most half of the time
+/// goes to commits, on slow disks too, and nobody waits long.
+pub(crate) const GROUP_TIME_MIN: Duration = Duration::from_millis(5);
+pub(crate) const GROUP_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// Bytes of a document's text: a very thick book has 5 MB.
 pub const TEXT_MAX: usize = 64 << 20;

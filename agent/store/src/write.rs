@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ginnel_proto::sync::hlc::{Clock, Hlc};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::connection;
 use crate::document::words;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{GROUP_MAX, GROUP_TIME, WRITES_MAX};
+use crate::limits::{GROUP_MAX, GROUP_TIME_MAX, GROUP_TIME_MIN, WRITES_MAX};
 use crate::options::{Executor, WallClock};
 
 /// What the writer needs.
@@ -278,6 +278,8 @@ pub(crate) struct Scribe {
     time: Time,
     /// The number of the last change that was committed.
     last_change: i64,
+    /// How long the last commit took, without the work that it committed.
+    commit_took: Duration,
 }
 
 impl Scribe {
@@ -293,6 +295,7 @@ impl Scribe {
             connection: Some(connection),
             time,
             last_change,
+            commit_took: Duration::ZERO,
         })
     }
 
@@ -393,6 +396,7 @@ impl Scribe {
         let connection = self.connection.insert(connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let begun = Instant::now();
+        let group_time = self.commit_took.clamp(GROUP_TIME_MIN, GROUP_TIME_MAX);
         let mut work = first.take();
         // Taken over once it is on disk.
         let mut time = self.time;
@@ -411,15 +415,17 @@ impl Scribe {
                 true => alone(&mut turn, job, answers)?,
                 false => in_savepoint(&mut turn, job, answers)?,
             }
-            let more = answers.len() < GROUP_MAX && begun.elapsed() < GROUP_TIME;
+            let more = answers.len() < GROUP_MAX && begun.elapsed() < group_time;
             work = more.then(&mut next).flatten();
         }
+        let done = Instant::now();
         words::index(&transaction)?;
         keep_late(&transaction, &late)?;
         keep(&transaction, "hlc", time.clock.last().to_stored())?;
         keep(&transaction, CLOCK_OFFSET, time.offset_ms)?;
         let last = last_change(&transaction)?;
         transaction.commit()?;
+        self.commit_took = done.elapsed();
         self.time = time;
         let from = std::mem::replace(&mut self.last_change, last) + 1;
         Ok((from, last))

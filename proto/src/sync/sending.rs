@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn a_few_at_work_go_at_once_too() {
         let times = written(Duration::from_millis(200), 15);
-        assert_eq!(times.len(), 15);
+        // The last change comes when it is over.
+        assert_eq!(times.len(), 14);
         assert!(times.iter().all(|at| at % 200 == 10), "{times:?}");
     }
 

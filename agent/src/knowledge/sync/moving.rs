@@ -10,8 +10,9 @@ use crate::sync::Sync;
 use crate::sync::failure::Failure;
 
 /// A transfer that brings nothing for so long is not waited for: it goes on by itself
-/// when it can, and meanwhile logs are read, and the lease is another device's.
-const STALLED: Duration = Duration::from_secs(120);
+/// when it can, and meanwhile logs are read, and the lease is another device's. A bucket
+/// takes less to put a large object together.
+const STALLED: Duration = Duration::from_secs(300);
 
 /// How often it is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

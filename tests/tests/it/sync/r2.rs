@@ -3,7 +3,7 @@
 use ginnel_tests::artifacts::R2;
 use ginnel_tests::bucket::strict::{Fault, Operation, Rule};
 use ginnel_tests::knowledge::{Known, in_step};
-use ginnel_tests::lab::Lab;
+use ginnel_tests::lab::{Lab, LabAgent};
 use ginnel_tests::wait::{LOOK_AGAIN, in_time};
 use http::StatusCode;
 
@@ -12,15 +12,21 @@ use super::restore::{moment, restore};
 
 const SECOND: &str = "knowledge/alice/.sync/log/e1/laptop/0000000000000002.batch";
 
-#[tokio::test]
-async fn a_bucket_that_fails_loses_and_doubles_nothing() {
-    let Some(r2) = R2::start().await else {
-        return;
-    };
+/// A relay and two devices of one user; `None` where there is no S3 server.
+async fn pair() -> Option<(R2, Lab, LabAgent, Known, Known)> {
+    let r2 = R2::start().await?;
     let lab = Lab::start_with(|config| config.bucket.at = r2.place()).await;
     let agent = lab.another_agent("alice", "desktop").await;
     let laptop = Known::of(&lab.agent).await;
     let desktop = Known::of(&agent).await;
+    Some((r2, lab, agent, laptop, desktop))
+}
+
+#[tokio::test]
+async fn a_bucket_that_fails_loses_and_doubles_nothing() {
+    let Some((r2, _lab, _agent, laptop, desktop)) = pair().await else {
+        return;
+    };
     laptop.put("a.md", "the first batch").await;
     in_step(&[&laptop, &desktop]).await;
     // The batch is written, and nobody hears of it.
@@ -62,13 +68,9 @@ async fn a_bucket_that_fails_loses_and_doubles_nothing() {
 /// still, and are not read.
 #[tokio::test]
 async fn a_request_that_fails_after_a_restore_brings_nothing_back() {
-    let Some(r2) = R2::start().await else {
+    let Some((r2, lab, _agent, laptop, desktop)) = pair().await else {
         return;
     };
-    let lab = Lab::start_with(|config| config.bucket.at = r2.place()).await;
-    let agent = lab.another_agent("alice", "desktop").await;
-    let laptop = Known::of(&lab.agent).await;
-    let desktop = Known::of(&agent).await;
     laptop.put("a.md", "as it was").await;
     in_step(&[&laptop, &desktop]).await;
     publish(&laptop).await;
