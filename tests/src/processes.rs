@@ -218,12 +218,23 @@ pub fn limit_files(process: &Child, soft: u64, hard: u64) {
     prlimit(Some(pid), Resource::Nofile, limit).expect("allowed");
 }
 
-/// The most memory that a process has had so far, in bytes.
+/// The most memory that a process has had so far, in bytes, with what it sees of files.
 #[must_use]
 pub fn peak_memory(process: &Child) -> u64 {
+    memory(process, "VmHWM:")
+}
+
+/// The memory that a process has now, in bytes, without what it sees of files: the
+/// system takes that back when others need it.
+#[must_use]
+pub fn private_memory(process: &Child) -> u64 {
+    memory(process, "RssAnon:")
+}
+
+fn memory(process: &Child, which: &str) -> u64 {
     let pid = process.id().expect("it runs");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(which));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
     let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("a size");
     kib * 1024

@@ -2,14 +2,16 @@
 //! kept and taken.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use ginnel_store::Store;
 use ginnel_store::document::{NewDocument, Span};
 use ginnel_store::options::Options;
 use ginnel_store::vector::engine::Engine;
-use ginnel_tests::chaos::world::Which;
-use ginnel_tests::processes::peak_memory;
+use ginnel_tests::chaos::world::{Which, World};
+use ginnel_tests::processes::{peak_memory, private_memory};
+use tokio::process::Child;
 use tokio::time::Instant;
 
 use super::ground::{start, until_in_step, until_known};
@@ -20,6 +22,9 @@ use crate::store::Material;
 const DOCUMENTS: usize = 91_000;
 const PASSAGES: usize = 10;
 
+/// How often it is looked how much memory each has.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+
 pub(super) async fn run(programs: &Path, material: &Material) -> anyhow::Result<String> {
     let mut world = start(programs).await?;
     eprintln!("backlog: {DOCUMENTS} documents of {PASSAGES} passages");
@@ -27,21 +32,47 @@ pub(super) async fn run(programs: &Path, material: &Material) -> anyhow::Result<
     fill(&world.laptop.state().join("store"), material).await?;
     let began = Instant::now();
     world.restart(Which::Laptop);
-    until_known(&world.desktop, DOCUMENTS * PASSAGES).await?;
-    until_in_step(&world.laptop).await?;
-    until_in_step(&world.desktop).await?;
+    let all_is_there = async {
+        until_known(&world.desktop, DOCUMENTS * PASSAGES).await?;
+        until_in_step(&world.laptop).await?;
+        until_in_step(&world.desktop).await
+    };
+    let mut private = [0; 3];
+    tokio::select! {
+        done = all_is_there => drop(done?),
+        failed = sample(&world, &mut private) => failed?,
+    }
     let took = began.elapsed().as_secs_f64();
-    let peak = |child: Option<&tokio::process::Child>| child.map(peak_memory).context("it runs");
-    Ok(format!(
-        "### A million changes made offline\n\n| | |\n| --- | --- |\n\
-         | until the other device has all | {took:.0} s |\n\
-         | peak memory of the sending device | {} MB |\n\
-         | of the receiving device | {} MB |\n\
-         | of the relay | {} MB |\n",
-        peak(world.laptop.process())? / 1_000_000,
-        peak(world.desktop.process())? / 1_000_000,
-        peak(world.relay())? / 1_000_000,
-    ))
+    let mut report = format!(
+        "### A million changes made offline\n\n\
+         | {took:.0} s until the other device has all | private MB | with files |\n\
+         | --- | --- | --- |\n"
+    );
+    let names = ["sending device", "receiving device", "relay"];
+    for ((name, private), process) in names.iter().zip(private).zip(processes(&world)?) {
+        let (private, all) = (private / 1_000_000, peak_memory(process) / 1_000_000);
+        report.push_str(&format!("| {name}, at most | {private} | {all} |\n"));
+    }
+    Ok(report)
+}
+
+/// Notes how much private memory each has at most, for as long as it is polled.
+async fn sample(world: &World, most: &mut [u64; 3]) -> anyhow::Result<()> {
+    loop {
+        for (most, process) in most.iter_mut().zip(processes(world)?) {
+            *most = private_memory(process).max(*most);
+        }
+        tokio::time::sleep(SAMPLE_EVERY).await;
+    }
+}
+
+/// Who sends, who receives, and the relay.
+fn processes(world: &World) -> anyhow::Result<[&Child; 3]> {
+    Ok([
+        world.laptop.process().context("it runs")?,
+        world.desktop.process().context("it runs")?,
+        world.relay().context("it runs")?,
+    ])
 }
 
 async fn fill(folder: &Path, material: &Material) -> anyhow::Result<()> {
