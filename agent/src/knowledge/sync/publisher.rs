@@ -158,6 +158,10 @@ async fn until_sent(sync: &KnowledgeSync, change: i64) -> Result<(), Failure> {
     let sent = async {
         let mut wait = LOOK_FIRST;
         while sync.parts.store.sent_upto().await? < Some(change) {
+            // Whoever begins the next one waits for this.
+            if sync.epoch().is_none() {
+                return Err(Failure::retry("another epoch began meanwhile"));
+            }
             sleep(wait).await;
             wait = (wait * 2).min(LOOK_MAX);
         }

@@ -331,7 +331,7 @@ impl Reader {
             Some((head, _)) if self.number().is_some_and(|epoch| head.epoch != epoch) => {
                 reading.handle_head(&BTreeMap::new(), now());
                 if self.number() < Some(head.epoch) {
-                    reading.handle_link(true, now());
+                    reading.look_now(now());
                 }
             }
             Some((head, etag)) => {
