@@ -5,6 +5,7 @@ use ginnel_store::document::{NewDocument, Span};
 use ginnel_store::id::ModelId;
 use ginnel_store::model::Model;
 use ginnel_store::options::Options;
+use ginnel_store::sync::Rest;
 
 use super::*;
 use crate::embed::stub::REFUSED;
@@ -207,7 +208,7 @@ async fn changes_are_not_kept_for_a_model_that_is_set_no_more() {
     assert_eq!(world.found(Mode::Vector, "ee").await.len(), 3);
 }
 
-/// A published database that is taken over is in no log of changes.
+/// What a device begins anew with is in no log of changes.
 #[tokio::test]
 async fn what_comes_with_a_published_database_is_embedded_too() {
     let elsewhere = tempfile::tempdir().expect("a folder");
@@ -234,8 +235,9 @@ async fn what_comes_with_a_published_database_is_embedded_too() {
     let mut progress = world.knowledge.embedding().progress();
     let begun = progress.wait_for(|progress| progress.has_seen_all);
     begun.await.expect("begun");
-    let taken = world.knowledge.store().take_over(path).await;
-    taken.expect("taken over");
+    let store = world.knowledge.store();
+    let begun = store.start_over(path, Rest::Nothing).await;
+    begun.expect("begun anew");
     let embedded = progress.wait_for(|progress| progress.embedded == 2);
     let embedded = tokio::time::timeout(std::time::Duration::from_secs(20), embedded).await;
     embedded.expect("in time").expect("embedded");
