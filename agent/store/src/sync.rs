@@ -385,12 +385,15 @@ impl Store {
     pub async fn take_over(&self, path: PathBuf) -> Result<()> {
         let (whole, latest) = (path.clone(), self.latest().await?);
         upkeep::distrust_indexes(&self.inner).await?;
-        let taken = self
-            .inner
-            .writer
-            .run_apart(move |connection| import::take_over(connection, &whole, latest));
-        match taken.await? {
-            true => upkeep::make_indexes(&self.inner).await,
+        let take = move |connection: &rusqlite::Connection| {
+            let origin = device(connection)?.unwrap_or_default();
+            import::take_over(connection, &whole, &origin, latest)
+        };
+        match self.inner.writer.run_apart(take).await? {
+            true => {
+                self.purge_models().await?;
+                upkeep::make_indexes(&self.inner).await
+            }
             false => self.merge(path, latest).await,
         }
     }

@@ -109,10 +109,10 @@ fn check_passages(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Whether the store has no rows of its own, so that rows can be taken over as
-/// they are.
+/// Whether the store has no rows but models, so that rows can be taken over as they
+/// are. A device that makes vectors has its model from the start.
 pub(super) fn is_empty(connection: &Connection) -> Result<bool> {
-    for table in outgoing::TABLES {
+    for table in ["document", "passage", "embedding"] {
         let some = format!("SELECT EXISTS (SELECT 1 FROM {table})");
         if connection.query_row(&some, [], |row| row.get(0))? {
             return Ok(false);
@@ -121,16 +121,26 @@ pub(super) fn is_empty(connection: &Connection) -> Result<bool> {
     Ok(true)
 }
 
-/// Takes all rows over into a store that has none, in one transaction; `false` if
-/// it has some. The caller sees to vector indexes and to words, which wait.
-pub(crate) fn take_over(connection: &Connection, path: &Path, latest: Hlc) -> Result<bool> {
-    attached(connection, path, |about| {
+/// Takes all rows over into a store that has none but models, in one transaction;
+/// `false` if it has some. The caller sees to vector indexes and to words, which wait.
+pub(crate) fn take_over(
+    connection: &Connection,
+    path: &Path,
+    origin: &str,
+    latest: Hlc,
+) -> Result<bool> {
+    let done = attached(connection, path, |about| {
         if !is_empty(connection)? {
             return Ok(false);
         }
+        unheard::keep(connection, origin, Rest::Nothing)?;
+        clear(connection)?;
         copy_checked(connection, path, about, latest)?;
+        unheard::write_again(connection, origin)?;
         Ok(true)
-    })
+    });
+    unheard::forget(connection)?;
+    done
 }
 
 /// Takes all rows over instead of those that are there. Of these stays what

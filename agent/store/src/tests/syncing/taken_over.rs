@@ -32,8 +32,9 @@ async fn desk(documents: usize, passages: usize) -> (Device, std::path::PathBuf)
 /// Copies the rows, and does not go on.
 async fn copy(device: &Device, path: std::path::PathBuf) -> Result<bool> {
     let latest = Hlc::latest_at(NOW);
-    let copy =
-        move |connection: &Connection| crate::sync::take_over_rows(connection, &path, latest);
+    let copy = move |connection: &Connection| {
+        crate::sync::take_over_rows(connection, &path, "lap", latest)
+    };
     device.store.inner.writer.run_apart(copy).await
 }
 
@@ -284,4 +285,31 @@ fn forge(path: &std::path::Path, table: &str, damage: &str) {
     let set = format!("UPDATE {table} SET {damage} WHERE rowid = (SELECT max(rowid) FROM {table})");
     assert_eq!(open().execute(&set, []).expect("damaged"), 1, "{damage}");
     define(&whole);
+}
+
+/// A device that makes vectors has a model before it has anything else.
+#[tokio::test]
+async fn a_model_of_its_own_keeps_no_device_from_taking_rows_as_they_lie() {
+    let (desk, path) = desk(20, 2).await;
+    let mut lap = Device::new("lap").await;
+    let own = crate::model::Model {
+        id: crate::id::ModelId::of_name("test", "own", 3),
+        name: "own".to_owned(),
+        dimensions: 3,
+        metric: crate::vector::metric::Metric::Cosine,
+    };
+    lap.store.put_model(own.clone()).await.expect("stored");
+    assert!(copy(&lap, path).await.expect("copied"));
+    let models = lap.store.models().await.expect("read");
+    assert_eq!(models.len(), 2);
+    assert!(models.contains(&own), "{models:?}");
+    assert_eq!(lap.near("numbered 7 part1").await.len(), 10);
+    // Others hear of it.
+    lap.send().await;
+    for batch in &lap.log {
+        desk.store.apply(batch.clone()).await.expect("applied");
+    }
+    assert_eq!(desk.store.models().await.expect("read").len(), 2);
+    assert_eq!(desk.dump().await, lap.dump().await);
+    assert_eq!(lap.store.check().await.expect("checked"), []);
 }
