@@ -329,3 +329,21 @@ async fn a_database_that_is_damaged_in_the_bucket_keeps_nobody_from_the_logs() {
     in_step(&[&laptop, &desktop]).await;
     assert_eq!(desktop.words("logs").await, ["a.md"]);
 }
+
+#[tokio::test]
+async fn it_is_published_while_changes_keep_coming() {
+    let lab = Lab::start().await;
+    let laptop = Known::of(&lab.agent).await;
+    laptop.put("first.md", "before").await;
+    let writing = async {
+        for number in 0_u64.. {
+            laptop.put(&format!("{number}.md"), "and more").await;
+        }
+    };
+    tokio::select! {
+        () = writing => panic!("it ends"),
+        () = publish(&laptop) => {}
+    }
+    let first = "SELECT count(*) FROM document WHERE source = 'first.md'";
+    assert_eq!(count(&database(&lab), first), 1);
+}
