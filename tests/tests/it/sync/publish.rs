@@ -335,14 +335,24 @@ async fn it_is_published_while_changes_keep_coming() {
     let lab = Lab::start().await;
     let laptop = Known::of(&lab.agent).await;
     laptop.put("first.md", "before").await;
+    let written = std::cell::Cell::new(0_u32);
     let writing = async {
-        for number in 0_u64.. {
+        loop {
+            let number = written.get();
             laptop.put(&format!("{number}.md"), "and more").await;
+            written.set(number + 1);
         }
     };
+    let publishing = async {
+        // From here on batches go together, and something always waits.
+        while written.get() < 100 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        publish(&laptop).await;
+    };
     tokio::select! {
-        () = writing => panic!("it ends"),
-        () = publish(&laptop) => {}
+        () = writing => {}
+        () = publishing => {}
     }
     let first = "SELECT count(*) FROM document WHERE source = 'first.md'";
     assert_eq!(count(&database(&lab), first), 1);
